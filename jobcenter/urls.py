@@ -1,0 +1,14 @@
+"""Where the pages are: the admin under /admin/, everything of the app `jobs` below /jobs/, and / leads there."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/jobs/")),
+    path("jobs/", include("jobs.urls")),
+    path("accounts/login/", LoginView.as_view(template_name="admin/login.html"), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]
