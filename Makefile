@@ -1,0 +1,51 @@
+# The commands of this checkout. `make help` lists them. Needs Python 3.11 or newer, pip and make; nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PINS := $(shell $(PYTHON) -c 'import sys; print("constraints/py313-django61.txt" if sys.version_info >= (3, 13) else "constraints/py311-django52.txt")' 2>/dev/null)
+STAMP := $(VENV)/.installed-$(notdir $(PINS))
+PIP_QUIET := -qq --disable-pip-version-check --no-input --root-user-action=ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench pins
+
+help:  ## list these commands
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-8s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)  ## make the virtual environment and install what is pinned (a no-op when nothing changed)
+
+demo: setup  ## web page, two workers, broker and database from this one command (ONCE=1: run the work, check it, exit)
+	@$(BIN)/python manage.py jobs_demo $(if $(ONCE),--once)
+
+test: setup  ## the whole test suite (ARGS="unit -k name": a part of it; REQUIRE_SERVICES=1: nothing may be skipped)
+	@$(BIN)/python -m tests.run $(ARGS)
+
+lint: setup  ## ruff, mypy and the order of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports --no-logo
+
+bench: setup  ## measure this project beside plain Celery, as ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+pins:  ## resolve the pinned versions anew (needs uv on PATH)
+	@for pair in 3.11/5.2 3.13/6.1; do python=$${pair%/*}; django=$${pair#*/}; \
+	  echo "Django~=$$django.0" | uv pip compile --quiet --upgrade --no-header --no-annotate --python-version $$python \
+	    --all-extras --group dev pyproject.toml - \
+	    --output-file constraints/py$$(echo $$python | tr -d .)-django$$(echo $$django | tr -d .).txt; done
+
+# pip of the new environment where Python brings one, else (Debian without python3-venv) the pip of $(PYTHON).
+$(STAMP): $(PINS) Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "jobcenter needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Say PYTHON=python3.11"; exit 1; }
+	@echo "Installing into $(VENV) ($(PINS)) …"
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install $(PIP_QUIET) --requirement $(PINS); \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install $(PIP_QUIET) --requirement $(PINS); \
+	else \
+	  echo "$(PYTHON) has neither ensurepip nor pip: install one of them (Debian: apt install python3-venv)"; exit 1; \
+	fi
+	@rm -f $(VENV)/.installed-* && touch $@
