@@ -1,0 +1,116 @@
+"""The one way from pending to queued: under the pool's lock, in rank order, within every limit.
+
+Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, so a row that was
+committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a broker longer
+than `publishing` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+from django.db import Error, transaction
+
+from jobs import limits, publishing, transitions
+from jobs.conf import settings
+from jobs.models import Pool
+from jobs.publishing import Doorbell
+from jobs.querysets.dialect import dialect, query
+from jobs.transitions import Moved
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200  # jobs per admission transaction
+
+bell: Callable[[], None] | None = None
+"""Wakes this process's feeder, where it has one: set by the worker."""
+
+
+def admit(pool: str) -> int:
+    """Admit what has room in a pool and publish it; returns how many jobs were admitted by this call.
+
+    Runs outside the caller's transaction (after its commit). With the broker known to be away it does nothing: what is
+    admitted is out of reach of priority and pause, so it had better stay pending.
+    """
+    total = 0
+    while not publishing.breaker.is_open and _is_worth_a_try(pool):
+        admitted = _admit_batch(pool)
+        if admitted is None:
+            break
+        publishing.publish([_doorbell(one) for one in admitted])
+        total += len(admitted)
+    return total
+
+
+def admit_everywhere() -> int:
+    """Admit in every pool; returns how many jobs were admitted."""
+    names = Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True)
+    return sum(admit(name) for name in names)
+
+
+def admit_on_commit(pool: str) -> None:
+    """After the caller's commit: wake the feeder where this process has one, admit here where it has none."""
+    act = bell if bell is not None else functools.partial(admit, pool)
+    transaction.on_commit(act, using=settings.DATABASE, robust=True)
+
+
+def after_finish(pool: str) -> None:
+    """A slot of this pool has become free: wake the feeder, or admit here where this process has none."""
+    if bell is not None:
+        bell()
+        return
+    try:
+        admit(pool)
+    except Error:
+        logger.warning("no admission after a finish; the steward will do it", exc_info=True)
+
+
+def _is_worth_a_try(pool: str) -> bool:
+    room = limits.room(pool)
+    return room is not None and room.is_worth_a_try
+
+
+def _admit_batch(pool: str) -> list[Moved] | None:
+    """One locked pass; None when another process holds the lock or nothing was left to move."""
+    with transaction.atomic(using=settings.DATABASE):
+        if not _lock(pool):
+            return None
+        room = limits.room(pool)
+        if room is None or not room.is_worth_a_try:
+            return None
+        return _take(pool, min(room.free, BATCH)) or None
+
+
+def _lock(pool: str) -> bool:
+    """Lock the pool row, in a statement of its own with nothing read before it, then the system-wide limit.
+
+    What is counted afterwards is read in later statements, which at READ COMMITTED see every commit that came before
+    the lock was won. On SQLite BEGIN IMMEDIATE has locked already.
+    """
+    using = settings.DATABASE
+    words = dialect(using)
+    if not query(using, f"SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
+        return False
+    if words.for_update:
+        query(
+            using,
+            f"SELECT name FROM jobs_limit WHERE name = %s AND (size IS NOT NULL OR %s){words.for_update}",
+            [limits.SYSTEM_LIMIT, settings.MAX_CONCURRENT is not None],
+        )
+    return True
+
+
+def _take(pool: str, count: int) -> list[Moved]:
+    words = dialect(settings.DATABASE)
+    best = (
+        "id IN (SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending'"
+        f" ORDER BY rank, id LIMIT %s{words.skip_locked})"
+    )
+    return transitions.move("admit", best, [pool, count], actor="admission")
+
+
+def _doorbell(admitted: Moved) -> Doorbell:
+    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge draws it
+    return Doorbell(admitted.row["pool"], admitted.row["task"], ((admitted.id, admitted.attempt_id),))

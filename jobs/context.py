@@ -1,0 +1,133 @@
+"""`self.job` inside a running body: what it may ask and say. Saying touches memory; a flusher writes.
+
+Nothing here moves a job: a body that must stop is told so by an exception, and `execution` takes the edge.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from jobs import encoding
+from jobs.exceptions import JobAborted
+from jobs.flushing import Draft, flusher
+
+DIAGNOSTICS_KEPT = 200
+
+
+class JobSnoozed(BaseException):
+    """Raised by `snooze()`: ends this attempt; the job comes back after `seconds` and no retry is used."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"snoozed for {seconds} s")
+        self.seconds = seconds
+
+
+@dataclass
+class JobContext:
+    """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
+
+    `args`, `kwargs`, `metadata` are the job's own, `owner` a string, `attempt` counts from 1 in each run. A detached one
+    (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
+    """
+
+    id: UUID | None = None
+    key: str | None = None
+    attempt: int = 0
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    attempt_id: UUID | None = None
+    started_at: datetime | None = None
+    draft: Draft = field(default_factory=Draft)
+    diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
+    _begun: float = field(default_factory=time.monotonic)
+
+    def progress(
+        self, percent: float, message: str | None = None, stage: str | None = None,
+        sub_progress: float | None = None, **diagnostics: Any,
+    ) -> None:  # fmt: skip
+        """Say how far the job is: `percent` 0-100 of the whole, `sub_progress` 0-100 of the stage.
+
+        Cheap enough for a hot loop: it writes to memory, and at most twice a second to the database. Further keywords
+        become a diagnostic entry. Raises JobAborted when the job's cancellation was requested.
+        """
+        said: dict[str, Any] = {"progress": _percent("percent", percent)}
+        if message is not None:
+            said["message"] = encoding.clean_text(message, 1000)
+        if stage is not None:
+            said["stage"] = encoding.clean_text(stage, 200)
+        if sub_progress is not None:
+            said["sub_progress"] = _percent("sub_progress", sub_progress)
+        if diagnostics:
+            encoding.dumps(diagnostics, field="diagnostics")
+            self.diagnostics.append({"at": self._now(), "level": "info", **diagnostics})
+            said["diagnostics"] = list(self.diagnostics)
+        self.draft.say(**said)
+        self.check()
+
+    def check(self) -> None:
+        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
+        self._watch()
+        if self.draft.stop_reason is not None:
+            raise JobAborted(self.draft.stop_reason)
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the job was asked to stop, without raising."""
+        self._watch()
+        return self.draft.stop_reason is not None
+
+    def log(self, line: str, level: str = "info") -> None:
+        """Add a line to the job's log, shown on its page."""
+        self.draft.add_line((self._now(), level, encoding.clean_text(str(line), 10_000)))
+        self._watch()
+
+    def snooze(self, seconds: float) -> None:
+        """End this attempt now and run the job again after so many seconds, without using a retry. Never returns."""
+        raise JobSnoozed(max(0.0, float(seconds)))
+
+    def update_metadata(self, **pairs: Any) -> None:
+        """Add to the job's metadata; written with the next flush."""
+        encoding.dumps(pairs, field="metadata")
+        self.metadata.update(pairs)
+        self.draft.say(metadata=dict(self.metadata))
+        self._watch()
+
+    def _watch(self) -> None:
+        if self.attempt_id is not None and not self.draft.is_watched:
+            flusher.watch(self.id, self.attempt_id, self.draft)
+
+    def _now(self) -> str:
+        elapsed = timedelta(seconds=time.monotonic() - self._begun)
+        return (self.started_at + elapsed).isoformat() if self.started_at else ""
+
+
+_current: ContextVar[JobContext | None] = ContextVar("current_job", default=None)
+
+
+def current() -> JobContext | None:
+    """The job whose body runs here, if one does."""
+    return _current.get()
+
+
+def bind(job: JobContext | None) -> Any:
+    """Make a job the current one; the token given back ends that with `release`."""
+    return _current.set(job)
+
+
+def release(token: Any) -> None:
+    """Undo `bind`."""
+    _current.reset(token)
+
+
+def _percent(name: str, value: float) -> float:
+    if not 0 <= value <= 100:  # NaN compares false and is refused with the rest
+        raise ValueError(f"{name} must be from 0 to 100, not {value!r}")
+    return float(value)

@@ -1,0 +1,149 @@
+"""What people do to a job: start, cancel, retry, delete. Each answers with a word; repeating it is harmless."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from jobs import admission, signals, transitions
+from jobs.conf import settings
+from jobs.exceptions import JobNotFinished, JobNotFound
+from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs.querysets.dialect import dialect, prepare, query
+from jobs.transitions import Sql
+
+NOT_STARTED = "not started"
+"""The reason of a job that was submitted with start=False."""
+
+
+class Answer(StrEnum):
+    """What became of a request."""
+
+    STARTED = "STARTED"
+    ALREADY_STARTED = "ALREADY_STARTED"
+    CANCELLED = "CANCELLED"
+    REQUESTED = "REQUESTED"
+    ALREADY_FINAL = "ALREADY_FINAL"
+    REQUEUED = "REQUEUED"
+    KEY_TAKEN = "KEY_TAKEN"
+    NOT_FINAL = "NOT_FINAL"
+
+
+def start(job_id: UUID, actor: str = "") -> Answer:
+    """Release a job that was submitted with start=False."""
+    held = "id = %s AND reason = %s"
+    moved = transitions.move(
+        "resume", held, [_id(job_id), NOT_STARTED], to=_where_it_belongs(), sets={"rank": _fresh_rank()}, actor=actor
+    )
+    if not moved:
+        _state(job_id)
+        return Answer.ALREADY_STARTED
+    admission.admit_on_commit(moved[0].row["pool"])
+    return Answer.STARTED
+
+
+def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
+    """Cancel a job that is not running at once; ask a running one to stop.
+
+    The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation.
+    """
+    while True:
+        if _cancel_waiting(job_id, reason, actor):
+            return Answer.CANCELLED
+        if _request_cancel(job_id, reason, actor):
+            return Answer.REQUESTED
+        if _state(job_id) in {"completed", "failed", "cancelled"}:
+            return Answer.ALREADY_FINAL
+
+
+def retry(job_id: UUID, actor: str = "") -> Answer:
+    """Run a failed or cancelled job again: a new run, attempts start anew, history stays."""
+    sets = {"rank": _fresh_rank(), "active_key": Sql("key_hash"), "run_after": Sql("NULL")}
+    try:
+        with transaction.atomic(using=settings.DATABASE):
+            moved = transitions.move("requeue", "id = %s", [_id(job_id)], to="'pending'", sets=sets, actor=actor)
+    except IntegrityError:
+        return Answer.KEY_TAKEN
+    if not moved:
+        _state(job_id)
+        return Answer.NOT_FINAL
+    admission.admit_on_commit(moved[0].row["pool"])
+    return Answer.REQUEUED
+
+
+def delete(job_id: UUID) -> None:
+    """Delete a finished job with its attempts, events and log; JobNotFinished, JobNotFound."""
+    using = settings.DATABASE
+    with transaction.atomic(using=using):
+        job = Job.objects.using(using).select_for_update().filter(pk=job_id).first()
+        if job is None:
+            raise JobNotFound(job_id)
+        if not job.is_final:
+            raise JobNotFinished(job.state, job_id)
+        delete_rows([job_id])
+
+
+def delete_rows(job_ids: list[UUID]) -> int:
+    """Delete finished jobs and all that belongs to them, in the caller's transaction; returns how many jobs."""
+    using = settings.DATABASE
+    for model in (JobLog, JobEvent, Attempt):
+        model._base_manager.using(using).filter(job_id__in=job_ids)._raw_delete(using)
+    return Job.objects.using(using).final().filter(pk__in=job_ids)._raw_delete(using)
+
+
+def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:
+    sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
+    where = "id = %s AND state <> 'running'"
+    data = {"reason": reason} if reason else {}
+    moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
+    for one in moved:
+        transaction.on_commit(lambda: admission.after_finish(one.row["pool"]), using=settings.DATABASE, robust=True)
+    return bool(moved)
+
+
+def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
+    using = settings.DATABASE
+    with transaction.atomic(using=using):
+        asked = query(
+            using,
+            "UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, {now}), cancel_requested_by = %s,"
+            " reason = %s WHERE id = %s AND state = 'running' RETURNING attempt_id",
+            [actor, reason, _id(job_id)],
+        )
+        if asked:
+            transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
+            transaction.on_commit(lambda: _announce_request(job_id, actor), using=using, robust=True)
+    return bool(asked)
+
+
+def _announce_request(job_id: UUID, actor: str) -> None:
+    if signals.job_cancel_requested.has_listeners(Job):
+        job = Job.objects.using(settings.DATABASE).get(pk=job_id)
+        signals.job_cancel_requested.send_robust(
+            Job, job=job, attempt=job.attempt_id, from_state=job.state, to_state=job.state, actor=actor,
+            at=job.cancel_requested_at,
+        )  # fmt: skip
+
+
+def _where_it_belongs() -> str:
+    return "CASE WHEN run_after > {now} THEN 'scheduled' ELSE 'pending' END"
+
+
+def _fresh_rank() -> Sql:
+    """The rank of a job that becomes eligible now, or at its run_after if that is later."""
+    words = dialect(settings.DATABASE)
+    eligible = words.epoch("CASE WHEN run_after > {now} THEN run_after ELSE {now} END")
+    return Sql(f"{eligible} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
+
+
+def _state(job_id: UUID) -> str:
+    state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
+    if state is None:
+        raise JobNotFound(job_id)
+    return state
+
+
+def _id(job_id: UUID) -> object:
+    return prepare(settings.DATABASE, Job, "id", job_id)

@@ -1,0 +1,264 @@
+"""Claim, run, finish: one attempt of one job, as the process that runs the body reports it.
+
+The claim returns the arguments or refuses; the body runs; exactly one edge ends the attempt, fenced by its id. A late
+finisher changes nothing and leaves a `stale` event. A database that is away is waited for within bounds; after that the
+steward decides. Nothing here knows Celery but the names of its exceptions.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connections
+
+from jobs import admission, context, encoding, transitions
+from jobs.conf import settings
+from jobs.context import JobContext, JobSnoozed
+from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted, JobFailed
+from jobs.flushing import flusher, write_lines
+from jobs.models import Attempt, Job
+from jobs.querysets.dialect import dialect, prepare
+from jobs.transitions import Moved, Sql
+
+logger = logging.getLogger(__name__)
+
+FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
+_CLAIMED = (
+    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "cancel_requested_at", "diagnostics",
+)  # fmt: skip
+_FENCE = "id = %s AND attempt_id = %s"
+_NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
+Body = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """One attempt that is ours: the job's row at the claim, and the `self.job` its body will see."""
+
+    row: dict[str, Any]
+    context: JobContext
+
+    @property
+    def fence(self) -> list[Any]:
+        using = settings.DATABASE
+        return [prepare(using, Job, "id", self.row["id"]), prepare(using, Job, "attempt_id", self.row["attempt_id"])]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed, as it is stored."""
+
+    category: str
+    type: str
+    message: str
+    traceback: str = ""
+    result: Any = None
+    may_retry: bool = True
+    retry_in: float | None = None
+    columns: dict[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        columns = {"error_category": self.category, "error_type": self.type, "error_message": self.message}
+        object.__setattr__(self, "columns", columns)
+
+
+class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
+    """Raised by `self.retry()`: try again, after `countdown` seconds or the usual back-off, because of `cause`."""
+
+    def __init__(self, cause: BaseException | None = None, countdown: float | None = None) -> None:
+        super().__init__("retry requested")
+        self.cause = cause
+        self.countdown = countdown
+
+
+def perform(job_id: UUID, attempt_id: UUID, body: Body, worker: UUID | None) -> bool:
+    """Run one attempt from claim to end; False when the claim was refused and nothing ran.
+
+    Whatever the body raises becomes the attempt's outcome, but for the exit that tells this process to die.
+    """
+    claimed = claim(job_id, attempt_id, worker)
+    if claimed is None:
+        return False
+    token = context.bind(claimed.context)
+    try:
+        _run(claimed, body)
+    finally:
+        context.release(token)
+        flusher.forget(attempt_id)
+        admission.after_finish(claimed.row["pool"])
+    return True
+
+
+def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None:
+    """Take a queued job for this process; None when the doorbell was stale. Reconnects once if the connection is dead."""
+    using = settings.DATABASE
+    try:
+        moved = _claim(job_id, attempt_id, worker)
+    except (OperationalError, InterfaceError):
+        if connections[using].in_atomic_block:
+            raise
+        connections[using].close()
+        moved = _claim(job_id, attempt_id, worker)
+    for one in moved:
+        return Claimed(one.row, _context_of(one.row))
+    return None
+
+
+def _claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
+    using = settings.DATABASE
+    fence = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
+    fence.append(prepare(using, Attempt, "worker_id", worker))
+    who = {"worker_id": worker, "hostname": _HOSTNAME, "pid": os.getpid()}
+    return transitions.move("claim", _FENCE + _NOT_FENCED, fence, attempt=who, actor=_HOSTNAME, returning=_CLAIMED)
+
+
+def _context_of(row: dict[str, Any]) -> JobContext:
+    made = JobContext(
+        id=row["id"], key=row["key"], attempt=row["attempt"], args=row["args"], kwargs=row["kwargs"],
+        metadata=row["metadata"], owner=row["owner"], attempt_id=row["attempt_id"], started_at=row["started_at"],
+    )  # fmt: skip
+    made.diagnostics.extend(row["diagnostics"])
+    return made
+
+
+def _run(claimed: Claimed, body: Body) -> None:
+    """Call the body and take the edge that its end calls for."""
+    try:
+        result = body(*claimed.context.args, **claimed.context.kwargs)
+    except JobSnoozed as snoozed:
+        _finish(claimed, "snooze", sets=_in(snoozed.seconds))
+    except BaseException as error:
+        if _is_kill(error):
+            raise
+        _fail(claimed, error)
+    else:
+        _complete(claimed, result)
+
+
+def _complete(claimed: Claimed, result: Any) -> None:
+    try:
+        sets = {"result": Sql("%s", (encoding.dumps(result, field="result"),))}
+    except InvalidPayload as error:
+        sets = {"result_error": Sql("%s", (encoding.clean_text(str(error), 1000),))}
+    _finish(claimed, "complete", sets=sets)
+
+
+def _fail(claimed: Claimed, error: BaseException) -> None:
+    failure = failure_of(error)
+    attempt = {**failure.columns, "error_traceback": failure.traceback}
+    if isinstance(error, JobAborted) and _finish(claimed, "cancel", attempt=attempt, stale=False):
+        return
+    if _was_cancelled(claimed, attempt):
+        return
+    used, allowed = claimed.row["retry_count"], claimed.row["max_retries"]
+    if failure.may_retry and used < allowed:
+        seconds = failure.retry_in if failure.retry_in is not None else back_off(used, claimed.row["retry_delay"])
+        _finish(claimed, "retry", sets=_in(seconds), attempt=attempt)
+        return
+    sets = {**failure.columns, "error_count": Sql("error_count + 1")}
+    if failure.result is not None:
+        sets["result"] = Sql("%s", (encoding.dumps(failure.result, field="result"),))
+    _finish(claimed, "fail", sets=sets, attempt=attempt)
+
+
+def _was_cancelled(claimed: Claimed, attempt: dict[str, Any]) -> bool:
+    """Any exception after a cancel request ends cancelled, with the exception kept."""
+    requested = f"{_FENCE} AND cancel_requested_at IS NOT NULL"
+    return bool(
+        _persist(lambda: transitions.move("cancel", requested, claimed.fence, attempt=attempt, actor="execution"))
+    )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as a failure that can be stored, whatever its texts hold."""
+    kind, message, traceback = encoding.describe_error(error)
+    if isinstance(error, JobFailed):
+        return Failure(error.category, kind, message, result=_storable(error.result), may_retry=error.retry)
+    if isinstance(error, RetryJob):
+        kind, message, traceback = encoding.describe_error(error.cause or error)
+        return Failure("transient", kind, message, traceback, retry_in=error.countdown)
+    if isinstance(error, InvalidArguments):
+        return Failure("user", kind, message, may_retry=False)
+    return Failure("user", kind, message, traceback)
+
+
+def _storable(result: Any) -> Any:
+    try:
+        encoding.dumps(result, field="result")
+    except InvalidPayload as error:
+        return {"unstorable": str(error)}
+    return result
+
+
+def back_off(retries: int, first: float | None = None) -> float:
+    """Seconds before the next retry: exponential from the first delay, capped, with full jitter over its upper half."""
+    policy = settings.RETRY
+    initial = policy.initial_delay if first is None else first
+    seconds = min(policy.cap, initial * policy.multiplier ** min(retries, 60))
+    return seconds * random.uniform(0.5, 1) if policy.jitter else seconds  # noqa: S311 - spread, not secrecy
+
+
+def _in(seconds: float) -> dict[str, Sql]:
+    return {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
+
+
+def _finish(
+    claimed: Claimed,
+    edge: str,
+    *,
+    sets: dict[str, Any] | None = None,
+    attempt: dict[str, Any] | None = None,
+    stale: bool = True,
+) -> bool:
+    """End the attempt by an edge, with what the body said last; False when the attempt no longer counts."""
+    said, lines = claimed.context.draft.take()
+    if edge != "complete":
+        said.pop("progress", None)
+    elif "progress" in said:
+        said["progress"] = 100.0
+    options: dict[str, Any] = {"sets": {**said, **(sets or {})}, "attempt": attempt, "actor": "execution"}
+    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    moved = _persist(lambda: act(edge, _FENCE, claimed.fence, **options))
+    if moved and lines:
+        _persist(lambda: write_lines(claimed.row["id"], claimed.row["attempt_id"], lines) or [])
+    if not moved and stale:
+        _persist(lambda: _note_stale(claimed, edge))
+    return bool(moved)
+
+
+def _note_stale(claimed: Claimed, edge: str) -> list[Moved]:
+    data = {"attempt": str(claimed.row["attempt_id"]), "edge": edge}
+    transitions.note(claimed.row["id"], "stale", actor=_HOSTNAME, data=data)
+    return []
+
+
+def _persist(write: Callable[[], Sequence[Moved]]) -> Sequence[Moved]:
+    """Do a write that must not be lost: while the database is away, try again with a growing pause, within bounds."""
+    connection = connections[settings.DATABASE]
+    give_up_at, pause = time.monotonic() + FINISH_WITHIN, 0.1
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError) as error:
+            if connection.in_atomic_block or time.monotonic() > give_up_at:
+                raise
+            logger.warning("finishing write failed, again in %.1f s: %s", pause, error)
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _is_kill(error: BaseException) -> bool:
+    """Whether this is how a pool child is told to die: main names the outcome then."""
+    return isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190
+
+
+_HOSTNAME = socket.gethostname()[:200]

@@ -1,0 +1,166 @@
+"""Carries what running bodies say to the database, and brings back whether they were asked to stop.
+
+One small thread per process, started by the first body that says or asks something, with a connection of its own: a
+body may hold a transaction open, and what it says must neither wait for that nor be undone with it. The first change
+after a pause is written at once, further ones at most twice a second, and the last value wins.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import Error, connections
+
+from jobs.conf import settings
+from jobs.models import Job, JobLog
+from jobs.querysets.dialect import execute_many, prepare, query
+
+logger = logging.getLogger(__name__)
+
+WRITE_EVERY = 0.5  # seconds
+ASK_EVERY = 1.0
+Line = tuple[str, str, str]  # time, level, text
+LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
+
+
+class Draft:
+    """What a body has said and not yet written; `stop_reason` is what came back. Used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: dict[str, Any] = {}
+        self._lines: list[Line] = []
+        self.is_watched = False
+        self.stop_reason: str | None = None
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._said or self._lines)
+
+    def say(self, **columns: Any) -> None:
+        """New values of columns; the last one wins."""
+        with self._lock:
+            self._said.update(columns)
+
+    def add_line(self, line: Line) -> None:
+        """A log line; every one is kept."""
+        with self._lock:
+            self._lines.append(line)
+
+    def take(self) -> tuple[dict[str, Any], list[Line]]:
+        """Columns and lines said since the last call; they count as written from now on."""
+        with self._lock:
+            said, lines = self._said, self._lines
+            self._said, self._lines = {}, []
+        return said, lines
+
+
+class Flusher:
+    """The thread and what it watches. Survives a fork by starting anew in the child."""
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._watched: dict[UUID, tuple[UUID, Draft, float]] = {}
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self.inline = False
+
+    def watch(self, job_id: UUID | None, attempt_id: UUID, draft: Draft) -> None:
+        """Write this draft from now on, and ask whether its job should stop."""
+        if job_id is None:
+            return
+        draft.is_watched = True
+        if self.inline:
+            draft.is_watched = False
+            _exchange(job_id, attempt_id, draft)
+            return
+        with self._wake:
+            self._watched[attempt_id] = (job_id, draft, 0.0)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="jobs-flusher", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def forget(self, attempt_id: UUID) -> None:
+        """The body has ended; what is left in the draft goes with the finishing write."""
+        with self._wake:
+            self._watched.pop(attempt_id, None)
+
+    def _run(self) -> None:
+        idle_since = time.monotonic()
+        try:
+            while time.monotonic() - idle_since < LINGER:
+                if self._flush_due():
+                    idle_since = time.monotonic()
+                with self._wake:
+                    self._wake.wait(WRITE_EVERY / 5 if self._watched else LINGER)
+        finally:
+            connections[settings.DATABASE].close()
+
+    def _flush_due(self) -> bool:
+        with self._wake:
+            watched = list(self._watched.items())
+        now = time.monotonic()
+        for attempt_id, (job_id, draft, last) in watched:
+            if now - last >= (WRITE_EVERY if draft.is_dirty else ASK_EVERY):
+                self._attend(job_id, attempt_id, draft)
+        return bool(watched)
+
+    def _attend(self, job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
+        try:
+            _exchange(job_id, attempt_id, draft)
+        except Error as error:
+            logger.warning("progress of job %s not written: %s", job_id, error)
+            connections[settings.DATABASE].close()
+        with self._wake:
+            if attempt_id in self._watched:
+                self._watched[attempt_id] = (job_id, draft, time.monotonic())
+
+
+flusher = Flusher()
+
+
+def write_lines(job_id: UUID, attempt_id: UUID, lines: Sequence[Line]) -> None:
+    """Insert log lines."""
+    using = settings.DATABASE
+    table = JobLog._meta.db_table
+    sql = f"INSERT INTO {table} (job_id, attempt_id, at, level, text) VALUES (%s, %s, %s, %s, %s)"
+    ids = [prepare(using, JobLog, "job_id", job_id), prepare(using, JobLog, "attempt_id", attempt_id)]
+    execute_many(using, sql, [(*ids, prepare(using, JobLog, "at", at), level, text) for at, level, text in lines])
+
+
+def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
+    """One statement: write what was said, read whether the job should stop. Fenced like every write of an attempt."""
+    using = settings.DATABASE
+    ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
+    where = "WHERE id = %s AND attempt_id = %s AND state = 'running'"
+    asked = "cancel_requested_at IS NOT NULL, reason"
+    said, lines = draft.take()
+    if said:
+        values = [prepare(using, Job, name, value) for name, value in said.items()]
+        columns = "".join(f"{name} = %s, " for name in said)
+        rows = query(
+            using, f"UPDATE jobs_job SET {columns}updated_at = {{now}} {where} RETURNING {asked}", [*values, *ids]
+        )
+    else:
+        rows = query(using, f"SELECT {asked} FROM jobs_job {where}", ids)
+    if lines and rows:
+        write_lines(job_id, attempt_id, lines)
+    draft.stop_reason = _stop_reason(rows)
+
+
+def _stop_reason(rows: Sequence[tuple[bool, str]]) -> str | None:
+    if not rows:
+        return "this attempt no longer counts: the job was given to another worker, or ended"
+    requested, reason = rows[0]
+    return (reason or "cancelled") if requested else None

@@ -1,0 +1,72 @@
+"""Workers' heartbeats as rows: register, beat, fence. Decides nothing about who is dead; see `steward.orphans`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from jobs.conf import settings
+from jobs.models import Pool, Worker
+from jobs.querysets.dialect import execute, prepare
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One life of a worker: what its row says."""
+
+    boot_id: UUID
+    hostname: str
+    pid: int
+    pools: tuple[str, ...]
+    slots: int
+
+
+def register(identity: Identity) -> None:
+    """Insert the worker's row, and the rows of the pools that it brings into being."""
+    using = settings.DATABASE
+    for name in identity.pools:
+        Pool.objects.using(using).get_or_create(name=name)
+    execute(
+        using,
+        "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, started_at, beat_at)"
+        " VALUES (%s, %s, %s, %s, %s, {now}, {now})",
+        [
+            _id(identity.boot_id), identity.hostname, identity.pid,
+            prepare(using, Worker, "pools", list(identity.pools)), identity.slots,
+        ],
+    )  # fmt: skip
+
+
+def beat(boot_id: UUID, slots: int) -> bool:
+    """Renew the heartbeat; False when this worker has been fenced (or its row is gone): it must not go on."""
+    sql = "UPDATE jobs_worker SET beat_at = {now}, slots = %s WHERE boot_id = %s AND fenced_at IS NULL"
+    return execute(settings.DATABASE, sql, [slots, _id(boot_id)]) == 1
+
+
+def drain(boot_id: UUID) -> None:
+    """Say that a worker takes no new work."""
+    execute(settings.DATABASE, "UPDATE jobs_worker SET draining_at = {now} WHERE boot_id = %s", [_id(boot_id)])
+
+
+def retire(boot_id: UUID) -> None:
+    """Say that a worker has ended; what it left running is rescued like a dead one's."""
+    sql = "UPDATE jobs_worker SET fenced_at = {now} WHERE boot_id = %s AND fenced_at IS NULL"
+    execute(settings.DATABASE, sql, [_id(boot_id)])
+
+
+def fence(boot_id: UUID, beat_seen: datetime) -> bool:
+    """Declare a worker dead unless it has beaten since; False when it has."""
+    using = settings.DATABASE
+    sql = "UPDATE jobs_worker SET fenced_at = {now} WHERE boot_id = %s AND beat_at = %s AND fenced_at IS NULL"
+    return execute(using, sql, [_id(boot_id), prepare(using, Worker, "beat_at", beat_seen)]) == 1
+
+
+def heartbeats() -> Sequence[tuple[UUID, datetime]]:
+    """Boot id and last beat of every worker that is not fenced."""
+    return list(Worker.objects.using(settings.DATABASE).unfenced().values_list("boot_id", "beat_at"))
+
+
+def _id(boot_id: UUID) -> object:
+    return prepare(settings.DATABASE, Worker, "boot_id", boot_id)

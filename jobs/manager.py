@@ -1,0 +1,211 @@
+"""`job_manager`: the Python API. Every method has a coroutine twin with an `a` before its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from jobs import control, submission
+from jobs.conf import settings
+from jobs.control import Answer
+from jobs.exceptions import (
+    InvalidOption,
+    JobCancelled,
+    JobFailed,
+    JobNotFinished,
+    JobNotFound,
+    ResultUnavailable,
+    UnknownFilter,
+)
+from jobs.handles import JobHandle
+from jobs.models import Job
+from jobs.querysets.filters import condition
+from jobs.states import JobState
+from jobs.status import status_of
+from jobs.steward import pruning
+from jobs.submission import JobLike
+from jobs.transitions import ALL_COLUMNS
+
+Key = TypeVar("Key")
+State = TypeVar("State")
+Action = TypeVar("Action")
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound="JobManager[Any, Any, Any]")
+
+JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
+JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
+_PUBLIC_COLUMNS = frozenset(ALL_COLUMNS)
+
+
+@dataclass(frozen=True)
+class RunAnswer:
+    """What `run_job` says: `job` is the key's job, `created` whether this call made it."""
+
+    type: Literal["JOB_CREATED", "JOB_ALREADY_RUNNING"]
+    job: Job
+
+    @property
+    def created(self) -> bool:
+        return self.type == JOB_CREATED
+
+
+def _twin(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
+    """The same method for async code."""
+
+    async def twin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await sync_to_async(method)(self, *args, **kwargs)
+
+    twin.__name__, twin.__doc__ = f"a{method.__name__}", f"`{method.__name__}`, to be awaited."
+    return twin
+
+
+class JobManager(Generic[Key, State, Action]):
+    """Submits, finds and steers jobs. Managers of the same name share one key space; the default one's name is ""."""
+
+    def __init__(self, name: str = "") -> None:
+        if not isinstance(name, str) or len(name) > 100:
+            raise InvalidOption(f"name: {name!r:.60} must be a string of at most 100 characters.", option="name")
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"JobManager({self.name!r})"
+
+    def submit(
+        self, task: JobLike | str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Job:
+        """Submit one job, as part of the caller's transaction, and return its row.
+
+        `task` is a job or a task's name; options are those of `@job` and override them. Raises InvalidArguments,
+        InvalidPayload, InvalidOption, UnknownPool or UnknownTask, and then nothing is written.
+        """
+        (job,) = submission.submit(self.name, task, [(args, kwargs or {})], options)
+        return job
+
+    def submit_many(
+        self, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], **options: Any
+    ) -> list[Job]:
+        """Submit one job per (args, kwargs) with the same options: all, or on the first bad call none."""
+        return submission.submit(self.name, task, calls, options)
+
+    def run_job(
+        self, key: Key, task: JobLike | str | Callable[[], Any], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None, **options: Any,
+    ) -> RunAnswer:  # fmt: skip
+        """Make sure that the key has an unfinished job: this one, or the one that it has already.
+
+        Safe to call any number of times from anywhere. Instead of a task a factory may be given: it is called only when
+        a job is to be created, and returns a signature (`render.s(…)`). Raises KeyBusy while another's transaction that
+        took the key stays open.
+        """
+        job, created = submission.submit_keyed(self.name, key, task, (args, kwargs or {}), options)
+        return RunAnswer(JOB_CREATED if created else JOB_ALREADY_RUNNING, job)
+
+    def start_job(self, job_id: UUID | str, *, actor: str = "") -> Answer:
+        """Release a job submitted with `start=False`: STARTED or ALREADY_STARTED."""
+        return control.start(_uuid(job_id), actor)
+
+    def get_job(self, job_id: UUID | str) -> Job:
+        """The job's row; JobNotFound for an id that is not there or no id at all."""
+        job = Job.objects.using(settings.DATABASE).filter(pk=_uuid(job_id)).first()
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def handle(self, job_id: UUID | str) -> JobHandle[State, Action]:
+        """A handle on a job; JobNotFound."""
+        return JobHandle(self.get_job(job_id).id)
+
+    def get_running_job(self, key: Key) -> JobHandle[State, Action] | None:
+        """A handle on the key's unfinished job, in whichever state, or None."""
+        held = submission.holder(self.name, key)
+        return None if held is None else JobHandle(held.id)
+
+    def list_jobs(self, *, order: str = "-id", limit: int = 100, **filters: Any) -> list[Job]:
+        """Jobs by public column, range (`created_at__gte=`), `status` or metadata key (`metadata__customer=`).
+
+        Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
+        """
+        if order.lstrip("-") not in _PUBLIC_COLUMNS:
+            raise UnknownFilter(f"order={order}", sorted(_PUBLIC_COLUMNS))
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidOption(f"limit: {limit!r} must be a whole number, not negative.", option="limit")
+        if self.name:
+            filters["manager"] = self.name
+        return list(
+            Job.objects.using(settings.DATABASE).filter(condition(filters, _PUBLIC_COLUMNS)).order_by(order)[:limit]
+        )
+
+    def delete_job(self, job_id: UUID | str, *, missing_ok: bool = False) -> None:
+        """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
+        try:
+            control.delete(_uuid(job_id))
+        except JobNotFound:
+            if not missing_ok:
+                raise
+
+    def get_job_status(self, job_id: UUID | str) -> dict[str, Any]:
+        """Where a job stands, as plain data: what a client polls. See `jobs.status`."""
+        return status_of(self.get_job(job_id))
+
+    def get_job_results(self, job_id: UUID | str) -> Any:
+        """The result of a completed job.
+
+        Raises JobNotFinished (with the state), JobFailed (with errors and structured result), JobCancelled, or
+        ResultUnavailable when the result could not be stored.
+        """
+        job = self.get_job(job_id)
+        if job.state == JobState.FAILED:
+            raise JobFailed(job.error_message, result=job.result, category=job.error_category, errors=job.errors)
+        if job.state == JobState.CANCELLED:
+            raise JobCancelled(job.id, job.reason)
+        if job.state != JobState.COMPLETED:
+            raise JobNotFinished(job.state, job.id)
+        if job.result_error:
+            raise ResultUnavailable(job.result_error, job.id)
+        return job.result
+
+    def cancel_job(self, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
+        """Cancel: CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), ALREADY_FINAL."""
+        return control.cancel(_uuid(job_id), reason, actor)
+
+    def retry_job(self, job_id: UUID | str, *, actor: str = "") -> Answer:
+        """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
+        return control.retry(_uuid(job_id), actor)
+
+    def cleanup_old_jobs(self, days: float | None = None) -> int:
+        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
+        if days is None:
+            return pruning.prune()
+        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
+
+    asubmit = _twin(submit)
+    asubmit_many = _twin(submit_many)
+    arun_job = _twin(run_job)
+    astart_job = _twin(start_job)
+    aget_job = _twin(get_job)
+    ahandle = _twin(handle)
+    aget_running_job = _twin(get_running_job)
+    alist_jobs = _twin(list_jobs)
+    adelete_job = _twin(delete_job)
+    aget_job_status = _twin(get_job_status)
+    aget_job_results = _twin(get_job_results)
+    acancel_job = _twin(cancel_job)
+    aretry_job = _twin(retry_job)
+    acleanup_old_jobs = _twin(cleanup_old_jobs)
+
+
+def _uuid(job_id: UUID | str) -> UUID:
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except (ValueError, AttributeError, TypeError):
+        raise JobNotFound(job_id) from None
+
+
+job_manager: JobManager[Any, Any, Any] = JobManager()

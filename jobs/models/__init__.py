@@ -1,0 +1,11 @@
+"""The tables. Models hold columns, constraints and words; what decides lives in querysets, what changes in the stages."""
+
+from jobs.models.attempt import Attempt
+from jobs.models.event import JobEvent
+from jobs.models.job import Job, JobKind
+from jobs.models.lease import Lease
+from jobs.models.log import JobLog
+from jobs.models.pool import Limit, Pool, Priority
+from jobs.models.worker import Worker
+
+__all__ = ["Attempt", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "Pool", "Priority", "Worker"]

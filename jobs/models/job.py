@@ -1,0 +1,182 @@
+"""The job row: the truth about one piece of work.
+
+Rows are written by `submission` (insert), `transitions` (state) and `context` (live values); nothing else saves a Job.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from uuid_utils.compat import uuid7
+
+from jobs import states
+from jobs.models.fields import PayloadField
+from jobs.querysets.jobs import JobQuerySet
+from jobs.states import JobState
+
+
+class JobKind(models.TextChoices):
+    """A task has a body that a worker runs; a container ends when its children decide."""
+
+    TASK = "task"
+    CONTAINER = "container"
+
+
+def _text(length: int = 200, **options: Any) -> models.CharField[str, str]:
+    return models.CharField(max_length=length, blank=True, default="", db_default="", **options)
+
+
+def _count(**options: Any) -> models.IntegerField[int, int]:
+    return models.IntegerField(default=0, db_default=0, **options)
+
+
+def _moment() -> models.DateTimeField[Any, Any]:
+    return models.DateTimeField(null=True, blank=True)
+
+
+class Job(models.Model):
+    """One submitted piece of work, from submission to its end and through every retry."""
+
+    id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=10, choices=JobKind.choices, default=JobKind.TASK, db_default=JobKind.TASK)
+    task = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=states.CHOICES, default=JobState.PENDING)
+    pool = models.CharField(max_length=100)
+    priority = models.CharField(max_length=20, default="medium", db_default="medium")
+    manager = _text(100)
+    key = models.CharField(max_length=1000, null=True, blank=True)  # noqa: DJ001 - "" is a key, NULL is none
+    active_key = models.CharField(  # noqa: DJ001 - NULL is what lets finished jobs share a key
+        max_length=64, null=True, blank=True, unique=True, editable=False
+    )
+    key_hash = models.CharField(  # noqa: DJ001 - what active_key becomes again when a person retries the job
+        max_length=64, null=True, blank=True, editable=False
+    )
+
+    args: PayloadField = PayloadField(default=list, db_default="[]")
+    kwargs: PayloadField = PayloadField(default=dict, db_default="{}")
+    metadata = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    tags = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    owner = _text()
+    operation_type = _text(50)
+    external_id = _text()
+    project_id = _text()
+    session_id = _text()
+    batch_id = _text()
+    estimated_duration = models.FloatField(null=True, blank=True, help_text="seconds, as declared")
+
+    progress = models.FloatField(default=0, db_default=0, help_text="0-100")
+    message = _text(1000)
+    stage = _text()
+    sub_progress = models.FloatField(null=True, blank=True, help_text="0-100 within the stage")
+    diagnostics = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    live_state: PayloadField = PayloadField(null=True, blank=True)
+    result: PayloadField = PayloadField(null=True, blank=True)
+    result_error = models.TextField(blank=True, default="", db_default="")
+
+    error_category = _text(20)
+    error_type = _text()
+    error_message = models.TextField(blank=True, default="", db_default="")
+    error_count = _count()
+    reason = models.TextField(blank=True, default="", db_default="", help_text="why it was cancelled, paused or held")
+
+    run = models.IntegerField(default=1, db_default=1, help_text="1, and one more for each requeue")
+    attempt = _count(help_text="number of the newest attempt of this run")
+    attempt_id = models.UUIDField(null=True, blank=True, editable=False, help_text="the fence of this admission")
+    max_retries = _count()
+    retry_count = _count()
+    retry_delay = models.FloatField(null=True, blank=True, help_text="seconds before the first retry")
+    rescue_count = _count()
+    release_count = _count(help_text="doorbells in a row that nobody answered")
+
+    run_after = _moment()
+    created_at = models.DateTimeField()
+    eligible_at = models.DateTimeField()
+    rank = models.FloatField(help_text="eligible_at in epoch seconds less the priority's head start; smallest first")
+    queued_at = _moment()
+    published_at = _moment()
+    started_at = _moment()
+    finished_at = _moment()
+    updated_at = models.DateTimeField()
+    event_seq = models.IntegerField(default=1, db_default=1)
+    wake_due = models.BooleanField(default=False, db_default=False)
+
+    timeout = models.FloatField(null=True, blank=True, help_text="seconds")
+    expires_at = _moment()
+    memory_mb = models.IntegerField(null=True, blank=True)
+    cpu_weight = models.FloatField(null=True, blank=True)
+    disk_mb = models.IntegerField(null=True, blank=True)
+    partition = _text()
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
+    )
+
+    cancel_requested_at = _moment()
+    cancel_requested_by = _text()
+    cancel_force = models.BooleanField(default=False, db_default=False)
+    pause_requested_at = _moment()
+    paused_by = _text()
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        permissions = (("cancel_job", "Can cancel a job"), ("retry_job", "Can retry a job"))
+        constraints = (
+            models.CheckConstraint(name="job_state_known", condition=Q(state__in=[s.value for s in JobState])),
+            models.CheckConstraint(
+                name="job_finished_iff_final",
+                condition=Q(state__in=sorted(states.FINAL), finished_at__isnull=False)
+                | (~Q(state__in=sorted(states.FINAL)) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="job_final_holds_no_key", condition=~Q(state__in=sorted(states.FINAL)) | Q(active_key__isnull=True)
+            ),
+            models.CheckConstraint(
+                name="job_in_flight_has_attempt",
+                condition=~Q(state__in=sorted(states.IN_FLIGHT)) | Q(attempt_id__isnull=False),
+            ),
+        )
+        indexes = (
+            models.Index(name="job_candidates", fields=["pool", "rank", "id"], condition=Q(state="pending")),
+            models.Index(
+                name="job_in_flight", fields=["pool", "state"], condition=Q(state__in=sorted(states.IN_FLIGHT))
+            ),
+            models.Index(name="job_due", fields=["run_after"], condition=Q(state="scheduled")),
+            models.Index(name="job_wake_due", fields=["id"], condition=Q(wake_due=True)),
+            models.Index(name="job_prunable", fields=["finished_at"], condition=Q(state__in=sorted(states.FINAL))),
+            models.Index(name="job_by_state", fields=["state", "-id"]),
+            models.Index(name="job_by_task", fields=["task", "-id"]),
+            models.Index(name="job_children", fields=["parent"], condition=Q(parent__isnull=False)),
+            *(
+                models.Index(name=f"job_by_{name}", fields=[name, "-id"], condition=~Q(**{name: ""}))
+                for name in (
+                    "owner",
+                    "manager",
+                    "operation_type",
+                    "external_id",
+                    "project_id",
+                    "session_id",
+                    "batch_id",
+                )
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.key or self.id}"
+
+    @property
+    def status(self) -> str:
+        """The coarse word for the state: pending, running, paused, completed, failed or cancelled."""
+        return states.status(self.state)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return states.is_final(self.state)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """One entry per failed attempt, oldest first: at, attempt, step, category, type, message, traceback, fingerprint."""
+        return [attempt.as_error() for attempt in self.attempts.exclude(error_type="").order_by("run", "number")]

@@ -1,0 +1,17 @@
+"""Who leads: one row per office, held for a time and renewed."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Lease(models.Model):
+    """An office (the steward's) and who holds it until when, by the database's clock."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    holder = models.UUIDField(null=True, blank=True)
+    label = models.CharField(max_length=200, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,231 @@
+"""How each database spells what the hot statements need: the clock, epochs, fresh ids, locks.
+
+The only place that knows vendors. Statements are written once with `{now}` for the database's clock; nothing else
+reads a clock. PostgreSQL and SQLite are spoken here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+_bound: list[datetime] = []
+
+
+class Dialect:
+    """The words of one database vendor."""
+
+    vendor: ClassVar[str]
+    clock: ClassVar[str]
+    new_uuid: ClassVar[str]
+    skip_locked: ClassVar[str] = ""
+    for_update: ClassVar[str] = ""
+    writes_in_cte: ClassVar[bool] = False
+    no_moment: ClassVar[str] = "NULL"
+    moment: ClassVar[str] = "%s"
+
+    def literal(self, moment: datetime) -> str:
+        """An aware datetime as SQL text."""
+        raise NotImplementedError
+
+    def epoch(self, expression: str) -> str:
+        """A timestamp as epoch seconds."""
+        raise NotImplementedError
+
+    def later(self, expression: str, seconds: str = "%s") -> str:
+        """A timestamp moved by a number of seconds (a parameter, or an SQL expression)."""
+        raise NotImplementedError
+
+    def contains(self, column: str) -> str:
+        """Whether a JSON list holds the string parameter."""
+        raise NotImplementedError
+
+    def among(self, column: str) -> str:
+        """Whether an id column is one of the ids that `ids` made one parameter of."""
+        raise NotImplementedError
+
+    def ids(self, values: Iterable[UUID]) -> Any:
+        """Many ids as one parameter for `among`, so that the statement's text does not change with their number."""
+        raise NotImplementedError
+
+    def payload_rows(self, run_after: str) -> str:
+        """A SELECT of (id, args, kwargs, run_after), one row per job of a submission, from `payload`'s parameters."""
+        raise NotImplementedError
+
+    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
+        """The (id, args, kwargs) of any number of jobs as a fixed number of parameters."""
+        raise NotImplementedError
+
+    def now(self) -> str:
+        """The database's clock at the statement, or the literal that a test has bound."""
+        return self.literal(_bound[-1]) if _bound else self.clock
+
+
+class PostgreSQL(Dialect):
+    """Data-modifying CTEs: one statement moves, records and returns."""
+
+    vendor = "postgresql"
+    clock = "statement_timestamp()"
+    new_uuid = "gen_random_uuid()"
+    skip_locked = " FOR UPDATE SKIP LOCKED"
+    for_update = " FOR UPDATE"
+    writes_in_cte = True
+    no_moment = "NULL::timestamptz"
+    moment = "%s::timestamptz"
+
+    def literal(self, moment: datetime) -> str:
+        return f"TIMESTAMPTZ '{moment.isoformat()}'"
+
+    def epoch(self, expression: str) -> str:
+        return f"EXTRACT(EPOCH FROM {expression})::float8"
+
+    def later(self, expression: str, seconds: str = "%s") -> str:
+        return f"({expression} + {seconds} * interval '1 second')"
+
+    def contains(self, column: str) -> str:
+        return f"{column} @> to_jsonb(%s::text)"
+
+    def among(self, column: str) -> str:
+        return f"{column} = ANY(%s)"
+
+    def ids(self, values: Iterable[UUID]) -> Any:
+        return list(values)
+
+    def payload_rows(self, run_after: str) -> str:
+        given = "unnest(%s::uuid[], %s::text[], %s::text[]) AS given(id, args, kwargs)"
+        return f"SELECT id, args, kwargs, {run_after} AS run_after FROM {given}"
+
+    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
+        return [list(column) for column in zip(*rows, strict=True)]
+
+
+class SQLite(Dialect):
+    """One writer at a time: BEGIN IMMEDIATE is the lock, so rows need none."""
+
+    vendor = "sqlite"
+    clock = "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"
+    new_uuid = "lower(hex(randomblob(16)))"
+
+    def literal(self, moment: datetime) -> str:
+        return f"'{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
+
+    def epoch(self, expression: str) -> str:
+        return f"((julianday({expression}) - 2440587.5) * 86400.0)"
+
+    def later(self, expression: str, seconds: str = "%s") -> str:
+        return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {expression}, printf('%%+f seconds', {seconds}))"
+
+    def contains(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)"
+
+    def among(self, column: str) -> str:
+        return f"{column} IN (SELECT value FROM json_each(%s))"
+
+    def ids(self, values: Iterable[UUID]) -> Any:
+        return json.dumps([value.hex if isinstance(value, UUID) else value for value in values])
+
+    def payload_rows(self, run_after: str) -> str:
+        part = "json_extract(value, '$[{}]') AS {}"
+        given = ", ".join(part.format(index, name) for index, name in enumerate(("id", "args", "kwargs")))
+        return f"SELECT {given}, {run_after} AS run_after FROM json_each(%s)"
+
+    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
+        return [json.dumps([[job_id.hex, args, kwargs] for job_id, args, kwargs in rows])]
+
+
+_DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+
+
+def dialect(using: str) -> Dialect:
+    """The dialect of a database alias; NotImplementedError names a vendor that is not spoken."""
+    vendor = connections[using].vendor
+    try:
+        return _DIALECTS[vendor]
+    except KeyError:
+        raise NotImplementedError(f"jobs speaks {', '.join(_DIALECTS)}; database {using!r} is {vendor!r}") from None
+
+
+def db_now(using: str) -> str:
+    """SQL for the present moment by the database's clock."""
+    return dialect(using).now()
+
+
+@contextmanager
+def bound_now(moment: datetime) -> Iterator[None]:
+    """Bind `{now}` to a literal: the virtual clock of `jobs.testing`. For one process, one thread."""
+    _bound.append(moment)
+    try:
+        yield
+    finally:
+        _bound.pop()
+
+
+def query(using: str, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement that returns rows."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.replace("{now}", db_now(using)), params)
+        return cursor.fetchall()
+
+
+def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
+    """Run one statement for its effect; returns the number of rows it touched."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql.replace("{now}", db_now(using)), params)
+        return int(cursor.rowcount)
+
+
+def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement once per row of parameters."""
+    with connections[using].cursor() as cursor:
+        cursor.executemany(sql.replace("{now}", db_now(using)), rows)
+
+
+def prepare(using: str, model: type[models.Model], column: str, value: Any) -> Any:
+    """A Python value as the database adapter wants it for that column."""
+    return _field(model, column).get_db_prep_save(value, connections[using])
+
+
+def read(using: str, model: type[models.Model], columns: tuple[str, ...], row: Sequence[Any]) -> dict[str, Any]:
+    """A raw row as Python values by column name."""
+    connection = connections[using]
+    converters = _converters(connection.vendor, using, model, columns)
+    return {
+        name: value if convert is None else convert(value, connection)
+        for name, value, convert in zip(columns, row, converters, strict=False)
+    }
+
+
+@functools.cache
+def _field(model: type[models.Model], column: str) -> models.Field[Any, Any]:
+    return next(field for field in model._meta.concrete_fields if field.column == column)
+
+
+@functools.cache
+def _converters(
+    vendor: str, using: str, model: type[models.Model], columns: tuple[str, ...]
+) -> tuple[Callable[[Any, BaseDatabaseWrapper], Any] | None, ...]:
+    return tuple(_converter(connections[using], model, column) for column in columns)
+
+
+def _converter(
+    connection: BaseDatabaseWrapper, model: type[models.Model], column: str
+) -> Callable[[Any, BaseDatabaseWrapper], Any] | None:
+    expression = _field(model, column).get_col(model._meta.db_table)
+    steps = [*connection.ops.get_db_converters(expression), *expression.get_db_converters(connection)]
+    if not steps:
+        return None
+
+    def convert(value: Any, live: BaseDatabaseWrapper) -> Any:
+        for step in steps:
+            value = step(value, expression, live)
+        return value
+
+    return convert

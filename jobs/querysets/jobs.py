@@ -1,0 +1,68 @@
+"""Questions about jobs that decide something, in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from jobs import states
+from jobs.states import JobState
+
+if TYPE_CHECKING:
+    from jobs.models import Job  # noqa: F401 - the type parameter below
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs, by what one may want to do with them."""
+
+    def unfinished(self) -> Self:
+        """Not yet at an end."""
+        return self.exclude(state__in=states.FINAL)
+
+    def final(self) -> Self:
+        """Completed, failed or cancelled."""
+        return self.filter(state__in=states.FINAL)
+
+    def with_key(self, active_key: str) -> Self:
+        """The unfinished job that holds a run key; at most one."""
+        return self.filter(active_key=active_key)
+
+    def due(self) -> Self:
+        """Scheduled, and the time has come (by the database's clock)."""
+        return self.filter(state=JobState.SCHEDULED, run_after__lte=Now())
+
+    def unsent(self, seconds: float) -> Self:
+        """Admitted, but its doorbell has not been published for so long."""
+        return self.filter(
+            state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=Now() - timedelta(seconds=seconds)
+        )
+
+    def orphaned(self) -> Self:
+        """Running on a worker that is fenced: its process is dead or must not write any more."""
+        return self.filter(
+            state=JobState.RUNNING, attempts__finished_at__isnull=True, attempts__worker__fenced_at__isnull=False
+        )
+
+    def owned_by(self, owner: str) -> Self:
+        """What one person submitted."""
+        return self.filter(owner=owner)
+
+    def visible_to(self, user: Any) -> Self:
+        """What a signed-in person may see: staff see all, others their own."""
+        return self if user.is_staff else self.filter(owner=user.get_username()).exclude(owner="")
+
+    def prunable(self, retention: dict[str, float | None]) -> Self:
+        """Ended longer ago than its state is kept (seconds by state; None keeps for ever), with nobody below it."""
+        old = Q(pk__in=[])
+        for state, seconds in retention.items():
+            if seconds is not None:
+                old |= Q(state=state, finished_at__lt=Now() - timedelta(seconds=seconds))
+        return self.filter(old, children__isnull=True)
+
+    def newest(self) -> Self:
+        """Newest first; ids are ordered by time."""
+        return self.order_by("-id")

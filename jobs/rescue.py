@@ -1,0 +1,47 @@
+"""Takes jobs back from attempts that can no longer end by themselves. Whoever says that a process is dead decides it
+before; every move here is fenced by the attempt, so a wrong guess cannot touch what came after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from jobs import transitions
+from jobs.conf import settings
+from jobs.models import Attempt
+from jobs.querysets.dialect import dialect
+from jobs.transitions import Moved
+
+Pair = tuple[UUID, UUID]  # job id, attempt id
+
+
+def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
+    """Put running jobs back to waiting because their process is dead; over the cap of rescues they fail as `lost`."""
+    if not pairs:
+        return []
+    words = dialect(settings.DATABASE)
+    where = f"{words.among('id')} AND {words.among('attempt_id')}"
+    ids = [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)]
+    lost = {"error_category": "lost", "error_type": "WorkerLost", "error_message": why}
+    cap = settings.MAX_RESCUES
+    moved = transitions.give_back(
+        "rescue", f"{where} AND rescue_count < %s", [*ids, cap], attempt=lost, actor=actor, data={"why": why}
+    )
+    message = f"given up after {cap} rescues: {why}"
+    moved += transitions.move(
+        "fail", f"{where} AND state = 'running'", ids, attempt=lost, actor=actor, data={"why": why},
+        sets={**lost, "error_message": message},
+    )  # fmt: skip
+    return moved
+
+
+def open_attempts(boot_id: UUID) -> set[Pair]:
+    """The attempts that the rows say a worker is running."""
+    rows = Attempt.objects.using(settings.DATABASE).filter(worker_id=boot_id, finished_at__isnull=True)
+    return set(rows.values_list("job_id", "id"))
+
+
+def attempts_of_the_fenced(limit: int) -> list[Pair]:
+    """Open attempts of workers that are fenced."""
+    rows = Attempt.objects.using(settings.DATABASE).filter(finished_at__isnull=True, worker__fenced_at__isnull=False)
+    return list(rows.values_list("job_id", "id")[:limit])

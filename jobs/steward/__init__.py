@@ -1,0 +1,75 @@
+"""The steward: does what time or death causes, in one process at a time.
+
+`Steward.tick()` is called about once a second by whoever hosts one (a worker's feeder, the ASGI process,
+`manage.py jobs_steward`). It holds or takes the lease, and does what is due. Every chore moves jobs by compare-and-set,
+so two stewards at once are harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from django.db import Error, connections
+
+from jobs import admission
+from jobs.conf import settings
+from jobs.steward import due, election, lost, pruning, unsent
+from jobs.steward.orphans import Watch
+
+logger = logging.getLogger(__name__)
+
+
+class Steward:
+    """One candidate for the office. Not shared between threads."""
+
+    def __init__(self, label: str) -> None:
+        self.id: UUID = uuid4()
+        self.label = label
+        self.is_leader = False
+        self._watch = Watch()
+        self._pruned_at = time.monotonic()
+
+    def tick(self) -> bool:
+        """Hold the lease and do what is due; False when another is the steward, or the database is away."""
+        try:
+            return self._tick()
+        except Error as error:
+            logger.warning("steward: the database does not answer, observation starts anew: %s", error)
+            self._forget()
+            connections[settings.DATABASE].close()
+            return False
+
+    def resign(self) -> None:
+        """Give the lease back, so that the next one need not wait for its end."""
+        if self.is_leader:
+            self._forget()
+            election.resign(self.id)
+
+    def _tick(self) -> bool:
+        led = self.is_leader
+        self.is_leader = election.elect(self.id, self.label)
+        if not self.is_leader:
+            self._forget()
+            return False
+        if not led:
+            logger.info("steward: %s leads", self.label)
+            self._watch.forget()
+        for chore in self._chores():
+            chore()
+        return True
+
+    def _chores(self) -> list[Callable[[], object]]:
+        chores: list[Callable[[], object]] = [
+            due.promote, self._watch.run, lost.release, unsent.publish, admission.admit_everywhere,
+        ]  # fmt: skip
+        if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
+            self._pruned_at = time.monotonic()
+            chores.append(pruning.prune)
+        return chores
+
+    def _forget(self) -> None:
+        self.is_leader = False
+        self._watch.forget()

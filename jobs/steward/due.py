@@ -1,0 +1,24 @@
+"""Chore: what was scheduled for later, and is due, may run now."""
+
+from __future__ import annotations
+
+from jobs import transitions
+from jobs.conf import settings
+from jobs.querysets.dialect import dialect
+
+BATCH = 500
+
+
+def promote() -> int:
+    """Move due jobs to pending, the longest due first; returns how many."""
+    total = 0
+    while True:
+        skip_locked = dialect(settings.DATABASE).skip_locked
+        due = (
+            "id IN (SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_after <= {now}"
+            f" ORDER BY run_after LIMIT %s{skip_locked})"
+        )
+        moved = transitions.move("due", due, [BATCH], actor="steward")
+        total += len(moved)
+        if len(moved) < BATCH:
+            return total

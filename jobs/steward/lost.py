@@ -1,0 +1,51 @@
+"""Chore: give back what was published and not claimed, where nothing but a lost message explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobs import publishing, transitions
+from jobs.conf import settings
+from jobs.querysets.dialect import dialect, query
+
+LONGEST = 600  # seconds between two doorbells of a job that nobody answers
+_POOLS = """
+SELECT p.name,
+       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running'),
+       (SELECT COALESCE(sum(slots), 0) FROM jobs_worker w
+         WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {fresh} AND {serves_p}),
+       p.paused_at IS NOT NULL
+  FROM jobs_pool p
+ WHERE EXISTS (SELECT 1 FROM jobs_job WHERE pool = p.name AND state = 'queued')
+"""
+
+
+def release() -> int:
+    """Back to pending with what a pool's workers must have missed; returns how many jobs.
+
+    A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is idle,
+    or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one. The jobs of
+    a pool that has been paused are given back at once.
+    """
+    return sum(_release(pool, at_once) for pool, at_once in _suspects())
+
+
+def _suspects() -> Iterator[tuple[str, bool]]:
+    using = settings.DATABASE
+    words = dialect(using)
+    sql = _POOLS.format(fresh=words.later("{now}"), serves_p=words.contains("w.pools").replace("%s", "p.name"))
+    for name, running, slots, paused in query(using, sql, [-settings.STALE_AFTER]):
+        if paused:
+            yield name, True
+        elif slots > running or (slots > 0 and publishing.queue_depth(name) == 0):
+            yield name, False
+
+
+def _release(pool: str, at_once: bool) -> int:
+    words = dialect(settings.DATABASE)
+    patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
+    overdue = "" if at_once else f" AND published_at < {words.later('{now}', f'-({patience})')}"
+    params = [pool] if at_once else [pool, settings.LOST_AFTER]
+    why = "the pool is paused" if at_once else "nobody answered the doorbell"
+    moved = transitions.move("release", f"pool = %s{overdue}", params, actor="steward", data={"why": why})
+    return len(moved)

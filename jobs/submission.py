@@ -1,0 +1,301 @@
+"""The way in: validate, normalise, insert; one job or many, inside the caller's own transaction.
+
+A job that was rolled back never happened; a wrong call is refused before anything is written. The insert and its event
+are one statement (two on SQLite). Admission follows the commit.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+from celery import current_app
+from django.db import OperationalError, connections, transaction
+from uuid_utils.compat import uuid7
+
+from jobs import admission, encoding, transitions
+from jobs.conf import settings
+from jobs.exceptions import InvalidArguments, KeyBusy, UnknownPool, UnknownTask
+from jobs.keys import active_key, key_text
+from jobs.models import Job, Pool
+from jobs.options import JobOptions
+from jobs.querysets.dialect import Dialect, dialect, prepare, query, read
+from jobs.transitions import Moved
+
+CHUNK = 1000  # jobs per statement
+KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+@runtime_checkable
+class JobLike(Protocol):
+    """What submission needs of a job's task object."""
+
+    name: str
+    options: JobOptions
+    parameters: inspect.Signature
+
+
+def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
+    """Insert one job per call, all alike but for their arguments; all of them, or on any bad call none."""
+    name, chosen = _resolve(task, options)
+    draft = _Draft(manager, name, chosen)
+    rows = [_encoded(task, args, kwargs) for args, kwargs in calls]
+    with transaction.atomic(using=draft.using) if len(rows) > CHUNK else _NoTransaction():
+        made = [job for chunk in _chunks(rows) for job in _insert(draft, chunk)]
+    if made and made[0].state == "pending":
+        admission.admit_on_commit(draft.pool)
+    return made
+
+
+def submit_keyed(
+    manager: str, key: object, task: JobLike | str | Callable[[], Any], call: Call, options: Mapping[str, Any]
+) -> tuple[Job, bool]:
+    """The key's unfinished job and False, or a new one and True. A factory is only called when no job holds the key."""
+    held = holder(manager, key)
+    if held is not None:
+        return held, False
+    if not isinstance(task, (JobLike, str)):
+        task, call = _from_factory(task)
+    name, chosen = _resolve(task, options)
+    draft = _Draft(manager, name, chosen, key_text(key), active_key(manager, key))
+    row = _encoded(task, *call)
+    for _ in range(10):
+        made = _insert_keyed(draft, row, key)
+        if made is not None:
+            if made.state == "pending":
+                admission.admit_on_commit(draft.pool)
+            return made, True
+        held = holder(manager, key)
+        if held is not None:
+            return held, False
+    raise KeyBusy(key)
+
+
+def holder(manager: str, key: object) -> Job | None:
+    """The unfinished job that holds a key, if any."""
+    key_text(key)
+    return Job.objects.using(settings.DATABASE).with_key(active_key(manager, key)).first()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What the jobs of one submission share."""
+
+    manager: str
+    task: str
+    options: JobOptions
+    key: str | None = None
+    active_key: str | None = None
+
+    @property
+    def using(self) -> str:
+        return settings.DATABASE
+
+    @functools.cached_property
+    def pool(self) -> str:
+        return _known_pool(self.options.pool or str(current_app.conf.task_default_queue))
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Any]:
+        """The columns that differ from the row's defaults, as Python values."""
+        options = self.options
+        retry = settings.RETRY
+        values = {
+            "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
+            "key": self.key, "key_hash": self.active_key, "active_key": self.active_key, "metadata": dict(options.metadata),
+            "tags": list(options.tags), "owner": options.owner, "operation_type": options.operation_type,
+            "external_id": options.external_id, "project_id": options.project_id, "session_id": options.session_id,
+            "batch_id": options.batch_id, "estimated_duration": options.estimated_duration,
+            "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
+            "retry_delay": options.retry_delay, "reason": "" if options.start else "not started",
+        }  # fmt: skip
+        return {name: value for name, value in values.items() if value not in ("", None, 0, {}, [])}
+
+
+def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[str, JobOptions]:
+    """The task's name and its declared options with the caller's on top."""
+    known = task if isinstance(task, JobLike) else current_app.tasks.get(task)
+    if isinstance(known, JobLike):
+        chosen = known.options.but(options)
+        name = known.name
+    elif settings.STRICT_TASKS or not isinstance(task, str):
+        raise UnknownTask(task, current_app.tasks)
+    else:
+        chosen, name = JobOptions().but(options), task
+    encoding.dumps(chosen.metadata, field="metadata")
+    return name, chosen
+
+
+def _from_factory(factory: Callable[[], Any]) -> tuple[JobLike | str, Call]:
+    signature = factory()
+    return signature["task"], (tuple(signature["args"]), dict(signature["kwargs"]))
+
+
+def _encoded(task: JobLike | str, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[UUID, str, str]:
+    kwargs = {} if kwargs is None else dict(kwargs)
+    known = task if isinstance(task, JobLike) else current_app.tasks.get(task)
+    if isinstance(known, JobLike):
+        try:
+            known.parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"{known.name}{known.parameters}: {error}", task=known.name) from None
+    return uuid7(), encoding.dumps(list(args), field="args"), encoding.dumps(kwargs, field="kwargs")
+
+
+def _insert_keyed(draft: _Draft, row: tuple[UUID, str, str], key: object) -> Job | None:
+    """Insert unless an unfinished job holds the key; never aborts the caller's transaction."""
+    try:
+        with transaction.atomic(using=draft.using), _key_wait(draft.using):
+            return next(iter(_insert(draft, [row])), None)
+    except OperationalError as error:
+        if connections[draft.using].in_atomic_block or _is_lock_timeout(error):
+            raise KeyBusy(key) from error
+        raise
+
+
+class _key_wait:  # noqa: N801 - reads as a function where it is used
+    """Bound, on PostgreSQL, how long an insert waits for another's open transaction on the same key."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def __enter__(self) -> None:
+        if dialect(self.using).for_update:
+            sql = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
+            self.before = query(self.using, sql, [f"{KEY_WAIT}s"])[0][0]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and dialect(self.using).for_update:
+            query(self.using, "SELECT set_config('lock_timeout', %s, true)", [self.before])
+
+
+def _is_lock_timeout(error: OperationalError) -> bool:
+    return getattr(error.__cause__, "sqlstate", "") == "55P03" or "locked" in str(error)
+
+
+class _NoTransaction:
+    """Autocommit: a single statement is its own transaction."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _insert(draft: _Draft, rows: Sequence[tuple[UUID, str, str]]) -> list[Job]:
+    """One statement for jobs and events (two on SQLite); rows whose key is taken do not come back."""
+    words = dialect(draft.using)
+    names = tuple(draft.columns)
+    when, when_params = _moment(draft.options.run_after, words)
+    sql = _insert_sql(words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None)
+    values = [prepare(draft.using, Job, name, value) for name, value in draft.columns.items()]
+    params = [*values, draft.options.priority, *when_params, *words.payload(rows)]
+    if words.writes_in_cte:
+        returned = query(draft.using, sql, [*params, draft.options.owner])
+    else:
+        with transaction.atomic(using=draft.using):
+            returned = query(draft.using, sql, params)
+            if returned:
+                query(draft.using, _EVENTS_SQLITE, [draft.options.owner, words.ids(row[0] for row in rows)])
+    return _jobs(draft, rows, returned)
+
+
+_RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
+_EVENT = "job_id, seq, name, from_state, to_state, at, actor, data"
+_EVENTS_SQLITE = (
+    f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
+    " FROM jobs_job WHERE id IN (SELECT value FROM json_each(%s)) RETURNING id"
+)
+
+
+@functools.cache
+def _insert_sql(
+    words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool
+) -> str:
+    eligible = f"CASE WHEN v.run_after > {{now}} THEN v.run_after ELSE {{now}} END"
+    state = f"CASE WHEN v.run_after > {{now}} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
+    head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
+    given = "".join(f", %s{cast}" for cast in casts)
+    columns = "".join(f", {name}" for name in names)
+    insert = (
+        f"INSERT INTO jobs_job (id, args, kwargs{columns}, run_after, state, created_at, updated_at, eligible_at, rank)"
+        f" SELECT v.id, v.args, v.kwargs{given}, v.run_after, {state}, {{now}}, {{now}}, {eligible},"
+        f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
+        f"{' ON CONFLICT (active_key) DO NOTHING' if keyed else ''} RETURNING {', '.join(_RETURNED)}"
+    )
+    if not words.writes_in_cte:
+        return insert
+    event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
+    return f"WITH made AS ({insert}), event AS ({event}) SELECT * FROM made"
+
+
+@functools.cache
+def _casts(using: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """What PostgreSQL needs to be told of a parameter's type inside a SELECT."""
+    if not dialect(using).writes_in_cte:
+        return ("",) * len(names)
+    types = {field.column: str(field.db_type(connections[using])) for field in Job._meta.concrete_fields}
+    return tuple(f"::{'text' if types[name].startswith('varchar') else types[name]}" for name in names)
+
+
+def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> tuple[str, list[Any]]:
+    """`run_after` as SQL and its parameter."""
+    if run_after is None:
+        return words.no_moment, []
+    if isinstance(run_after, datetime):
+        return words.moment, [prepare(settings.DATABASE, Job, "run_after", run_after)]
+    seconds = run_after.total_seconds() if isinstance(run_after, timedelta) else run_after
+    return words.later("{now}"), [seconds]
+
+
+def _jobs(draft: _Draft, rows: Sequence[tuple[UUID, str, str]], returned: Sequence[Sequence[Any]]) -> list[Job]:
+    """Model instances as the rows were written, made from one template."""
+    values = [read(draft.using, Job, _RETURNED, row) for row in returned]
+    if not values:
+        return []
+    template = Job(**{**draft.columns, **values[0], "updated_at": values[0]["created_at"]})
+    template._state.adding, template._state.db = False, draft.using
+    payload = {row[0]: row for row in rows}
+    made = [_filled(template, one["id"], *payload[one["id"]][1:]) for one in values]
+    moved = [Moved("create", "", job.state, draft.options.owner, _row_of(job)) for job in made]
+    transaction.on_commit(functools.partial(transitions.announce, moved), using=draft.using, robust=True)
+    return sorted(made, key=lambda job: job.id)
+
+
+def _filled(template: Job, job_id: UUID, args: str, kwargs: str) -> Job:
+    job = copy.copy(template)
+    job._state = copy.copy(template._state)
+    job.id, job.args, job.kwargs = job_id, encoding.loads(args), encoding.loads(kwargs)
+    return job
+
+
+def _row_of(job: Job) -> dict[str, Any]:
+    return {column: getattr(job, attname) for column, attname in transitions.ATTNAMES.items()}
+
+
+def _chunks(rows: Sequence[tuple[UUID, str, str]]) -> Iterator[list[tuple[UUID, str, str]]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+_pools: set[str] = set()
+
+
+def _known_pool(name: str) -> str:
+    """A pool that exists, or that a registered task declares; UnknownPool otherwise."""
+    if name not in _pools:
+        _pools.update(Pool.objects.using(settings.DATABASE).values_list("name", flat=True))
+    if name not in _pools:
+        declared = {task.options.pool for task in current_app.tasks.values() if isinstance(task, JobLike)}
+        if name not in declared:
+            raise UnknownPool(name, {*_pools, *(pool for pool in declared if pool)})
+        Pool.objects.using(settings.DATABASE).get_or_create(name=name)
+    return name

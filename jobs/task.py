@@ -1,0 +1,156 @@
+"""The way in from Celery: `@job`, the task class behind it, and Celery's own spellings of submitting.
+
+`JobTask.__call__` is the one wrapper around user code. It runs in the process that runs the body, on every pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, overload
+from uuid import UUID
+
+from celery import shared_task
+from celery.contrib.django.task import DjangoTask
+from celery.exceptions import Ignore
+
+from jobs import context, execution, submission
+from jobs.context import JobContext
+from jobs.exceptions import InvalidOption
+from jobs.options import JobOptions
+from jobs.publishing import JOBS_HEADER
+from jobs.results import JobResult
+
+DEFAULT_MANAGER = ""
+
+_IGNORED = frozenset({
+    "producer", "connection", "router", "publisher", "headers", "reply_to", "retry", "retry_policy", "serializer",
+    "compression", "ignore_result", "shadow", "time_limit", "soft_time_limit", "add_to_parent", "root_id", "parent_id",
+    "user_id", "argsrepr", "kwargsrepr", "routing_key", "exchange", "exchange_type", "mandatory", "immediate",
+    "delivery_mode", "stamped_headers", "stamps", "countdown", "eta", "queue",
+})  # fmt: skip
+_REFUSED = {
+    "link": "submit the next job from this one's body, or declare a dependency",
+    "link_error": "use a receiver of jobs.signals.job_failed",
+    "chain": "jobs do not form canvases: submit the next job from this one's body",
+    "chord": "jobs do not form canvases: submit the next job from this one's body",
+    "group_id": "jobs do not form canvases: use submit_many",
+    "group_index": "jobs do not form canvases: use submit_many",
+    "task_id": "the platform draws the id; use a run key (job_manager.run_job) to name a job yourself",
+    "expires": "deadlines come with a later release",
+}
+
+
+class JobTask(DjangoTask):  # type: ignore[misc]  # Celery ships no types for it
+    """A Celery task whose calls are jobs. `options` holds what `@job` declared."""
+
+    abstract = True
+    ignore_result = True
+    typing = False  # the doorbell has no arguments; ours are checked at submit
+    Request = "jobs.worker:JobRequest"
+    options: ClassVar[JobOptions] = JobOptions()
+    worker_id: ClassVar[UUID | None] = None
+    """The boot id of the worker that this process belongs to; its children inherit it through the fork."""
+
+    @functools.cached_property
+    def parameters(self) -> inspect.Signature:
+        """The function's signature without `self`: what a submit is checked against."""
+        return inspect.signature(self.run)
+
+    @property
+    def job(self) -> JobContext:
+        """The running job; outside of one, a stand-in that remembers what it is told."""
+        return context.current() or JobContext()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the jobs that a doorbell names; called by anyone but Celery, run the plain function."""
+        if self.request.called_directly or context.current() is not None:
+            return self._call_plainly(*args, **kwargs)
+        pairs = self.request.get(JOBS_HEADER)
+        if pairs is None:
+            return self._adopt(args, kwargs)
+        ran = [execution.perform(UUID(job), UUID(attempt), self._body, JobTask.worker_id) for job, attempt in pairs]
+        if not any(ran):
+            raise Ignore
+        return None
+
+    def delay(self, *args: Any, **kwargs: Any) -> JobResult:
+        """Submit a job with these arguments."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> JobResult:
+        """Submit a job, spelled as Celery spells it.
+
+        countdown, eta, queue and priority become our options; what only makes sense for a message (producer, headers,
+        retry …) is ignored; canvas options and `task_id` are refused with advice (InvalidOption).
+        """
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
+        return JobResult(str(job.id))
+
+    def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
+              **options: Any) -> Any:  # fmt: skip
+        """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it."""
+        raise execution.RetryJob(exc, countdown)
+
+    def _body(self, *args: Any, **kwargs: Any) -> Any:
+        self.parameters.bind(*args, **kwargs)
+        return self.run(*args, **kwargs)
+
+    def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
+        token = context.bind(JobContext(args=list(args), kwargs=kwargs))
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            context.release(token)
+
+    def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """A message without our header (`send_task`, beat, canvas) becomes a job."""
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args, kwargs)], {})
+        return str(job.id)
+
+
+@overload
+def job(function: Callable[..., Any], /) -> JobTask: ...
+@overload
+def job(*, bind: bool = False, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], JobTask]: ...
+def job(
+    function: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str | None = None, **options: Any
+) -> JobTask | Callable[[Callable[..., Any]], JobTask]:
+    """Make a function a job: `@job` or `@job(bind=True, priority="high", max_retries=3, …)`.
+
+    With `bind` the function gets the task as `self`, and the running job as `self.job`. `name` is the task's name
+    (module.function by default); the options are those of `jobs.options.JobOptions`, and may be overridden at submit.
+    Raises InvalidOption at once for an unknown or impossible one.
+    """
+    chosen = JobOptions().but(options)
+
+    def make(body: Callable[..., Any]) -> JobTask:
+        extra = {} if name is None else {"name": name}
+        return shared_task(bind=bind, base=JobTask, options=chosen, **extra)(body)  # type: ignore[no-any-return]
+
+    return make if function is None else make(function)
+
+
+def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Celery's options as ours."""
+    for name in options:
+        if name in _REFUSED and options[name] is not None:
+            raise InvalidOption(f"{name}: {_REFUSED[name]}.", option=name)
+    ours = {name: value for name, value in options.items() if name not in _IGNORED and name not in _REFUSED}
+    when: datetime | float | None = options.get("eta") or options.get("countdown")
+    if when is not None:
+        ours["run_after"] = when
+    if options.get("queue") is not None:
+        ours["pool"] = str(getattr(options["queue"], "name", options["queue"]))
+    if isinstance(ours.get("priority"), int):
+        ours["priority"] = _priority_word(ours["priority"])
+    return ours
+
+
+def _priority_word(number: int) -> str:
+    """Celery's 0-9 (on RabbitMQ 9 is the most urgent) as one of our words."""
+    return ("low", "medium", "high", "critical")[min(3, max(0, number) // 3)]

@@ -1,0 +1,63 @@
+"""What the platform adds to a Celery worker: a heartbeat, a feeder beside it, and an eye on the pool's children.
+
+Connected to Celery's signals when the app is ready; a worker started with plain `celery -A … worker` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import uuid4
+
+from celery import signals
+
+from jobs.task import JobTask
+from jobs.worker.feeder import Feeder
+from jobs.worker.pulse import Pulse
+from jobs.worker.request import JobRequest
+
+__all__ = ["JobRequest", "connect"]
+
+logger = logging.getLogger(__name__)
+
+
+def connect() -> None:
+    """Listen to the worker's life. Called once, by the app's `ready()`."""
+    signals.worker_init.connect(_start_feeder, weak=False, dispatch_uid="jobs.worker.init")
+    signals.worker_ready.connect(_start_pulse, weak=False, dispatch_uid="jobs.worker.ready")
+    signals.worker_shutting_down.connect(_drain, weak=False, dispatch_uid="jobs.worker.draining")
+    signals.worker_shutdown.connect(_stop, weak=False, dispatch_uid="jobs.worker.shutdown")
+
+
+def _start_feeder(sender: Any, **_: Any) -> None:
+    """Fork the feeder while this process has no threads, no pool and no connections of its own."""
+    JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
+    _running.feeder = Feeder(str(sender.hostname))
+    _running.feeder.start()
+
+
+def _start_pulse(sender: Any, **_: Any) -> None:
+    """The first time the consumer is ready; a reconnection to the broker comes by here as well."""
+    if _running.pulse is None and _running.feeder is not None:
+        _running.pulse = Pulse(sender.controller, _running.feeder)
+        _running.pulse.start()
+
+
+def _drain(**_: Any) -> None:
+    if _running.pulse is not None:
+        _running.pulse.drain()
+
+
+def _stop(**_: Any) -> None:
+    if _running.pulse is not None:
+        _running.pulse.stop()
+    if _running.feeder is not None:
+        _running.feeder.stop()
+
+
+class _Running:
+    feeder: Feeder | None = None
+    pulse: Pulse | None = None
+
+
+_running = _Running()

@@ -1,0 +1,126 @@
+"""The feeder: a process beside a worker that admits and publishes as slots become free, and stands for steward.
+
+Forked from the worker's main process before that has threads or a pool: no import to pay for, no lock to inherit, and
+Celery's event loop, which is the bottleneck of a worker, never waits for the database. Whoever finishes a job in this
+worker writes a byte into its pipe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from django.db import Error, connections
+
+from jobs import admission
+from jobs.conf import settings
+from jobs.steward import Steward
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Feeder:
+    """The worker's side of the feeder: starts it, rings it, starts it again should it die."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.pid = 0
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def start(self) -> None:
+        """Fork it. Every process forked from here on rings the same bell."""
+        admission.bell = self.ring
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _live(self._read, parent, self.label)
+
+    def ring(self) -> None:
+        """Say that a slot is free or a job is waiting. Never waits: a full pipe says it already."""
+        try:
+            os.write(self._write, b"x")
+        except OSError:
+            logger.debug("the feeder's pipe is full or closed")
+
+    def is_alive(self) -> bool:
+        """Whether it runs; a dead one is reaped."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
+
+    def stop(self) -> None:
+        """End it; what it has committed stands, the rest is another's work."""
+        if self.is_alive():
+            os.kill(self.pid, signal.SIGTERM)
+            os.waitpid(self.pid, 0)
+
+
+def _live(pipe: int, parent: int, label: str) -> NoReturn:
+    """The feeder's whole life, in the forked process; never returns into the worker's code."""
+    try:
+        _prepare(parent)
+        _loop(pipe, parent, Steward(label))
+    except BaseException:
+        logger.exception("the feeder ends")
+    finally:
+        logging.shutdown()
+        os._exit(0)
+
+
+def _prepare(parent: int) -> None:
+    admission.bell = None
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for connection in connections.all(initialized_only=True):
+        connection.connection = None  # the parent's: neither used nor closed here
+    if os.getppid() != parent:
+        raise SystemExit("the worker is gone")
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _loop(pipe: int, parent: int, steward: Steward) -> None:
+    next_tick = 0.0
+    try:
+        while os.getppid() == parent:
+            if _rung(pipe, next_tick - time.monotonic()):
+                _feed()
+            if time.monotonic() >= next_tick:
+                steward.tick()
+                next_tick = time.monotonic() + settings.TICK
+    finally:
+        steward.resign()
+
+
+def _rung(pipe: int, seconds: float) -> bool:
+    """Wait for the bell; one answer for however often it rang."""
+    ready, _, _ = select.select([pipe], [], [], max(0.0, seconds))
+    if ready:
+        os.read(pipe, 65536)
+    return bool(ready)
+
+
+def _feed() -> None:
+    try:
+        admission.admit_everywhere()
+    except Error as error:
+        logger.warning("feeder: the database does not answer: %s", error)
+        connections[settings.DATABASE].close()
+        time.sleep(settings.TICK)

@@ -1,0 +1,170 @@
+"""The worker's heartbeat, in a thread of its main process with a connection of its own.
+
+A database that is away stops neither Celery's loop nor any job: the beat fails, and goes on later. A beat that reaches
+the database and changes nothing says that this worker was declared dead: it kills what it runs, and begins a new life.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from celery.worker import state
+from django.db import Error, connections
+
+from jobs import liveness
+from jobs.conf import settings
+from jobs.liveness import Identity
+from jobs.rescue import Pair, open_attempts, rescue
+from jobs.task import JobTask
+from jobs.worker.feeder import Feeder
+from jobs.worker.request import lost, pairs_of
+
+logger = logging.getLogger(__name__)
+
+_FORK_WAIT = 1.0  # seconds that a fork waits for a statement of this thread
+
+
+class Pulse:
+    """One worker's heart. Everything that writes for the main process happens in its thread."""
+
+    def __init__(self, controller: Any, feeder: Feeder) -> None:
+        self._controller = controller
+        self._feeder = feeder
+        self._identity: Identity | None = None
+        self._suspects: set[Pair] = set()
+        self._draining = self._stopping = False
+        self._statement = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=_forget_lost)
+        self._thread.start()
+
+    def drain(self) -> None:
+        """The worker takes no new work; told by the next beat, which comes at once."""
+        self._draining = True
+        lost.put(None)
+
+    def stop(self) -> None:
+        """The worker has ended: the last word goes out, then the thread ends."""
+        self._stopping = True
+        lost.put(None)
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._attempt(self._beat)
+            self._attempt(self._report_lost)
+        if self._identity is not None:
+            self._attempt(lambda: liveness.retire(JobTask.worker_id or uuid4()))
+
+    def _attempt(self, act: Any) -> None:
+        try:
+            act()
+        except Error as error:
+            logger.warning("pulse: the database does not answer: %s", error)
+            connections[settings.DATABASE].close()
+        except Exception:
+            logger.exception("pulse: went wrong, and goes on")
+
+    def _beat(self) -> None:
+        with self._own_statement():
+            if self._identity is None:
+                self._identity = self._register()
+            elif not liveness.beat(self._identity.boot_id, self._slots()):
+                self._die_and_begin_anew()
+            elif self._draining:
+                liveness.drain(self._identity.boot_id)
+            else:
+                self._compare()
+        if not self._feeder.is_alive() and not self._stopping:
+            logger.error("pulse: the feeder died, starting it again")
+            self._feeder.start()
+
+    def _register(self) -> Identity:
+        consumer = self._controller.app.amqp.queues.consume_from
+        boot_id = JobTask.worker_id or uuid4()
+        identity = Identity(boot_id, str(self._controller.hostname)[:200], os.getpid(), tuple(consumer), self._slots())
+        liveness.register(identity)
+        self._feeder.ring()
+        return identity
+
+    def _slots(self) -> int:
+        return int(getattr(self._controller.pool, "num_processes", 0) or self._controller.concurrency or 1)
+
+    def _report_lost(self) -> None:
+        """Wait for news of dead children until the next beat is due; take back what they were running."""
+        try:
+            pairs = [lost.get(timeout=settings.HEARTBEAT)]
+        except queue.Empty:
+            return
+        while not lost.empty():
+            pairs.append(lost.get_nowait())
+        known = [pair for pairs_ in pairs if pairs_ is not None for pair in pairs_]
+        if known:
+            with self._own_statement():
+                self._rescue(known, "the process that ran it died")
+
+    def _compare(self) -> None:
+        """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
+        assert self._identity is not None  # noqa: S101 - called after the registration
+        in_rows = open_attempts(self._identity.boot_id)
+        missing = in_rows - _in_memory()
+        certain, self._suspects = missing & self._suspects, missing
+        if certain:
+            self._rescue(sorted(certain), "its worker no longer knows of it")
+
+    def _rescue(self, pairs: list[Pair], why: str) -> None:
+        for moved in rescue(pairs, why, str(self._controller.hostname)):
+            logger.warning("pulse: job %s: %s", moved.id, why)
+        self._feeder.ring()
+
+    def _die_and_begin_anew(self) -> None:
+        """This worker was declared dead and its jobs given to others: what still runs here must stop."""
+        logger.error("pulse: this worker was declared dead; its jobs are stopped and it begins anew")
+        JobTask.worker_id = uuid4()
+        self._identity = None
+        for pid in _children(self._controller.pool):
+            os.kill(pid, signal.SIGKILL)
+
+    @contextmanager
+    def _own_statement(self) -> Iterator[None]:
+        """No fork happens meanwhile, and none hands down an open SQLite connection."""
+        with self._statement:
+            try:
+                yield
+            finally:
+                connection = connections[settings.DATABASE]
+                if connection.vendor == "sqlite":
+                    connection.close()
+
+    def _before_fork(self) -> None:
+        self._held = self._statement.acquire(timeout=_FORK_WAIT)
+
+    def _after_fork(self) -> None:
+        if self._held:
+            self._statement.release()
+
+
+def _in_memory() -> set[Pair]:
+    requests = {*state.active_requests, *state.reserved_requests}
+    return {pair for request in requests for pair in pairs_of(request)}
+
+
+def _children(pool: Any) -> list[int]:
+    workers = getattr(getattr(pool, "_pool", None), "_pool", None) or []
+    return [process.pid for process in workers if process.pid]
+
+
+def _forget_lost() -> None:
+    while not lost.empty():
+        lost.get_nowait()
