@@ -90,8 +90,8 @@ def _check_transaction_mode(alias: str, options: Mapping[str, Any]) -> list[Chec
         return []
     return [
         Error(
-            f"DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] is {mode!r}: a transaction that reads and then writes "
-            'fails with "database is locked" when another has written meanwhile, at once, whatever the timeout.',
+            f"DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] is {mode!r}: a transaction that reads, then writes, "
+            'fails with "database is locked" when another wrote meanwhile, at once, whatever the timeout.',
             hint="Set it to 'IMMEDIATE'.",
             id="jobs.E002",
         )
