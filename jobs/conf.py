@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from jobs.exceptions import InvalidSettings, did_you_mean, shown
 
@@ -207,6 +208,13 @@ def problems() -> list[Problem]:
     return _read()[1]
 
 
+def connection() -> BaseDatabaseWrapper | None:
+    """The connection to JOBS["DATABASE"], not opened; None where DATABASES has no such name. Needs no other key."""
+    given = getattr(django_settings, "JOBS", {})
+    alias = given.get("DATABASE", "default") if isinstance(given, Mapping) else "default"
+    return connections[alias] if isinstance(alias, str) and alias in connections.settings else None
+
+
 def _load() -> JobsSettings:
     read, found = _read()
     wrong = [problem.message for problem in found if not problem.unknown]
@@ -220,8 +228,8 @@ def _load() -> JobsSettings:
 def _read() -> tuple[JobsSettings, list[Problem]]:
     found: list[Problem] = []
     values = _values(_rules(JobsSettings), "JOBS", getattr(django_settings, "JOBS", {}), found)
-    alias = values.get("DATABASE", "default")
-    if isinstance(alias, str) and alias in connections.settings and connections[alias].vendor == "sqlite":
+    database = connection()
+    if database and database.vendor == "sqlite":
         values.setdefault("STALE_AFTER", 60)
     read = JobsSettings(**values)
     if not found:

@@ -35,7 +35,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 _LISTED = 20  # names shown where none is near
 _REPR = reprlib.Repr()
-_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 3, 120, 120, 40
+_SHOWN = 120
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 3, _SHOWN, _SHOWN, 40
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:
@@ -46,11 +47,13 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """`value` as an error message may show it: at most some 120 characters, and never an error of its own."""
+    """`value` as an error message may show it: at most 120 characters, all storable, and never an error of its own."""
     try:
-        return str(value) if isinstance(value, UUID) else _REPR.repr(value)
+        text = str(value) if isinstance(value, UUID) else _REPR.repr(value)
     except Exception:  # noqa: BLE001 - whatever a stranger's __repr__ raises
-        return f"<{type(value).__name__} that cannot be shown>"
+        text = f"<{type(value).__name__} that cannot be shown>"
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 class JobsError(Exception):
