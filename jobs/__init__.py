@@ -31,7 +31,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Answer", "Attempt", "Job", "JobEvent", "JobHandle", "JobManager", "JobState", "JobTask", "RunAnswer", "job", "job_manager",
+    "Answer", "Attempt", "Job", "JobEvent", "JobHandle", "JobManager", "JobState", "JobTask", "RunAnswer", "job",
+    "job_manager",
 ]  # fmt: skip
 
 

@@ -32,8 +32,8 @@ class JobSnoozed(BaseException):
 class JobContext:
     """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
 
-    `args`, `kwargs`, `metadata` are the job's own, `owner` a string, `attempt` counts from 1 in each run. A detached one
-    (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
+    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run. A detached
+    one (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
     """
 
     id: UUID | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import StrEnum
 from uuid import UUID
 
@@ -99,7 +100,8 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:
     data = {"reason": reason} if reason else {}
     moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
     for one in moved:
-        transaction.on_commit(lambda: admission.after_finish(one.row["pool"]), using=settings.DATABASE, robust=True)
+        freed = functools.partial(admission.after_finish, one.row["pool"])
+        transaction.on_commit(freed, using=settings.DATABASE, robust=True)
     return bool(moved)
 
 

@@ -12,9 +12,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connections
@@ -32,11 +32,12 @@ logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
 _CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "cancel_requested_at", "diagnostics",
+    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics",
 )  # fmt: skip
 _FENCE = "id = %s AND attempt_id = %s"
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def perform(job_id: UUID, attempt_id: UUID, body: Body, worker: UUID | None) -> 
 
 
 def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None:
-    """Take a queued job for this process; None when the doorbell was stale. Reconnects once if the connection is dead."""
+    """Take a queued job for this process; None when the doorbell was stale.
+
+    Reconnects once if the connection is dead.
+    """
     using = settings.DATABASE
     try:
         moved = _claim(job_id, attempt_id, worker)
@@ -228,19 +232,18 @@ def _finish(
     act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
     moved = _persist(lambda: act(edge, _FENCE, claimed.fence, **options))
     if moved and lines:
-        _persist(lambda: write_lines(claimed.row["id"], claimed.row["attempt_id"], lines) or [])
+        _persist(lambda: write_lines(claimed.row["id"], claimed.row["attempt_id"], lines))
     if not moved and stale:
         _persist(lambda: _note_stale(claimed, edge))
     return bool(moved)
 
 
-def _note_stale(claimed: Claimed, edge: str) -> list[Moved]:
+def _note_stale(claimed: Claimed, edge: str) -> None:
     data = {"attempt": str(claimed.row["attempt_id"]), "edge": edge}
     transitions.note(claimed.row["id"], "stale", actor=_HOSTNAME, data=data)
-    return []
 
 
-def _persist(write: Callable[[], Sequence[Moved]]) -> Sequence[Moved]:
+def _persist(write: Callable[[], T]) -> T:
     """Do a write that must not be lost: while the database is away, try again with a growing pause, within bounds."""
     connection = connections[settings.DATABASE]
     give_up_at, pause = time.monotonic() + FINISH_WITHIN, 0.1

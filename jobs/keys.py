@@ -13,13 +13,13 @@ MAX_LENGTH = 1000
 
 
 def key_text(key: object) -> str:
-    """A key as the row shows it; InvalidOption when it is no key: a str of at most 1,000 characters, int, UUID or tuple."""
+    """A key as the row shows it; InvalidOption unless it is a str of at most 1,000 characters, an int, UUID or tuple."""
     text = key if isinstance(key, str) else json.dumps(_plain(key)) if isinstance(key, tuple) else str(_checked(key))
     if len(text) > MAX_LENGTH:
         raise InvalidOption(
             f"key: {text[:40]!r}… has {len(text)} characters; a key has at most {MAX_LENGTH}", option="key"
         )
-    if "\0" in text or not text.isprintable() and _has_surrogate(text):
+    if "\0" in text or (not text.isprintable() and _has_surrogate(text)):
         raise InvalidOption(f"key: {text[:60]!r} holds NUL or a lone surrogate, which no database stores", option="key")
     return text
 

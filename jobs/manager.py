@@ -68,7 +68,7 @@ class JobManager(Generic[Key, State, Action]):
     """Submits, finds and steers jobs. Managers of the same name share one key space; the default one's name is ""."""
 
     def __init__(self, name: str = "") -> None:
-        if not isinstance(name, str) or len(name) > 100:
+        if len(name) > 100:
             raise InvalidOption(f"name: {name!r:.60} must be a string of at most 100 characters.", option="name")
         self.name = name
 
@@ -76,7 +76,7 @@ class JobManager(Generic[Key, State, Action]):
         return f"JobManager({self.name!r})"
 
     def submit(
-        self, task: JobLike | str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, /, task: JobLike | str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Job:
         """Submit one job, as part of the caller's transaction, and return its row.
 
@@ -87,13 +87,12 @@ class JobManager(Generic[Key, State, Action]):
         return job
 
     def submit_many(
-        self, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], **options: Any
+        self, /, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], **options: Any
     ) -> list[Job]:
         """Submit one job per (args, kwargs) with the same options: all, or on the first bad call none."""
         return submission.submit(self.name, task, calls, options)
 
-    def run_job(
-        self, key: Key, task: JobLike | str | Callable[[], Any], args: Sequence[Any] = (),
+    def run_job(self, /, key: Key, task: JobLike | str | Callable[[], Any], args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None, **options: Any,
     ) -> RunAnswer:  # fmt: skip
         """Make sure that the key has an unfinished job: this one, or the one that it has already.
@@ -105,42 +104,42 @@ class JobManager(Generic[Key, State, Action]):
         job, created = submission.submit_keyed(self.name, key, task, (args, kwargs or {}), options)
         return RunAnswer(JOB_CREATED if created else JOB_ALREADY_RUNNING, job)
 
-    def start_job(self, job_id: UUID | str, *, actor: str = "") -> Answer:
+    def start_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Release a job submitted with `start=False`: STARTED or ALREADY_STARTED."""
         return control.start(_uuid(job_id), actor)
 
-    def get_job(self, job_id: UUID | str) -> Job:
+    def get_job(self, /, job_id: UUID | str) -> Job:
         """The job's row; JobNotFound for an id that is not there or no id at all."""
         job = Job.objects.using(settings.DATABASE).filter(pk=_uuid(job_id)).first()
         if job is None:
             raise JobNotFound(job_id)
         return job
 
-    def handle(self, job_id: UUID | str) -> JobHandle[State, Action]:
+    def handle(self, /, job_id: UUID | str) -> JobHandle[State, Action]:
         """A handle on a job; JobNotFound."""
         return JobHandle(self.get_job(job_id).id)
 
-    def get_running_job(self, key: Key) -> JobHandle[State, Action] | None:
+    def get_running_job(self, /, key: Key) -> JobHandle[State, Action] | None:
         """A handle on the key's unfinished job, in whichever state, or None."""
         held = submission.holder(self.name, key)
         return None if held is None else JobHandle(held.id)
 
-    def list_jobs(self, *, order: str = "-id", limit: int = 100, **filters: Any) -> list[Job]:
+    def list_jobs(self, /, *, order: str = "-id", limit: int = 100, **filters: Any) -> list[Job]:
         """Jobs by public column, range (`created_at__gte=`), `status` or metadata key (`metadata__customer=`).
 
         Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
         """
         if order.lstrip("-") not in _PUBLIC_COLUMNS:
             raise UnknownFilter(f"order={order}", sorted(_PUBLIC_COLUMNS))
-        if not isinstance(limit, int) or limit < 0:
-            raise InvalidOption(f"limit: {limit!r} must be a whole number, not negative.", option="limit")
+        if limit < 0:
+            raise InvalidOption(f"limit: {limit!r} must not be negative.", option="limit")
         if self.name:
             filters["manager"] = self.name
         return list(
             Job.objects.using(settings.DATABASE).filter(condition(filters, _PUBLIC_COLUMNS)).order_by(order)[:limit]
         )
 
-    def delete_job(self, job_id: UUID | str, *, missing_ok: bool = False) -> None:
+    def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
         try:
             control.delete(_uuid(job_id))
@@ -148,11 +147,11 @@ class JobManager(Generic[Key, State, Action]):
             if not missing_ok:
                 raise
 
-    def get_job_status(self, job_id: UUID | str) -> dict[str, Any]:
+    def get_job_status(self, /, job_id: UUID | str) -> dict[str, Any]:
         """Where a job stands, as plain data: what a client polls. See `jobs.status`."""
         return status_of(self.get_job(job_id))
 
-    def get_job_results(self, job_id: UUID | str) -> Any:
+    def get_job_results(self, /, job_id: UUID | str) -> Any:
         """The result of a completed job.
 
         Raises JobNotFinished (with the state), JobFailed (with errors and structured result), JobCancelled, or
@@ -169,15 +168,15 @@ class JobManager(Generic[Key, State, Action]):
             raise ResultUnavailable(job.result_error, job.id)
         return job.result
 
-    def cancel_job(self, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
+    def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """Cancel: CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), ALREADY_FINAL."""
         return control.cancel(_uuid(job_id), reason, actor)
 
-    def retry_job(self, job_id: UUID | str, *, actor: str = "") -> Answer:
+    def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
         return control.retry(_uuid(job_id), actor)
 
-    def cleanup_old_jobs(self, days: float | None = None) -> int:
+    def cleanup_old_jobs(self, /, days: float | None = None) -> int:
         """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
         if days is None:
             return pruning.prune()

@@ -1,4 +1,4 @@
-"""Celery's view of a job's outcome: ids of jobs are answered from the job row, all others from django-celery-results."""
+"""Celery's view of a job's outcome: job ids are answered from the job row, all others from django-celery-results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc]  # untyped upstream
             control.delete(job.id)
 
 
-class JobResult(AsyncResult):  # type: ignore[misc]  # Celery ships no types for it
+class JobResult(AsyncResult[Any]):
     """The result handle of a job, in any process; `get()` polls the job row.
 
     `get()` of a failed job raises JobFailed, of a cancelled one JobCancelled.
@@ -51,7 +51,10 @@ class JobResult(AsyncResult):  # type: ignore[misc]  # Celery ships no types for
         app = options.pop("app", None) or current_app
         super().__init__(id, backend=options.pop("backend", None) or JobBackend(app=app, url=None), app=app, **options)
 
-    def revoke(self, connection: Any = None, terminate: bool = False, **options: Any) -> None:
+    def revoke(
+        self, connection: Any = None, terminate: bool = False, signal: str | None = None, wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:  # fmt: skip
         """Cancel the job: at once when it waits, by request when it runs."""
         control.cancel(UUID(self.id), reason="revoked")
 
@@ -77,7 +80,8 @@ def _meta(job: Job) -> dict[str, Any]:
     )
     return {
         "task_id": str(job.id), "name": job.task, "args": job.args, "kwargs": job.kwargs, "status": state,
-        "result": _outcome(job), "traceback": None, "date_done": job.finished_at, "children": [], "retries": job.retry_count,
+        "result": _outcome(job), "traceback": None, "date_done": job.finished_at, "children": [],
+        "retries": job.retry_count,
     }  # fmt: skip
 
 

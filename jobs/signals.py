@@ -1,7 +1,7 @@
 """The signals a job's life sends, each after the commit that made it true.
 
-Every receiver is called with `job` (the row as written), `attempt` (its id or None), `from_state`, `to_state`, `actor` and
-`at`. A receiver that raises is logged and changes nothing: the record is already in the database.
+Every receiver is called with `job` (the row as written), `attempt` (its id or None), `from_state`, `to_state`, `actor`
+and `at`. A receiver that raises is logged and changes nothing: the record is already in the database.
 """
 
 from __future__ import annotations

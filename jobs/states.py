@@ -92,7 +92,7 @@ EDGES: dict[str, Edge] = {
 
 OUTCOMES = tuple(dict.fromkeys(edge.outcome for edge in EDGES.values() if edge.outcome))
 
-_COARSE = {state: "pending" for state in WAITING}
+_COARSE = dict.fromkeys(WAITING, "pending")
 
 
 def status(state: str) -> str:

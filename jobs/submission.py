@@ -40,7 +40,10 @@ class JobLike(Protocol):
 
     name: str
     options: JobOptions
-    parameters: inspect.Signature
+
+    @property
+    def parameters(self) -> inspect.Signature:
+        """The body's signature, without `self`."""
 
 
 def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
@@ -110,8 +113,8 @@ class _Draft:
         retry = settings.RETRY
         values = {
             "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
-            "key": self.key, "key_hash": self.active_key, "active_key": self.active_key, "metadata": dict(options.metadata),
-            "tags": list(options.tags), "owner": options.owner, "operation_type": options.operation_type,
+            "key": self.key, "key_hash": self.active_key, "active_key": self.active_key,
+            "metadata": dict(options.metadata), "tags": list(options.tags), "owner": options.owner, "operation_type": options.operation_type,
             "external_id": options.external_id, "project_id": options.project_id, "session_id": options.session_id,
             "batch_id": options.batch_id, "estimated_duration": options.estimated_duration,
             "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
@@ -219,8 +222,8 @@ _EVENTS_SQLITE = (
 def _insert_sql(
     words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool
 ) -> str:
-    eligible = f"CASE WHEN v.run_after > {{now}} THEN v.run_after ELSE {{now}} END"
-    state = f"CASE WHEN v.run_after > {{now}} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
+    eligible = "CASE WHEN v.run_after > {now} THEN v.run_after ELSE {now} END"
+    state = "CASE WHEN v.run_after > {now} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
     given = "".join(f", %s{cast}" for cast in casts)
     columns = "".join(f", {name}" for name in names)

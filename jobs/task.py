@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, NoReturn, overload
 from uuid import UUID
 
 from celery import shared_task
@@ -43,14 +43,14 @@ _REFUSED = {
 }
 
 
-class JobTask(DjangoTask):  # type: ignore[misc]  # Celery ships no types for it
+class JobTask(DjangoTask[Any, Any]):
     """A Celery task whose calls are jobs. `options` holds what `@job` declared."""
 
     abstract = True
     ignore_result = True
     typing = False  # the doorbell has no arguments; ours are checked at submit
     Request = "jobs.worker:JobRequest"
-    options: ClassVar[JobOptions] = JobOptions()
+    options: JobOptions = JobOptions()
     worker_id: ClassVar[UUID | None] = None
     """The boot id of the worker that this process belongs to; its children inherit it through the fork."""
 
@@ -80,7 +80,7 @@ class JobTask(DjangoTask):  # type: ignore[misc]  # Celery ships no types for it
         """Submit a job with these arguments."""
         return self.apply_async(args, kwargs)
 
-    def apply_async(
+    def apply_async(  # type: ignore[override]  # Celery names each option; ours are checked by name at run time
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> JobResult:
         """Submit a job, spelled as Celery spells it.
@@ -91,8 +91,10 @@ class JobTask(DjangoTask):  # type: ignore[misc]  # Celery ships no types for it
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
         return JobResult(str(job.id))
 
-    def retry(self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
-              **options: Any) -> Any:  # fmt: skip
+    def retry(  # type: ignore[override]  # raises instead of returning what to raise
+        self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
+        **options: Any,
+    ) -> NoReturn:  # fmt: skip
         """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it."""
         raise execution.RetryJob(exc, countdown)
 
@@ -129,8 +131,8 @@ def job(
     chosen = JobOptions().but(options)
 
     def make(body: Callable[..., Any]) -> JobTask:
-        extra = {} if name is None else {"name": name}
-        return shared_task(bind=bind, base=JobTask, options=chosen, **extra)(body)  # type: ignore[no-any-return]
+        extra: dict[str, Any] = {} if name is None else {"name": name}
+        return shared_task(bind=bind, base=JobTask, options=chosen, **extra)(body)
 
     return make if function is None else make(function)
 

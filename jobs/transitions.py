@@ -66,10 +66,11 @@ class Moved:
 Hook = Callable[[Sequence[Moved]], None]
 HOOKS: list[Hook] = []
 
-ATTNAMES = {item.column: item.attname for item in Job._meta.concrete_fields}
+ATTNAMES = {str(item.column): item.attname for item in Job._meta.concrete_fields}
 ALL_COLUMNS = tuple(ATTNAMES)
 LIGHT_COLUMNS = (
-    "id", "state", "task", "pool", "manager", "key", "run", "attempt", "attempt_id", "event_seq", "started_at", "updated_at",
+    "id", "state", "task", "pool", "manager", "key", "run", "attempt", "attempt_id", "event_seq",
+    "started_at", "updated_at",
 )  # fmt: skip
 
 _FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
@@ -234,19 +235,7 @@ class _Plan:
 
     def _write_events(self, moved: Sequence[Moved]) -> None:
         data = json.dumps(self.data)
-        rows = [
-            (
-                _id(self.using, m.id),
-                m.row["event_seq"],
-                m.edge,
-                m.from_state,
-                m.to_state,
-                m.actor,
-                data,
-                m.attempt_id and _id(self.using, m.attempt_id),
-            )
-            for m in moved
-        ]
+        rows = [self._event_row(one, data) for one in moved]
         slots = "%s, %s, %s, %s, %s, {now}, %s, %s, %s"
         execute_many(self.using, f"INSERT INTO jobs_jobevent ({_NOTE}, attempt_id) VALUES ({slots})", rows)
 
@@ -255,6 +244,10 @@ class _Plan:
             return {}
         where = f"({self.where}) AND {_standing_at(self.edge)}"
         return dict(query(self.using, f"SELECT id, state FROM jobs_job WHERE {where}", self.params))
+
+    def _event_row(self, one: Moved, data: str) -> tuple[Any, ...]:
+        ids = _id(self.using, one.id), _id(self.using, one.attempt_id)
+        return ids[0], one.row["event_seq"], one.edge, one.from_state, one.to_state, one.actor, data, ids[1]
 
     def _write_attempts(self, moved: Sequence[Moved]) -> None:
         names, texts, values = list(self.attempt_sql), _texts(self.attempt_sql), _flat(self.attempt_sql)
@@ -293,7 +286,8 @@ def _one_statement(
         update = _update(edge_name, where, to, sets, words, alias="j")
         head = f"WITH moved AS ({update} RETURNING {names}, '{edge.sources[0]}' AS from_state)"
     else:
-        old = f"SELECT id, state AS from_state FROM jobs_job WHERE ({where}) AND {_standing_at(edge)} ORDER BY id FOR UPDATE"
+        standing = f"({where}) AND {_standing_at(edge)}"
+        old = f"SELECT id, state AS from_state FROM jobs_job WHERE {standing} ORDER BY id FOR UPDATE"
         update = f"UPDATE jobs_job j SET {_setting(edge, to, sets, words)} FROM old WHERE j.id = old.id"
         head = f"WITH old AS ({old}), moved AS ({update} RETURNING {names}, old.from_state)"
     event = (
@@ -340,7 +334,7 @@ def _standing_at(edge: Edge) -> str:
     return f"state IN ({', '.join(repr(str(source)) for source in edge.sources)})"
 
 
-def _id(using: str, value: UUID) -> Any:
+def _id(using: str, value: UUID | None) -> Any:
     return prepare(using, Job, "id", value)
 
 

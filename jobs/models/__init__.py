@@ -1,4 +1,4 @@
-"""The tables. Models hold columns, constraints and words; what decides lives in querysets, what changes in the stages."""
+"""The tables: columns, constraints and words. What decides lives in querysets, what changes in the stages."""
 
 from jobs.models.attempt import Attempt
 from jobs.models.event import JobEvent

@@ -47,13 +47,9 @@ class Job(models.Model):
     pool = models.CharField(max_length=100)
     priority = models.CharField(max_length=20, default="medium", db_default="medium")
     manager = _text(100)
-    key = models.CharField(max_length=1000, null=True, blank=True)  # noqa: DJ001 - "" is a key, NULL is none
-    active_key = models.CharField(  # noqa: DJ001 - NULL is what lets finished jobs share a key
-        max_length=64, null=True, blank=True, unique=True, editable=False
-    )
-    key_hash = models.CharField(  # noqa: DJ001 - what active_key becomes again when a person retries the job
-        max_length=64, null=True, blank=True, editable=False
-    )
+    key = models.CharField(max_length=1000, null=True, blank=True)
+    active_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
+    key_hash = models.CharField(max_length=64, null=True, blank=True, editable=False)
 
     args: PayloadField = PayloadField(default=list, db_default="[]")
     kwargs: PayloadField = PayloadField(default=dict, db_default="{}")
@@ -178,5 +174,5 @@ class Job(models.Model):
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """One entry per failed attempt, oldest first: at, attempt, step, category, type, message, traceback, fingerprint."""
+        """The failed attempts, oldest first, each as `Attempt.as_error` gives it."""
         return [attempt.as_error() for attempt in self.attempts.exclude(error_type="").order_by("run", "number")]

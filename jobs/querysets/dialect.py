@@ -130,7 +130,7 @@ class SQLite(Dialect):
         return f"{column} IN (SELECT value FROM json_each(%s))"
 
     def ids(self, values: Iterable[UUID]) -> Any:
-        return json.dumps([value.hex if isinstance(value, UUID) else value for value in values])
+        return json.dumps([value.hex for value in values])
 
     def payload_rows(self, run_after: str) -> str:
         part = "json_extract(value, '$[{}]') AS {}"
@@ -172,7 +172,7 @@ def query(using: str, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, .
     """Run one statement that returns rows."""
     with connections[using].cursor() as cursor:
         cursor.execute(sql.replace("{now}", db_now(using)), params)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:

@@ -1,6 +1,6 @@
 """What the platform adds to a Celery worker: a heartbeat, a feeder beside it, and an eye on the pool's children.
 
-Connected to Celery's signals when the app is ready; a worker started with plain `celery -A … worker` needs nothing else.
+Connected to Celery's signals when the app is ready: a worker started with plain `celery -A … worker` needs no more.
 """
 
 from __future__ import annotations

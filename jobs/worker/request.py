@@ -6,7 +6,6 @@ import queue
 from typing import Any
 from uuid import UUID
 
-from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 
@@ -18,7 +17,7 @@ lost: queue.SimpleQueue[list[Pair] | None] = queue.SimpleQueue()
 """Attempts whose process died, for the pulse to take back: the event loop itself never waits for a database."""
 
 
-class JobRequest(Request):  # type: ignore[misc]  # Celery ships no types for it
+class JobRequest(Request):
     """Reports lost attempts before Celery's own handling, which may hand the message out again at once."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
@@ -34,5 +33,5 @@ def pairs_of(request: Any) -> list[Pair]:
 
 
 def _is_dead(error: BaseException) -> bool:
-    cause = error.exc if isinstance(error, ExceptionWithTraceback) else error
+    cause = getattr(error, "exc", error)  # billiard wraps what came from a child
     return isinstance(cause, (WorkerLostError, SystemExit))
