@@ -144,7 +144,7 @@ def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
     where = "WHERE id = %s AND attempt_id = %s AND state = 'running'"
-    asked = "cancel_requested_at IS NOT NULL, reason"
+    asked = "cancel_requested_at, reason"  # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
     said, lines = draft.take()
     if said:
         values = [prepare(using, Job, name, value) for name, value in said.items()]
@@ -159,8 +159,8 @@ def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
     draft.stop_reason = _stop_reason(rows)
 
 
-def _stop_reason(rows: Sequence[tuple[bool, str]]) -> str | None:
+def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:
     if not rows:
         return "this attempt no longer counts: the job was given to another worker, or ended"
-    requested, reason = rows[0]
-    return (reason or "cancelled") if requested else None
+    requested_at, reason = rows[0]
+    return None if requested_at is None else str(reason or "cancelled")

@@ -13,7 +13,7 @@ MAX_LENGTH = 1000
 
 
 def key_text(key: object) -> str:
-    """A key as the row shows it; InvalidOption unless it is a str of at most 1,000 characters, an int, UUID or tuple."""
+    """A key as the row shows it; InvalidOption unless it is a str (1,000 characters at most), int, UUID or tuple."""
     text = key if isinstance(key, str) else json.dumps(_plain(key)) if isinstance(key, tuple) else str(_checked(key))
     if len(text) > MAX_LENGTH:
         raise InvalidOption(

@@ -169,7 +169,7 @@ class JobManager(Generic[Key, State, Action]):
         return job.result
 
     def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """Cancel: CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), ALREADY_FINAL."""
+        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
         return control.cancel(_uuid(job_id), reason, actor)
 
     def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:

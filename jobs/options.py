@@ -19,7 +19,8 @@ class JobOptions:
     """Everything that can be declared for a job; the defaults are those of a bare `@job()`.
 
     `run_after` is an aware datetime, a timedelta or seconds from now; `retry_delay` and `estimated_duration` are
-    seconds. `start=False` holds the job until `start_job`. None for `pool`, `max_retries` and `retry_delay` means the setting's.
+    seconds. `start=False` holds the job until `start_job`. None for `pool`, `max_retries` and `retry_delay` means
+    the setting's.
     """
 
     pool: str | None = None

@@ -114,11 +114,12 @@ class _Draft:
         values = {
             "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
             "key": self.key, "key_hash": self.active_key, "active_key": self.active_key,
-            "metadata": dict(options.metadata), "tags": list(options.tags), "owner": options.owner, "operation_type": options.operation_type,
-            "external_id": options.external_id, "project_id": options.project_id, "session_id": options.session_id,
-            "batch_id": options.batch_id, "estimated_duration": options.estimated_duration,
+            "metadata": dict(options.metadata), "tags": list(options.tags), "owner": options.owner,
+            "operation_type": options.operation_type, "external_id": options.external_id,
+            "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
+            "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
             "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
-            "retry_delay": options.retry_delay, "reason": "" if options.start else "not started",
+            "reason": "" if options.start else "not started",
         }  # fmt: skip
         return {name: value for name, value in values.items() if value not in ("", None, 0, {}, [])}
 

@@ -23,9 +23,9 @@ SELECT p.name,
 def release() -> int:
     """Back to pending with what a pool's workers must have missed; returns how many jobs.
 
-    A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is idle,
-    or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one. The jobs of
-    a pool that has been paused are given back at once.
+    A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is
+    idle, or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one.
+    The jobs of a pool that has been paused are given back at once.
     """
     return sum(_release(pool, at_once) for pool, at_once in _suspects())
 
