@@ -190,27 +190,35 @@ def _check_broker(celery: Any) -> list[CheckMessage]:
     options = celery.broker_transport_options or {}
     scheme = _scheme(celery)
     if scheme.startswith(("redis", "sentinel")):
-        missing = [name for name in ("socket_connect_timeout", "socket_timeout") if not options.get(name)]
-        if missing:
-            return [
-                Warning(
-                    f"Celery's broker_transport_options have no {' and no '.join(missing)}: publishing to a Redis that "
-                    "hangs waits for ever.",
-                    hint="Set both, as CELERY_BROKER_TRANSPORT_OPTIONS = "
-                    '{"socket_connect_timeout": 1, "socket_timeout": 1.5}.',
-                    id="jobs.W009",
-                )
-            ]
-    if scheme.startswith(("amqp", "pyamqp")) and not options.get("confirm_publish"):
-        return [
-            Warning(
-                "Celery's broker_transport_options have no confirm_publish: RabbitMQ drops a message that it cannot "
-                "take without a word.",
-                hint='Set CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}.',
-                id="jobs.W010",
-            )
-        ]
-    return []
+        return _check_redis(options)
+    return _check_rabbitmq(options) if scheme.startswith(("amqp", "pyamqp")) else []
+
+
+def _check_redis(options: Mapping[str, Any]) -> list[CheckMessage]:
+    missing = [name for name in ("socket_connect_timeout", "socket_timeout") if not options.get(name)]
+    if not missing:
+        return []
+    return [
+        Warning(
+            f"Celery's broker_transport_options have no {' and no '.join(missing)}: publishing to a Redis that "
+            "hangs waits for ever.",
+            hint='Set CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1.5}.',
+            id="jobs.W009",
+        )
+    ]
+
+
+def _check_rabbitmq(options: Mapping[str, Any]) -> list[CheckMessage]:
+    if options.get("confirm_publish"):
+        return []
+    return [
+        Warning(
+            "Celery's broker_transport_options have no confirm_publish: RabbitMQ drops a message that it cannot take "
+            "without a word.",
+            hint='Set CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}.',
+            id="jobs.W010",
+        )
+    ]
 
 
 def _scheme(celery: Any) -> str:

@@ -119,7 +119,7 @@ def _plain_dict(value: dict[Any, Any], depth: int) -> dict[str, Any]:
 
 
 def _is_odd_key(key: object) -> bool:
-    """A StrEnum, say: a key that is a string, but may hash as something else, and so could hide from a look-up."""
+    """A subclass of str may hash in its own way, and so hide from the look-up of the tag: it is made plain."""
     if isinstance(key, str):
         return True
     raise _RefusedError(shown(key), f"is a key of type {type(key).__name__}; JSON has only strings as keys.")
