@@ -1,0 +1,82 @@
+"""What all tests share: the tier a test belongs to, the rule about skips, and the fixtures of a live stack.
+
+The directory of a test is its tier. How tests are run, and what the fixtures give: tests/README.md.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tests.app import ledger
+from tests.services import Stack, Worker
+
+TIERS = ("unit", "integration", "faults", "property", "browser")
+LIVE = ("integration", "faults")
+HERE = Path(__file__).parent
+NO_STACK = "needs a database and a broker: python -m tests.run {tier}"
+SKIPS_FORBIDDEN = os.environ.get("REQUIRE_SERVICES") == "1"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(HERE).parts[0]
+        if tier in TIERS:
+            item.add_marker(tier)
+        if tier in LIVE and Stack.current() is None:
+            item.add_marker(pytest.mark.skip(reason=NO_STACK.format(tier=tier)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_SERVICES=1 a skipped test is a failed one."""
+    report = yield
+    if SKIPS_FORBIDDEN and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_SERVICES=1 forbids to skip: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def stack(transactional_db: None, django_db_serialized_rollback: None) -> Iterator[Stack]:
+    """The database (migrated, with nothing in it but what migrations put there) and the broker (empty) of this run."""
+    stack = Stack.current()
+    assert stack, "this fixture is for tests/integration and tests/faults"
+    stack.heal()
+    stack.empty_broker()
+    yield stack
+    stack.heal()
+    connections.close_all()  # what a fault has cut must not meet the flush that follows
+
+
+@pytest.fixture
+def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the test jobs of this test note what they do; `ledger.read(ledger_file)` tells."""
+    path = tmp_path / "ledger"
+    monkeypatch.setenv(ledger.VARIABLE, str(path))
+    return path
+
+
+@pytest.fixture
+def start_worker(stack: Stack, ledger_file: Path, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """`start_worker(pool="threads", concurrency=4, …)`: a ready worker on the stack, gone when the test ends.
+
+    The arguments are those of `Worker`. What it wrote is shown when the test fails.
+    """
+    workers: list[Worker] = []
+    with ExitStack() as closing:
+
+        def start(**how: Any) -> Worker:
+            worker = Worker(tmp_path / f"worker-{len(workers)}.log", **how)
+            stack.queues.update(worker.queues)
+            workers.append(worker)
+            return closing.enter_context(worker)
+
+        yield start
+    for worker in workers:
+        print(f"--- {worker.log.name}\n{worker.text()[-20_000:]}")  # noqa: T201  # pytest shows it with a failure

@@ -1,0 +1,109 @@
+"""Runs the tests as they are meant to be run: `python -m tests.run [GROUP …] [options of pytest]`.
+
+A group is a tier (`unit`, `property`, `integration`, `faults`, `browser`) or one stack of a tier
+(`faults:sqlite+redis`); none means all. Each tier, and each stack of a live tier, is a pytest process of its own:
+Django's settings are read once per process, so plain environment variables say which database and broker it uses. A
+stack for which there is no server is reported with the reason, and is a failure with REQUIRE_SERVICES=1.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from tests.services import STACKS, NoService, open_stack
+from tests.services.processes import MARK, kill_marked
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAIN, LIVE = ("unit", "property", "browser"), ("integration", "faults")
+GROUPS = ("unit", "property", *(f"{tier}:{stack}" for tier in LIVE for stack in STACKS), "browser")
+FULL_FAULTS = "postgres+redis"  # the whole fault list runs there; elsewhere what is marked `every_stack`
+NOTHING_COLLECTED = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one group ended."""
+
+    group: str
+    passed: bool
+    text: str
+    seconds: float
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the groups named by `words`, print one line for each at the end, return 0 if all is well."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    groups, options = _split(words)
+    outcomes = [_run(group, options) for group in groups if (ROOT / "tests" / group.partition(":")[0]).is_dir()]
+    _print_table(outcomes)
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    known = set(GROUPS) | set(LIVE)
+    count = next((index for index, word in enumerate(words) if word not in known), len(words))
+    named = words[:count] or GROUPS
+    return [group for group in GROUPS if group in named or group.partition(":")[0] in named], list(words[count:])
+
+
+def _run(group: str, options: Sequence[str]) -> Outcome:
+    tier, _, stack = group.partition(":")
+    begin = time.monotonic()
+    run = uuid.uuid4().hex
+    os.environ[MARK] = run  # private servers, workers and all they start inherit it
+    with tempfile.TemporaryDirectory(prefix="jobcenter-test-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # a private PostgreSQL runs as somebody else
+        try:
+            run_tier = partial(_run_live, stack) if stack else partial(_pytest, {})
+            passed, text = run_tier(tier, directory, options)
+        except NoService as reason:
+            passed, text = os.environ.get("REQUIRE_SERVICES") != "1", f"SKIPPED: {reason}"
+        finally:
+            kill_marked(MARK, run)
+    return Outcome(group, passed, text, time.monotonic() - begin)
+
+
+def _run_live(stack: str, tier: str, directory: Path, options: Sequence[str]) -> tuple[bool, str]:
+    narrow = ["-m", "every_stack"] if tier == "faults" and stack != FULL_FAULTS else []
+    with open_stack(stack, directory, private=tier == "faults") as env:
+        return _pytest(env, tier, directory, [*narrow, "--ds=tests.settings_live", "--reuse-db", *options])
+
+
+def _pytest(env: dict[str, str], tier: str, directory: Path, options: Sequence[str]) -> tuple[bool, str]:
+    where = [] if any(word.startswith("tests/") for word in options) else [f"tests/{tier}"]
+    report = directory / "report.xml"
+    live = env | ({"DJANGO_SETTINGS_MODULE": "tests.settings_live"} if env else {})
+    words = [sys.executable, "-m", "pytest", f"--junit-xml={report}", *where, *options]
+    print(f"\n=== {env.get('JOBCENTER_TEST_STACK', '')} {tier}: {' '.join(words[1:])}", flush=True)
+    code = subprocess.run(words, cwd=ROOT, env=os.environ | live, check=False).returncode
+    return code in (0, NOTHING_COLLECTED), _count(report, code)
+
+
+def _count(report: Path, code: int) -> str:
+    if code == NOTHING_COLLECTED or not report.exists():
+        return "no tests" if code == NOTHING_COLLECTED else f"pytest ended with {code}"
+    suite = next(ET.parse(report).getroot().iter("testsuite"))  # noqa: S314  # our own file
+    failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    skipped = int(suite.get("skipped", 0))
+    passed = int(suite.get("tests", 0)) - failed - skipped
+    return f"{passed} passed" + (f", {failed} FAILED" if failed else "") + (f", {skipped} skipped" if skipped else "")
+
+
+def _print_table(outcomes: Sequence[Outcome]) -> None:
+    print("\n=== all groups")
+    for outcome in outcomes:
+        print(f"{'ok  ' if outcome.passed else 'FAIL'} {outcome.group:<28} {outcome.seconds:6.1f} s  {outcome.text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

