@@ -15,9 +15,11 @@ from django.db import Error, transaction
 
 from jobs import limits, publishing, transitions
 from jobs.conf import settings
+from jobs.limits import Room
 from jobs.models import Pool
 from jobs.publishing import Doorbell
-from jobs.querysets.dialect import dialect, query
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import query
 from jobs.transitions import Moved
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,11 @@ def admit(pool: str) -> int:
     admitted is out of reach of priority and pause, so it had better stay pending.
     """
     total = 0
-    while not publishing.breaker.is_open and _is_worth_a_try(pool):
-        admitted = _admit_batch(pool)
+    while not publishing.breaker.is_open:
+        room = limits.room(pool)
+        if room is None or not room.is_worth_a_try:
+            break
+        admitted = _admit_batch(pool, room)
         if admitted is None:
             break
         publishing.publish([_doorbell(one) for one in admitted])
@@ -67,15 +72,10 @@ def after_finish(pool: str) -> None:
         logger.warning("no admission after a finish; the steward will do it", exc_info=True)
 
 
-def _is_worth_a_try(pool: str) -> bool:
-    room = limits.room(pool)
-    return room is not None and room.is_worth_a_try
-
-
-def _admit_batch(pool: str) -> list[Moved] | None:
+def _admit_batch(pool: str, seen: Room) -> list[Moved] | None:
     """One locked pass; None when another process holds the lock or nothing was left to move."""
     with transaction.atomic(using=settings.DATABASE):
-        if not _lock(pool):
+        if not _lock(pool, system_wide=seen.system_maximum is not None):
             return None
         room = limits.room(pool)
         if room is None or not room.is_worth_a_try:
@@ -83,8 +83,8 @@ def _admit_batch(pool: str) -> list[Moved] | None:
         return _take(pool, min(room.free, BATCH)) or None
 
 
-def _lock(pool: str) -> bool:
-    """Lock the pool row, in a statement of its own with nothing read before it, then the system-wide limit.
+def _lock(pool: str, *, system_wide: bool) -> bool:
+    """Lock the pool row, in a statement of its own with nothing read before it, then the system-wide limit if it is set.
 
     What is counted afterwards is read in later statements, which at READ COMMITTED see every commit that came before
     the lock was won. On SQLite BEGIN IMMEDIATE has locked already.
@@ -93,12 +93,8 @@ def _lock(pool: str) -> bool:
     words = dialect(using)
     if not query(using, f"SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
         return False
-    if words.for_update:
-        query(
-            using,
-            f"SELECT name FROM jobs_limit WHERE name = %s AND (size IS NOT NULL OR %s){words.for_update}",
-            [limits.SYSTEM_LIMIT, settings.MAX_CONCURRENT is not None],
-        )
+    if system_wide and words.for_update:
+        query(using, f"SELECT name FROM jobs_limit WHERE name = %s{words.for_update}", [limits.SYSTEM_LIMIT])
     return True
 
 

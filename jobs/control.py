@@ -12,7 +12,8 @@ from jobs import admission, signals, transitions
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog
-from jobs.querysets.dialect import dialect, prepare, query
+from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.statements import query
 from jobs.transitions import Sql
 
 NOT_STARTED = "not started"

@@ -19,7 +19,8 @@ from django.db import Error, connections
 
 from jobs.conf import settings
 from jobs.models import Job, JobLog
-from jobs.querysets.dialect import execute_many, prepare, query
+from jobs.querysets.dialect import prepare
+from jobs.querysets.statements import execute_many, query
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.conf import settings
-from jobs.querysets.dialect import dialect, query
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import query
 
 SYSTEM_LIMIT = "system"
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from jobs.conf import settings
 from jobs.models import Pool, Worker
-from jobs.querysets.dialect import execute, prepare
+from jobs.querysets.dialect import prepare
+from jobs.querysets.statements import execute
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from typing import Any
 from jobs.conf import settings
 from jobs.exceptions import InvalidOption, did_you_mean
 
-OPERATION_TYPES = ("decomposition", "execution", "validation", "analysis", "codemap", "context_enrichment")
-
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -89,7 +87,7 @@ def _seconds(name: str, value: object) -> None:
 
 
 def _operation(name: str, value: object) -> None:
-    known = (*OPERATION_TYPES, *settings.OPERATION_TYPES)
+    known = settings.OPERATION_TYPES
     if value != "" and value not in known:
         hint = did_you_mean(value, known) or ' Add yours to JOBS["OPERATION_TYPES"].'
         raise InvalidOption(f"{name}: {value!r:.60} is none of {', '.join(known)}.{hint}", option=name)

@@ -23,7 +23,8 @@ from kombu.utils.json import dumps
 
 from jobs.conf import settings
 from jobs.models import Job
-from jobs.querysets.dialect import dialect, execute
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import execute
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,8 @@ from jobs.exceptions import InvalidArguments, KeyBusy, UnknownPool, UnknownTask
 from jobs.keys import active_key, key_text
 from jobs.models import Job, Pool
 from jobs.options import JobOptions
-from jobs.querysets.dialect import Dialect, dialect, prepare, query, read
+from jobs.querysets.dialect import Dialect, dialect, prepare, read
+from jobs.querysets.statements import query
 from jobs.transitions import Moved
 
 CHUNK = 1000  # jobs per statement

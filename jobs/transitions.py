@@ -20,7 +20,8 @@ from django.db import transaction
 from jobs import signals
 from jobs.conf import settings
 from jobs.models import Attempt, Job
-from jobs.querysets.dialect import dialect, execute, execute_many, prepare, query, read
+from jobs.querysets.dialect import dialect, prepare, read
+from jobs.querysets.statements import execute, execute_many, query
 from jobs.states import EDGES, FINAL, Edge, JobState
 
 logger = logging.getLogger(__name__)
@@ -301,7 +302,8 @@ def _one_statement(
 def _attempt_cte(edge: Edge, attempt: _Texts) -> list[str]:
     if edge.name == "claim":
         names = ", ".join(["id", "job_id", "run", "number", "started_at", *(name for name, _ in attempt)])
-        values = ", ".join(["attempt_id", "id", "run", "attempt", "updated_at", *(text for _, text in attempt)])
+        given = (f"{text}::{_ATTEMPT_TYPES[name]}" for name, text in attempt)  # a bare parameter here would be text
+        values = ", ".join(["attempt_id", "id", "run", "attempt", "updated_at", *given])
         return [f"opened AS (INSERT INTO jobs_attempt ({names}) SELECT {values} FROM moved)"]
     if edge.outcome:
         closing = _closing(edge, attempt)
@@ -338,6 +340,7 @@ def _id(using: str, value: UUID | None) -> Any:
     return prepare(using, Job, "id", value)
 
 
+_ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
 _NOTE = "job_id, seq, name, from_state, to_state, at, actor, data"
 _Texts = tuple[tuple[str, str], ...]
 

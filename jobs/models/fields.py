@@ -19,7 +19,7 @@ class PayloadField(models.TextField):  # type: ignore[type-arg]
         return None if value is None else encoding.loads(value)
 
     def get_prep_value(self, value: Any) -> str | None:
-        return None if value is None else encoding.dumps(value)
+        return None if value is None else encoding.dumps(value, field=self.column or "value")
 
     def to_python(self, value: Any) -> Any:
         return value

@@ -168,26 +168,6 @@ def bound_now(moment: datetime) -> Iterator[None]:
         _bound.pop()
 
 
-def query(using: str, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Run one statement that returns rows."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.replace("{now}", db_now(using)), params)
-        return list(cursor.fetchall())
-
-
-def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
-    """Run one statement for its effect; returns the number of rows it touched."""
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql.replace("{now}", db_now(using)), params)
-        return int(cursor.rowcount)
-
-
-def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run one statement once per row of parameters."""
-    with connections[using].cursor() as cursor:
-        cursor.executemany(sql.replace("{now}", db_now(using)), rows)
-
-
 def prepare(using: str, model: type[models.Model], column: str, value: Any) -> Any:
     """A Python value as the database adapter wants it for that column."""
     return _field(model, column).get_db_prep_save(value, connections[using])

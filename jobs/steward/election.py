@@ -6,7 +6,8 @@ from uuid import UUID
 
 from jobs.conf import settings
 from jobs.models import Lease
-from jobs.querysets.dialect import dialect, execute, prepare
+from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.statements import execute
 
 OFFICE = "steward"
 

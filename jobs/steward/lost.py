@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from jobs import publishing, transitions
 from jobs.conf import settings
-from jobs.querysets.dialect import dialect, query
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import query
 
 LONGEST = 600  # seconds between two doorbells of a job that nobody answers
 _POOLS = """

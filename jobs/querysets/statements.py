@@ -1,0 +1,60 @@
+"""Running the hot statements: `{now}` filled in, and on PostgreSQL prepared once per connection.
+
+A statement that moves a job has several parts; planning it costs PostgreSQL more than running it. Behind a pooler in
+transaction mode prepared statements do not work: `DISABLE_SERVER_SIDE_CURSORS`, which Django asks for there, turns them
+off here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from jobs.querysets.dialect import db_now
+
+if TYPE_CHECKING or find_spec("psycopg"):
+    from psycopg import Cursor
+
+    class _PreparingCursor(Cursor[Any]):
+        """Prepares whatever it runs; the statement's text is the key."""
+
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            return super().execute(query, params, **{**options, "prepare": True})
+
+
+_ONLY_ON_REQUEST = 2**31  # executions after which psycopg would prepare by itself, on Django's own cursors
+
+
+def query(using: str, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement that returns rows."""
+    with _cursor(using) as cursor:
+        cursor.execute(sql.replace("{now}", db_now(using)), params)
+        return list(cursor.fetchall())
+
+
+def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
+    """Run one statement for its effect; returns the number of rows it touched."""
+    with _cursor(using) as cursor:
+        cursor.execute(sql.replace("{now}", db_now(using)), params)
+        return int(cursor.rowcount)
+
+
+def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement once per row of parameters."""
+    with _cursor(using) as cursor:
+        cursor.executemany(sql.replace("{now}", db_now(using)), rows)
+
+
+def _cursor(using: str) -> Any:
+    connection: Any = connections[using]
+    if connection.vendor != "postgresql" or connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        return connection.cursor()
+    connection.ensure_connection()
+    raw = connection.connection
+    if raw.prepare_threshold is None:
+        raw.prepare_threshold = _ONLY_ON_REQUEST
+    with connection.wrap_database_errors:
+        return connection._prepare_cursor(_PreparingCursor(raw))  # Django's own last step of `cursor()`
