@@ -1,4 +1,7 @@
-"""The ASGI application that a web server loads."""
+"""The ASGI application that a web server loads, and a steward beside it.
+
+The steward is a candidate like those of the workers: should every worker die at once, this process still finds out.
+"""
 
 import os
 
@@ -7,3 +10,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobcenter.settings")
 
 application = get_asgi_application()
+
+from jobs.steward import hosting  # noqa: E402 - needs the apps that the line above has loaded
+
+hosting.start("web")

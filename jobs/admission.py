@@ -84,7 +84,7 @@ def _admit_batch(pool: str, seen: Room) -> list[Moved] | None:
 
 
 def _lock(pool: str, *, system_wide: bool) -> bool:
-    """Lock the pool row, in a statement of its own with nothing read before it, then the system-wide limit if it is set.
+    """Lock the pool row, in a statement of its own with nothing read before it, then a system-wide limit that is set.
 
     What is counted afterwards is read in later statements, which at READ COMMITTED see every commit that came before
     the lock was won. On SQLite BEGIN IMMEDIATE has locked already.

@@ -29,24 +29,29 @@ class Steward:
         self.id: UUID = uuid4()
         self.label = label
         self.is_leader = False
+        self._blind = False
         self._watch = Watch()
         self._pruned_at = time.monotonic()
 
     def tick(self) -> bool:
         """Hold the lease and do what is due; False when another is the steward, or the database is away."""
         try:
-            return self._tick()
+            led = self._tick()
         except Error as error:
-            logger.warning("steward: the database does not answer, observation starts anew: %s", error)
-            self._forget()
-            connections[settings.DATABASE].close()
+            self._lose_sight(error)
             return False
+        self._blind = False
+        return led
 
     def resign(self) -> None:
         """Give the lease back, so that the next one need not wait for its end."""
-        if self.is_leader:
-            self._forget()
+        if not self.is_leader:
+            return
+        self._forget()
+        try:
             election.resign(self.id)
+        except Error as error:
+            self._lose_sight(error)
 
     def _tick(self) -> bool:
         led = self.is_leader
@@ -69,6 +74,13 @@ class Steward:
             self._pruned_at = time.monotonic()
             chores.append(pruning.prune)
         return chores
+
+    def _lose_sight(self, error: Error) -> None:
+        if not self._blind:
+            logger.warning("steward: the database does not answer, observation starts anew: %s", error)
+        self._blind = True
+        self._forget()
+        connections[settings.DATABASE].close()
 
     def _forget(self) -> None:
         self.is_leader = False

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from celery import signals
 
+from jobs.checks import memory_database_error
 from jobs.task import JobTask
 from jobs.worker.feeder import Feeder
 from jobs.worker.pulse import Pulse
@@ -30,7 +31,13 @@ def connect() -> None:
 
 
 def _start_feeder(sender: Any, **_: Any) -> None:
-    """Fork the feeder while this process has no threads, no pool and no connections of its own."""
+    """Fork the feeder while this process has no threads, no pool and no connections of its own.
+
+    Refuses to start on a database in this process's memory: no other process could see its jobs.
+    """
+    error = memory_database_error()
+    if error is not None:
+        raise SystemExit(str(error))
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
     _running.feeder = Feeder(str(sender.hostname))
     _running.feeder.start()
