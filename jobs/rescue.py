@@ -10,6 +10,7 @@ from jobs import transitions
 from jobs.conf import settings
 from jobs.models import Attempt
 from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import execute
 from jobs.transitions import Moved
 
 Pair = tuple[UUID, UUID]  # job id, attempt id
@@ -33,6 +34,18 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
         sets={**lost, "error_message": message},
     )  # fmt: skip
     return moved
+
+
+def note_unknown(pairs: Sequence[Pair]) -> None:
+    """Remember since when workers say that they do not know these jobs' task; the next claim forgets it."""
+    using = settings.DATABASE
+    words = dialect(using)
+    execute(
+        using,
+        "UPDATE jobs_job SET unknown_since = COALESCE(unknown_since, {now})"
+        f" WHERE {words.among('id')} AND {words.among('attempt_id')} AND state = 'queued'",
+        [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)],
+    )
 
 
 def open_attempts(boot_id: UUID) -> set[Pair]:

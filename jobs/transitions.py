@@ -75,12 +75,13 @@ LIGHT_COLUMNS = (
 )  # fmt: skip
 
 _FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
+_ANSWERED = {"release_count": Sql("0"), "unknown_since": Sql("NULL")}
 _ENDED = {"finished_at": Sql("{now}"), "active_key": Sql("NULL")}
 _WAITS_AGAIN = {**_FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
 _IMPLIED: dict[str, dict[str, Sql]] = {
     "admit": {"attempt_id": Sql("{uuid}"), "queued_at": Sql("{now}"), "published_at": Sql("NULL")},
     "release": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "release_count": Sql("release_count + 1")},
-    "claim": {"started_at": Sql("{now}"), "attempt": Sql("attempt + 1"), "release_count": Sql("0")},
+    "claim": {"started_at": Sql("{now}"), "attempt": Sql("attempt + 1"), **_ANSWERED},
     "complete": {"progress": Sql("100"), **_ENDED},
     "fail": _ENDED,
     "cancel": _ENDED,
@@ -92,7 +93,7 @@ _IMPLIED: dict[str, dict[str, Sql]] = {
     "resume": {"eligible_at": Sql("{now}"), "reason": Sql("''"), "paused_by": Sql("''")},
     "requeue": {
         "run": Sql("run + 1"), "attempt": Sql("0"), "retry_count": Sql("0"), "rescue_count": Sql("0"),
-        "release_count": Sql("0"), "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
+        **_ANSWERED, "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
         "error_category": Sql("''"), "error_type": Sql("''"), "error_message": Sql("''"), "reason": Sql("''"),
         "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "pause_requested_at": Sql("NULL"),
         "eligible_at": Sql("{now}"), **_WAITS_AGAIN,

@@ -87,6 +87,10 @@ class Job(models.Model):
     rescue_count = _count()
     release_count = _count(help_text="doorbells in a row that nobody answered")
 
+    unknown_since = models.DateTimeField(
+        null=True, blank=True, help_text="when a worker first said that it does not know the task"
+    )
+
     run_after = _moment()
     created_at = models.DateTimeField()
     eligible_at = models.DateTimeField()

@@ -6,6 +6,7 @@ Written after every migrate where they are missing, and never changed again: aft
 from __future__ import annotations
 
 from celery import current_app
+from django.db import connections
 
 from jobs.conf import settings
 from jobs.models.lease import Lease
@@ -13,8 +14,8 @@ from jobs.models.pool import Limit, Pool, Priority
 
 
 def seed(using: str) -> None:
-    """Insert what is missing, in the database that holds the jobs."""
-    if using != settings.DATABASE:
+    """Insert what is missing, in the database that holds the jobs; nothing while its tables are not there."""
+    if using != settings.DATABASE or Limit._meta.db_table not in connections[using].introspection.table_names():
         return
     budgets = settings.LIMITS
     Pool.objects.using(using).get_or_create(

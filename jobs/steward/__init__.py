@@ -16,7 +16,7 @@ from django.db import Error, connections
 
 from jobs import admission
 from jobs.conf import settings
-from jobs.steward import due, election, lost, pruning, unsent
+from jobs.steward import due, election, lost, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            due.promote, self._watch.run, lost.release, unsent.publish, admission.admit_everywhere,
+            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, admission.admit_everywhere,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()

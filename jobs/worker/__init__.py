@@ -15,7 +15,7 @@ from jobs.checks import memory_database_error
 from jobs.task import JobTask
 from jobs.worker.feeder import Feeder
 from jobs.worker.pulse import Pulse
-from jobs.worker.request import JobRequest
+from jobs.worker.request import JobRequest, News, news, pairs_in
 
 __all__ = ["JobRequest", "connect"]
 
@@ -26,6 +26,7 @@ def connect() -> None:
     """Listen to the worker's life. Called once, by the app's `ready()`."""
     signals.worker_init.connect(_start_feeder, weak=False, dispatch_uid="jobs.worker.init")
     signals.worker_ready.connect(_start_pulse, weak=False, dispatch_uid="jobs.worker.ready")
+    signals.task_unknown.connect(_report_unknown, weak=False, dispatch_uid="jobs.worker.unknown")
     signals.worker_shutting_down.connect(_drain, weak=False, dispatch_uid="jobs.worker.draining")
     signals.worker_shutdown.connect(_stop, weak=False, dispatch_uid="jobs.worker.shutdown")
 
@@ -48,6 +49,11 @@ def _start_pulse(sender: Any, **_: Any) -> None:
     if _running.pulse is None and _running.feeder is not None:
         _running.pulse = Pulse(sender.controller, _running.feeder)
         _running.pulse.start()
+
+
+def _report_unknown(message: Any, **_: Any) -> None:
+    """A doorbell for a task that this worker has not imported; another may know it, after the next ring."""
+    news.put(News(pairs_in(message.headers or {})))
 
 
 def _drain(**_: Any) -> None:

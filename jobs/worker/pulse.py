@@ -22,10 +22,10 @@ from django.db import Error, connections
 from jobs import liveness
 from jobs.conf import settings
 from jobs.liveness import Identity
-from jobs.rescue import Pair, open_attempts, rescue
+from jobs.rescue import Pair, note_unknown, open_attempts, rescue
 from jobs.task import JobTask
 from jobs.worker.feeder import Feeder
-from jobs.worker.request import lost, pairs_of
+from jobs.worker.request import News, news, pairs_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,24 +46,24 @@ class Pulse:
 
     def start(self) -> None:
         """Begin to beat."""
-        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=_forget_lost)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=_forget_news)
         self._thread.start()
 
     def drain(self) -> None:
         """The worker takes no new work; told by the next beat, which comes at once."""
         self._draining = True
-        lost.put(None)
+        news.put(News())
 
     def stop(self) -> None:
         """The worker has ended: the last word goes out, then the thread ends."""
         self._stopping = True
-        lost.put(None)
+        news.put(News())
         self._thread.join(5)
 
     def _run(self) -> None:
         while not self._stopping:
             self._attempt(self._beat)
-            self._attempt(self._report_lost)
+            self._attempt(self._report_news)
         if self._identity is not None:
             self._attempt(lambda: liveness.retire(JobTask.worker_id or uuid4()))
 
@@ -101,18 +101,21 @@ class Pulse:
     def _slots(self) -> int:
         return int(getattr(self._controller.pool, "num_processes", 0) or self._controller.concurrency or 1)
 
-    def _report_lost(self) -> None:
-        """Wait for news of dead children until the next beat is due; take back what they were running."""
+    def _report_news(self) -> None:
+        """Wait for news from the event loop until the next beat is due, and write it down."""
         try:
-            pairs = [lost.get(timeout=settings.HEARTBEAT)]
+            heard = [news.get(timeout=settings.HEARTBEAT)]
         except queue.Empty:
             return
-        while not lost.empty():
-            pairs.append(lost.get_nowait())
-        known = [pair for pairs_ in pairs if pairs_ is not None for pair in pairs_]
-        if known:
-            with self._own_statement():
-                self._rescue(known, "the process that ran it died")
+        while not news.empty():
+            heard.append(news.get_nowait())
+        lost = [pair for item in heard if item.are_lost for pair in item.pairs]
+        unknown = [pair for item in heard if not item.are_lost for pair in item.pairs]
+        with self._own_statement():
+            if lost:
+                self._rescue(lost, "the process that ran it died")
+            if unknown:
+                note_unknown(unknown)
 
     def _compare(self) -> None:
         """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
@@ -165,6 +168,6 @@ def _children(pool: Any) -> list[int]:
     return [process.pid for process in workers if process.pid]
 
 
-def _forget_lost() -> None:
-    while not lost.empty():
-        lost.get_nowait()
+def _forget_news() -> None:
+    while not news.empty():
+        news.get_nowait()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +15,17 @@ from jobs.publishing import JOBS_HEADER
 
 Pair = tuple[UUID, UUID]
 
-lost: queue.SimpleQueue[list[Pair] | None] = queue.SimpleQueue()
-"""Attempts whose process died, for the pulse to take back: the event loop itself never waits for a database."""
+
+@dataclass(frozen=True)
+class News:
+    """What the event loop has learned of some doorbells: their process died, or nobody here knows their task."""
+
+    pairs: Sequence[Pair] = ()
+    are_lost: bool = False
+
+
+news: queue.SimpleQueue[News] = queue.SimpleQueue()
+"""For the pulse to write down: the event loop itself never waits for a database."""
 
 
 class JobRequest(Request):
@@ -22,13 +33,18 @@ class JobRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         if _is_dead(exc_info.exception):
-            lost.put(pairs_of(self))
+            news.put(News(pairs_of(self), are_lost=True))
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
 def pairs_of(request: Any) -> list[Pair]:
     """The (job id, attempt id) pairs on a request's doorbell; [] for any other task."""
-    pairs = getattr(request, "_request_dict", {}).get(JOBS_HEADER) or []
+    return pairs_in(getattr(request, "_request_dict", {}))
+
+
+def pairs_in(headers: Mapping[str, Any]) -> list[Pair]:
+    """The pairs that a message's headers name."""
+    pairs = headers.get(JOBS_HEADER) or []
     return [(UUID(job_id), UUID(attempt_id)) for job_id, attempt_id in pairs]
 
 

@@ -1,0 +1,16 @@
+"""Chore: fail jobs whose task no worker has known for long enough. Until then each lost doorbell rings anew."""
+
+from __future__ import annotations
+
+from jobs import transitions
+from jobs.conf import settings
+from jobs.querysets.dialect import dialect
+
+
+def give_up() -> int:
+    """Fail what has been unknown for UNKNOWN_TASK_AFTER, category `unknown_task`; returns how many jobs."""
+    seconds = settings.UNKNOWN_TASK_AFTER
+    message = f"no worker has known this task for {seconds:g} s: is its module imported there, or was it renamed?"
+    error = {"error_category": "unknown_task", "error_type": "UnknownTask", "error_message": message}
+    long_unknown = f"state = 'queued' AND unknown_since < {dialect(settings.DATABASE).later('{now}')}"
+    return len(transitions.move("fail", long_unknown, [-seconds], sets=error, actor="steward"))
