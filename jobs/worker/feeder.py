@@ -71,8 +71,10 @@ def _live(pipe: int, parent: int, label: str) -> NoReturn:
     try:
         _prepare(parent)
         _loop(pipe, parent, Steward(label))
+    except SystemExit as end:
+        logger.info("the feeder of %s ends: %s", label, end.code or "told to")
     except BaseException:
-        logger.exception("the feeder ends")
+        logger.exception("the feeder of %s ends", label)
     finally:
         logging.shutdown()
         os._exit(0)

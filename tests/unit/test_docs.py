@@ -1,0 +1,38 @@
+"""The docs say what the code does: every state, edge, setting and public method has its line."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from jobs import states
+from jobs.conf import JobsSettings
+from jobs.manager import JobManager
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_the_diagram_is_the_one_of_the_table() -> None:
+    assert states.diagram() in (DOCS / "lifecycle.md").read_text()
+
+
+@pytest.mark.parametrize("state", list(states.JobState))
+def test_every_state_is_described_in_its_own_words(state: states.JobState) -> None:
+    row = f"| `{state}` | {states.MEANINGS[state]} | {states.status(state)} |"
+    assert row in (DOCS / "lifecycle.md").read_text()
+
+
+@pytest.mark.parametrize("edge", states.EDGES.values(), ids=str)
+def test_every_edge_has_its_row(edge: states.Edge) -> None:
+    cells = (edge.name, ", ".join(edge.sources) or "–", ", ".join(edge.targets), edge.by, edge.outcome or "–")
+    assert f"| {' | '.join(cells)} |" in (DOCS / "lifecycle.md").read_text()
+
+
+@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(JobsSettings)])
+def test_every_setting_is_documented(key: str) -> None:
+    assert f"`{key}`" in (DOCS / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in vars(JobManager) if not name.startswith(("_", "a"))])
+def test_every_method_is_documented(name: str) -> None:
+    assert f"`{name}(" in (DOCS / "api.md").read_text()
