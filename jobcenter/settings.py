@@ -68,8 +68,8 @@ LOGOUT_REDIRECT_URL = "/"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True  # works from a checkout, without collectstatic
+STATIC_ROOT = None if WITH_WHITENOISE else BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # it takes files where the apps have them, nothing is collected
 
 # --- the database
 DATABASES = {"default": environment.database(os.environ, BASE_DIR)}

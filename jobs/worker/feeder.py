@@ -24,7 +24,7 @@ from jobs.steward import Steward
 
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 class Feeder:
@@ -88,6 +88,7 @@ def _prepare(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"jobs-feeder")  # what `ps` and `top` show beside the pool's children
     for connection in connections.all(initialized_only=True):
         connection.connection = None  # the parent's: neither used nor closed here
     if os.getppid() != parent:

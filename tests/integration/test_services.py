@@ -19,6 +19,7 @@ StartWorker = Callable[..., Worker]
 def test_a_worker_runs_what_was_sent(pool: str, start_worker: StartWorker, ledger_file: Path) -> None:
     worker = start_worker(pool=pool)
     assert len(worker.children()) == (2 if pool == "prefork" else 0)
+    assert worker.feeder() not in (None, *worker.children())
     for number in range(5):
         echo.delay(str(number))
     wait_until(lambda: len(ledger.read(ledger_file)) == 5, 15, "five echoes")

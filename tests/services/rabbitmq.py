@@ -25,7 +25,6 @@ class PrivateRabbitMQ:
         if not ports_file.exists():
             ports_file.write_text(" ".join(str(free_port()) for _ in range(3)))
         self.port, self._dist_port, self._epmd_port = (int(text) for text in ports_file.read_text().split())
-        self._launched: subprocess.Popen[bytes] | None = None
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     @staticmethod
@@ -45,10 +44,9 @@ class PrivateRabbitMQ:
         program = self.binary()
         assert program, "no rabbitmq-server on this machine"
         self._pid_file.unlink(missing_ok=True)
-        with (self.directory / "log").open("a") as log:
-            self._launched = subprocess.Popen([program], env=os.environ | self._environment(), cwd=self.directory,
-                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                              start_new_session=True)  # fmt: skip
+        # left to the system by a shell that ends at once: the server outlives the process that starts it
+        subprocess.run(["sh", "-c", '"$0" >>log 2>&1 </dev/null &', program], env=os.environ | self._environment(),
+                       cwd=self.directory, start_new_session=True, check=True)  # fmt: skip
         wait_until(lambda: self._pid_file.exists() and answers(self.port), 60, f"rabbitmq on port {self.port}")
 
     def stop(self) -> None:
@@ -96,5 +94,3 @@ class PrivateRabbitMQ:
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, by)
             wait_until(lambda: not alive(pid), 30, f"end of rabbitmq {pid}")
-        if self._launched:
-            self._launched.wait(timeout=10)

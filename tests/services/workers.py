@@ -16,6 +16,7 @@ from tests.services.processes import alive, kill_marked, marked, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "JOBCENTER_TEST_WORKER"
+FEEDER = "jobs-feeder"  # the name that process gives itself
 
 
 class Worker:
@@ -76,9 +77,16 @@ class Worker:
         return self._process.pid
 
     def children(self) -> list[int]:
-        """The processes of the pool (prefork), while the main process lives."""
+        """The processes of the pool (prefork), while the main process lives; the feeder is not among them."""
+        return [pid for pid, name in self._family() if name != FEEDER]
+
+    def feeder(self) -> int | None:
+        """The process that admits and publishes for this worker, while the main process lives."""
+        return next((pid for pid, name in self._family() if name == FEEDER), None)
+
+    def _family(self) -> list[tuple[int, str]]:
         try:
-            return [child.pid for child in psutil.Process(self.pid).children() if alive(child.pid)]
+            return [(child.pid, child.name()) for child in psutil.Process(self.pid).children() if alive(child.pid)]
         except psutil.NoSuchProcess:
             return []
 
