@@ -74,7 +74,8 @@ def _environ(servers: Servers, entry: Entry, directory: str) -> dict[str, str]:
         redis_pid=servers.redis_pid,
     )
     # What the caller's shell says of a Django site or a Celery app must not reach the trial.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "CELERY_", "JOB"))}
+    foreign = ("DJANGO_", "CELERY_", "JOB", "DATABASE_URL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **place.environ(), **entry.environ}
 
 

@@ -27,9 +27,13 @@ _RESULTS_SITE = {"DJANGO_SETTINGS_MODULE": "benchmarks.workers.settings_results"
 _KEEP = {"BENCH_DB_REUSE_MAX": "1000000"}
 _END_ONLY = {"BENCH_TRACK_STARTED": "0"}
 
+_OURS_CLOCK = "greatest `finished_at` in its table, the database's clock at the finishing statement"
+_OURS_SITE = {"DJANGO_SETTINGS_MODULE": "benchmarks.workers.settings_ours"}
+
 _TITLE = "Celery + django-celery-results"
 
 ENTRIES: tuple[Entry, ...] = (
+    Entry("ours", "jobcenter", "benchmarks.systems.ours:Ours", _OURS_CLOCK, _OURS_SITE),
     Entry("raw", "Celery, nothing recorded", _RAW, _BODY_CLOCK),
     Entry("raw-django", "Celery in a Django site, nothing recorded", _RAW, _BODY_CLOCK, _RAW_SITE, by_default=False),
     Entry("results", _TITLE, _RESULTS, _RESULTS_CLOCK, _RESULTS_SITE),
