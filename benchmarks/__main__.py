@@ -1,0 +1,76 @@
+"""The command: measure, print, and if asked keep the figures and write them into the documentation."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import facts, report
+from benchmarks.figures import Trial
+from benchmarks.rounds import ROOT, run_rounds
+from benchmarks.servers import private_servers
+from benchmarks.systems.catalog import BY_NAME, ENTRIES
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: all measured; 1: a trial failed; 2: wrong usage."""
+    options = _options(arguments)
+    # Told to end, the servers and their directory go first: `finally` must run.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    about, trials = _load(options.from_json) if options.from_json else _measure(options)
+    if options.json:
+        kept = {"facts": about, "trials": [asdict(trial) for trial in trials]}
+        options.json.write_text(json.dumps(kept, indent=1) + "\n")
+    text = report.render(about, trials)
+    print(text)
+    if options.write_docs:
+        report.write_docs(DOCUMENT, text)
+    return 1 if any(trial.error for trial in trials) else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="how often each system is measured (3; quick: 1)")
+    parser.add_argument("--jobs", type=int, help="how many waiting jobs are drained (5,000; quick: 1,000)")
+    parser.add_argument("--probes", type=int, help="how many jobs are timed on the idle system (200; quick: 50)")
+    parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME", help=f"of {', '.join(BY_NAME)}")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep every figure of every trial")
+    parser.add_argument("--from-json", type=Path, metavar="FILE", help="measure nothing, show the figures kept in FILE")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    options = parser.parse_args(arguments)
+    for name, usual, quick in (("rounds", 3, 1), ("jobs", 5000, 1000), ("probes", 200, 50)):
+        given = getattr(options, name)
+        if given is not None and given < (2 if name == "probes" else 1):
+            parser.error(f"--{name} {given} is too few")
+        setattr(options, name, given or (quick if options.quick else usual))
+    return options
+
+
+def _measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Trial]]:
+    entries = [entry for entry in ENTRIES if (entry.name in options.only if options.only else entry.by_default)]
+    with private_servers() as servers:
+        about = facts.gather(servers)
+        measured = run_rounds(servers, entries, options.rounds, options.jobs, options.probes, _say)
+        return about, [Trial(**figures) for figures in measured]
+
+
+def _load(path: Path) -> tuple[dict[str, str], list[Trial]]:
+    kept = json.loads(path.read_text())
+    return kept["facts"], [Trial(**figures) for figures in kept["trials"]]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,128 @@
+"""From trials to figures: what is compared with what, and the bounds the project has set itself. Must not print."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One system once.
+
+    `drain_per_s`, `enqueue_per_s` and `submit_per_s` (by room) are jobs per second; `idle_ms` has p50, p95 and p99;
+    `cpu` has CPU seconds of worker, postgres and redis during the drain and `others_share`; `sql` (drain) and
+    `submit_sql` (by room) are per job; `error` says why there are no figures.
+    """
+
+    system: str
+    round: int
+    order: int
+    jobs: int
+    drain_per_s: float = 0.0
+    drain_seconds: float = 0.0
+    enqueue_per_s: float = 0.0
+    submit_per_s: dict[str, float] = field(default_factory=dict)
+    submit_sql: dict[str, dict[str, float]] = field(default_factory=dict)
+    idle_ms: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
+    sql: dict[str, float] = field(default_factory=dict)
+    dearest: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+
+
+Figure = Callable[[Trial], float | None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with the lowest and highest value of the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One line of the project's performance goals: a figure of ours ÷ a figure of a peer in the same round."""
+
+    figure: str
+    of_ours: Figure
+    peer: str
+    of_peer: Figure
+    must_reach: float | None
+    aims_for: float | None
+    at_most: bool = False
+
+    def verdict(self, ratio: float) -> str:
+        """How the median stands to the bounds."""
+        if self.must_reach is None or self.aims_for is None:
+            return "–"
+        sign = -1 if self.at_most else 1
+        if sign * ratio >= sign * self.aims_for:
+            return "aim met"
+        return "reached" if sign * ratio >= sign * self.must_reach else "not reached"
+
+
+def drain(trial: Trial) -> float | None:
+    """Throughput: worker ready → last finish recorded."""
+    return trial.drain_per_s
+
+
+def idle_p50(trial: Trial) -> float | None:
+    """Submission → first act of the body, median of an idle system."""
+    return trial.idle_ms.get("p50")
+
+
+def submit_in(room: str) -> Figure:
+    """Submitting one by one, in one situation."""
+    return lambda trial: trial.submit_per_s.get(room)
+
+
+_DELAY = submit_in("no worker")
+BOUNDS: tuple[Bound, ...] = (
+    Bound("one job per message ÷ Celery + django-celery-results", drain, "results", drain, 3, 6),
+    Bound("the same ÷ that peer, connection kept", drain, "results-reuse", drain, None, None),
+    Bound("the same ÷ that peer, starts not recorded", drain, "results-minimal", drain, None, None),
+    Bound(
+        "the same ÷ that peer, starts not recorded, connection kept", drain, "results-minimal-reuse", drain, None, None
+    ),
+    Bound("the same ÷ Celery, nothing recorded", drain, "raw", drain, 0.4, 0.6),
+    Bound("the same ÷ Celery, nothing recorded, in a Django site", drain, "raw-django", drain, None, None),
+    Bound("submit one by one, pool full ÷ `delay()`", submit_in("pool full"), "raw", _DELAY, 1.2, 2),
+    Bound("submit one by one, room, a feeder admits ÷ `delay()`", submit_in("feeder admits"), "raw", _DELAY, 0.7, 1),
+    Bound(
+        "submit one by one, room, the caller admits ÷ `delay()`", submit_in("caller admits"), "raw", _DELAY, 0.35, 0.5
+    ),
+    Bound("idle submit → start, p50 ÷ Celery, nothing recorded", idle_p50, "raw", idle_p50, 2.0, 1.5, at_most=True),
+)
+
+
+def spread(trials: Sequence[Trial], system: str, figure: Figure) -> Spread | None:
+    """The figure over all rounds of one system; None when it was never measured."""
+    values = [value for trial in trials if trial.system == system and (value := _value(trial, figure)) is not None]
+    return _spread(values)
+
+
+def ratio(trials: Sequence[Trial], bound: Bound) -> Spread | None:
+    """Ours ÷ the peer, taken within each round; None when no round has both."""
+    by_place = {(trial.system, trial.round): trial for trial in trials}
+    values = []
+    for number in sorted({trial.round for trial in trials}):
+        ours, peer = by_place.get((OURS, number)), by_place.get((bound.peer, number))
+        above = _value(ours, bound.of_ours) if ours else None
+        below = _value(peer, bound.of_peer) if peer else None
+        if above is not None and below:
+            values.append(above / below)
+    return _spread(values)
+
+
+def _value(trial: Trial, figure: Figure) -> float | None:
+    return None if trial.error else figure(trial)
+
+
+def _spread(values: list[float]) -> Spread | None:
+    return Spread(statistics.median(values), min(values), max(values)) if values else None

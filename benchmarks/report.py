@@ -1,0 +1,155 @@
+"""Tables: medians with ranges, ratios beside the bounds, facts; for terminal and document. Must not measure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.figures import BOUNDS, OURS, Figure, Spread, Trial, drain, ratio, spread, submit_in
+from benchmarks.systems.catalog import BY_NAME, ENTRIES
+
+BEGIN = "<!-- benchmark tables begin: written by python -m benchmarks --write-docs -->"
+END = "<!-- benchmark tables end -->"
+NONE = "–"
+
+
+class MarkerError(Exception):
+    """The document has no place for the tables; the text says which lines it needs."""
+
+
+def render(facts: dict[str, str], trials: Sequence[Trial]) -> str:
+    """All tables as Markdown that also reads well in a terminal."""
+    parts = [
+        "Median [lowest–highest] of the rounds.",
+        _heading("Ratios to peers in the same round"),
+        _ratios(trials),
+        _heading("Speed"),
+        _speed(trials),
+        _heading("Submitting one by one"),
+        _submitting(trials),
+        _heading("Cost of a job while draining"),
+        _cost(trials),
+        _heading("How it was measured"),
+        _method(trials),
+        _table(["fact", "value"], [[name, value] for name, value in facts.items()]),
+        *[
+            f"Failed in round {trial.round}: {trial.system}: {_last_line(trial.error)}"
+            for trial in trials
+            if trial.error
+        ],
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_docs(path: Path, text: str) -> None:
+    """Replace what stands between the two markers. Raises `MarkerError`."""
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise MarkerError(f"{path} must have the lines {BEGIN!r} and {END!r}; the tables go between them")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
+def _ratios(trials: Sequence[Trial]) -> str:
+    rows = []
+    for bound in BOUNDS:
+        found = ratio(trials, bound)
+        if found is None and bound.must_reach is None:
+            continue  # a peer that is measured only when asked for
+        sign = "≤ " if bound.at_most else ""
+        bounds = [NONE if value is None else f"{sign}{value:g}" for value in (bound.must_reach, bound.aims_for)]
+        rows.append([bound.figure, _show(found, 2), *bounds, bound.verdict(found.median) if found else "not measured"])
+    return _table(["ours ÷ peer", "ratio", "must reach", "aims for", "stands"], rows)
+
+
+def _speed(trials: Sequence[Trial]) -> str:
+    rows = []
+    for name in _measured(trials):
+        many = _show(spread(trials, name, _enqueue)) if name == OURS else NONE
+        idle = [_show(spread(trials, name, _idle(cut)), 1) for cut in ("p50", "p95", "p99")]
+        rows.append([BY_NAME[name].title, _show(spread(trials, name, drain)), many, *idle])
+    return _table(["system", "drain, jobs/s", "submit many, jobs/s", "idle start p50, ms", "p95", "p99"], rows)
+
+
+def _enqueue(trial: Trial) -> float | None:
+    return trial.enqueue_per_s
+
+
+def _idle(cut: str) -> Figure:
+    return lambda trial: trial.idle_ms.get(cut)
+
+
+def _submitting(trials: Sequence[Trial]) -> str:
+    rows = []
+    for name in _measured(trials):
+        for room in dict.fromkeys(room for trial in trials if trial.system == name for room in trial.submit_per_s):
+            rate = _show(spread(trials, name, submit_in(room)))
+            sql = [_show(spread(trials, name, _submit_sql(room, figure)), 2) for figure in ("statements", "commits")]
+            rows.append([BY_NAME[name].title, room, rate, *sql])
+    return _table(["system", "situation", "jobs/s", "SQL statements a job", "commits a job"], rows)
+
+
+def _submit_sql(room: str, figure: str) -> Figure:
+    return lambda trial: trial.submit_sql.get(room, {}).get(figure)
+
+
+def _cost(trials: Sequence[Trial]) -> str:
+    names = ("statements", "data_statements", "commits", "connections", "exec_ms")
+    columns = [*map(_cpu_per_thousand, ("worker", "postgres", "redis")), *map(_sql, names)]
+    head = [
+        "system",
+        "CPU s/1,000 jobs: worker",
+        "PostgreSQL",
+        "Redis",
+        "SQL statements",
+        "of these on data",
+        "commits",
+    ]
+    rows = []
+    for name in _measured(trials):
+        figures = [_show(spread(trials, name, column), 2) for column in columns]
+        rows.append([BY_NAME[name].title, *figures, _show(spread(trials, name, _others_percent))])
+    return _table([*head, "connections", "ms in PostgreSQL", "others' CPU, %"], rows)
+
+
+def _others_percent(trial: Trial) -> float | None:
+    return trial.cpu["others_share"] * 100 if trial.cpu else None
+
+
+def _cpu_per_thousand(tree: str) -> Figure:
+    return lambda trial: trial.cpu[tree] / trial.jobs * 1000 if tree in trial.cpu else None
+
+
+def _sql(name: str) -> Figure:
+    return lambda trial: trial.sql.get(name)
+
+
+def _method(trials: Sequence[Trial]) -> str:
+    rounds, jobs = max(trial.round for trial in trials), trials[0].jobs
+    clocks = [f"- {BY_NAME[name].title}: {BY_NAME[name].clock}." for name in _measured(trials)]
+    return "\n".join([f"{rounds} round(s) of {jobs:,} jobs. Last finish, by system:", "", *clocks])
+
+
+def _measured(trials: Sequence[Trial]) -> list[str]:
+    there = {trial.system for trial in trials if not trial.error}
+    return [entry.name for entry in ENTRIES if entry.name in there]
+
+
+def _show(found: Spread | None, digits: int = 0) -> str:
+    if found is None:
+        return NONE
+    middle, low, high = (f"{value:,.{digits}f}" for value in (found.median, found.low, found.high))
+    return middle if low == high else f"{middle} [{low}–{high}]"
+
+
+def _heading(text: str) -> str:
+    return f"### {text}"
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

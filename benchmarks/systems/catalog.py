@@ -1,0 +1,59 @@
+"""The systems by name, and what each needs before it can be imported. Must not import them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system: where its class is, what its processes find in their environment, what its clock is."""
+
+    name: str
+    title: str
+    place: str  # module:class
+    clock: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    by_default: bool = True
+
+
+_RAW = "benchmarks.systems.raw:Raw"
+_BODY_CLOCK = "the last body's own time, appended to a file (less than 1 µs a job, the same in every system)"
+_RAW_SITE = {"DJANGO_SETTINGS_MODULE": "benchmarks.workers.settings_common"}
+
+_RESULTS = "benchmarks.systems.results:Results"
+_RESULTS_CLOCK = "greatest `date_done` in its table, set by the worker as it writes the row"
+_RESULTS_SITE = {"DJANGO_SETTINGS_MODULE": "benchmarks.workers.settings_results"}
+# The connection is recycled after this many jobs: never, in a trial.
+_KEEP = {"BENCH_DB_REUSE_MAX": "1000000"}
+_END_ONLY = {"BENCH_TRACK_STARTED": "0"}
+
+_OURS_CLOCK = "greatest `finished_at` in its table, the database's clock at the finishing statement"
+_OURS_SITE = {"DJANGO_SETTINGS_MODULE": "benchmarks.workers.settings_ours"}
+
+_TITLE = "Celery + django-celery-results"
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("ours", "jobcenter", "benchmarks.systems.ours:Ours", _OURS_CLOCK, _OURS_SITE),
+    Entry("raw", "Celery, nothing recorded", _RAW, _BODY_CLOCK),
+    Entry("raw-django", "Celery in a Django site, nothing recorded", _RAW, _BODY_CLOCK, _RAW_SITE, by_default=False),
+    Entry("results", _TITLE, _RESULTS, _RESULTS_CLOCK, _RESULTS_SITE),
+    Entry("results-reuse", f"{_TITLE}, connection kept", _RESULTS, _RESULTS_CLOCK, {**_RESULTS_SITE, **_KEEP}),
+    Entry(
+        "results-minimal",
+        f"{_TITLE}, starts not recorded",
+        _RESULTS,
+        _RESULTS_CLOCK,
+        {**_RESULTS_SITE, **_END_ONLY},
+        by_default=False,
+    ),
+    Entry(
+        "results-minimal-reuse",
+        f"{_TITLE}, starts not recorded, connection kept",
+        _RESULTS,
+        _RESULTS_CLOCK,
+        {**_RESULTS_SITE, **_END_ONLY, **_KEEP},
+        by_default=False,
+    ),
+)
+
+BY_NAME: Mapping[str, Entry] = {entry.name: entry for entry in ENTRIES}

@@ -1,0 +1,97 @@
+"""This platform, through its public API. The last finish is the greatest `finished_at` in its table."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg
+from django.core.management.color import no_style
+from django.db import connection
+from django.db.models import Max
+from django.db.models.functions import Now
+from psycopg import sql
+
+from benchmarks.systems.base import Room
+from benchmarks.systems.django_site import DjangoSystem
+from benchmarks.workers import ours, ours_tasks
+from jobs import Job, job_manager
+from jobs.models import Pool, Worker
+
+PLENTY = 100_000
+
+
+class Ours(DjangoSystem):
+    """Every job a row with its events and attempts, admitted under the limits."""
+
+    celery_app = ours.app
+    worker_module = "benchmarks.workers.ours"
+
+    @property
+    def pool(self) -> str:
+        """The pool that the jobs of the benchmark go to."""
+        return str(self.celery_app.conf.task_default_queue)
+
+    def submit(self) -> None:
+        """Insert one job; its admission, where there is room, is part of the call."""
+        job_manager.submit(ours_tasks.noop)
+
+    def enqueue(self, jobs: int) -> None:
+        """Insert all of them in one call."""
+        job_manager.submit_many(ours_tasks.noop, [((), {})] * jobs)
+
+    def rooms(self) -> Mapping[str, Room]:
+        """Besides no worker at all: a full pool, room while another admits, room and nobody else."""
+        return {
+            **super().rooms(),
+            "pool full": self._full,
+            "feeder admits": self._others_admit,
+            "caller admits": self._caller_admits,
+        }
+
+    def finished(self) -> int:
+        """Jobs completed."""
+        return Job.objects.filter(state="completed").count()
+
+    def last_finish(self) -> float:
+        """The database's clock at the statement that finished the job; its commit follows within a millisecond."""
+        newest = Job.objects.aggregate(newest=Max("finished_at"))["newest"]
+        return float(newest.timestamp())
+
+    def clear(self) -> None:
+        """Empty the queue, and the table of jobs with all that refers to it."""
+        super().clear()
+        emptied = connection.ops.sql_flush(no_style(), [Job._meta.db_table], allow_cascade=True)
+        connection.ops.execute_sql_flush(emptied)
+        Worker.objects.all().delete()
+
+    @contextmanager
+    def _full(self) -> Iterator[None]:
+        with self._slots(1):
+            while Job.objects.filter(state="pending").count() == 0:
+                self.submit()
+            yield
+
+    @contextmanager
+    def _others_admit(self) -> Iterator[None]:
+        """A feeder that is admitting holds the pool's lock: here a session that does nothing else."""
+        place = self.place
+        with (
+            self._slots(PLENTY),
+            psycopg.connect(host=place.postgres_socket, user=place.postgres_user, dbname=place.database) as feeder,
+        ):
+            lock = sql.SQL("SELECT 1 FROM {} WHERE name = %s FOR UPDATE").format(sql.Identifier(Pool._meta.db_table))
+            feeder.execute(lock, [self.pool])
+            yield
+
+    @contextmanager
+    def _caller_admits(self) -> Iterator[None]:
+        with self._slots(PLENTY):
+            yield
+
+    @contextmanager
+    def _slots(self, slots: int) -> Iterator[None]:
+        """A worker that only seems to live: its slots are free, and it takes no CPU from the submitter."""
+        Worker.objects.create(
+            boot_id=uuid4(), hostname="bench", pid=0, pools=[self.pool], slots=slots, started_at=Now(), beat_at=Now()
+        )
+        yield

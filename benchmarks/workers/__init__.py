@@ -1,0 +1,1 @@
+"""One Celery app per system under test, as its worker loads it. Nothing here measures."""
