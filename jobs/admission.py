@@ -100,10 +100,7 @@ def _lock(pool: str, *, system_wide: bool) -> bool:
 
 def _take(pool: str, count: int) -> list[Moved]:
     words = dialect(settings.DATABASE)
-    best = (
-        "id IN (SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending'"
-        f" ORDER BY rank, id LIMIT %s{words.skip_locked})"
-    )
+    best = words.picked("SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' ORDER BY rank, id LIMIT %s")
     return transitions.move("admit", best, [pool, count], actor="admission")
 
 

@@ -144,7 +144,7 @@ def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
     """One statement: write what was said, read whether the job should stop. Fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    where = "WHERE id = %s AND attempt_id = %s AND state = 'running'"
+    where = "WHERE id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
     asked = "cancel_requested_at, reason"  # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
     said, lines = draft.take()
     if said:

@@ -177,6 +177,6 @@ def _mark_published(doorbells: Sequence[Doorbell]) -> None:
     execute(
         using,
         f"UPDATE {Job._meta.db_table} SET published_at = {{now}}"
-        f" WHERE {words.among('id')} AND {words.among('attempt_id')} AND state = 'queued'",
+        f" WHERE {words.among('id')} AND {words.among('attempt_id')} AND COALESCE(state, '') = 'queued'",
         [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)],
     )

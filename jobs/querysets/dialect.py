@@ -56,6 +56,14 @@ class Dialect:
         """Many ids as one parameter for `among`, so that the statement's text does not change with their number."""
         raise NotImplementedError
 
+    def picked(self, select: str) -> str:
+        """Whether the id is one that a SELECT with a LIMIT finds and locks, passing over what others have locked.
+
+        The SELECT must run once. `id IN (SELECT … LIMIT 2 FOR UPDATE SKIP LOCKED)` may run it once for each row of the
+        other side of a join, skip what the last run has locked, and update them all.
+        """
+        raise NotImplementedError
+
     def payload_rows(self, run_after: str) -> str:
         """A SELECT of (id, args, kwargs, run_after), one row per job of a submission, from `payload`'s parameters."""
         raise NotImplementedError
@@ -99,6 +107,9 @@ class PostgreSQL(Dialect):
     def ids(self, values: Iterable[UUID]) -> Any:
         return list(values)
 
+    def picked(self, select: str) -> str:
+        return f"id = ANY(ARRAY({select} FOR UPDATE SKIP LOCKED))"
+
     def payload_rows(self, run_after: str) -> str:
         given = "unnest(%s::uuid[], %s::text[], %s::text[]) AS given(id, args, kwargs)"
         return f"SELECT id, args, kwargs, {run_after} AS run_after FROM {given}"
@@ -131,6 +142,9 @@ class SQLite(Dialect):
 
     def ids(self, values: Iterable[UUID]) -> Any:
         return json.dumps([value.hex for value in values])
+
+    def picked(self, select: str) -> str:
+        return f"id IN ({select})"
 
     def payload_rows(self, run_after: str) -> str:
         part = "json_extract(value, '$[{}]') AS {}"

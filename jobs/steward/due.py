@@ -11,13 +11,11 @@ BATCH = 500
 
 def promote() -> int:
     """Move due jobs to pending, the longest due first; returns how many."""
+    due = dialect(settings.DATABASE).picked(
+        "SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_after <= {now} ORDER BY run_after LIMIT %s"
+    )
     total = 0
     while True:
-        skip_locked = dialect(settings.DATABASE).skip_locked
-        due = (
-            "id IN (SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_after <= {now}"
-            f" ORDER BY run_after LIMIT %s{skip_locked})"
-        )
         moved = transitions.move("due", due, [BATCH], actor="steward")
         total += len(moved)
         if len(moved) < BATCH:

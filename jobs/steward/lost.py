@@ -48,5 +48,7 @@ def _release(pool: str, at_once: bool) -> int:
     overdue = "" if at_once else f" AND published_at < {words.later('{now}', f'-({patience})')}"
     params = [pool] if at_once else [pool, settings.LOST_AFTER]
     why = "the pool is paused" if at_once else "nobody answered the doorbell"
-    moved = transitions.move("release", f"pool = %s{overdue}", params, actor="steward", data={"why": why})
+    moved = transitions.move(
+        "release", f"pool = %s AND state = 'queued'{overdue}", params, actor="steward", data={"why": why}
+    )
     return len(moved)

@@ -1,0 +1,27 @@
+"""Admission takes as many as there is room for, whatever PostgreSQL's planner believes of the table."""
+
+import uuid
+
+from django.db import connection
+
+from jobs import Job, admission, job_manager, liveness, publishing
+from jobs.liveness import Identity
+from tests.services import Stack
+
+
+def test_no_more_than_the_room_whatever_the_plan(stack: Stack) -> None:
+    """A sub-select with LIMIT, run once per row of a join, skipped what it had locked and admitted all 1,500."""
+    job_manager.submit_many("nobody.runs.this", [((), {})] * 1500)
+    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
+    publishing.breaker.succeeded()
+    _leave_only_nested_loops()
+
+    assert admission.admit("default") == 2  # one slot and the look-ahead of one
+    assert Job.objects.filter(state="queued").count() == 2
+
+
+def _leave_only_nested_loops() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "memoize", "indexscan", "bitmapscan"):
+                cursor.execute(f"SET enable_{way} = off")
