@@ -23,7 +23,7 @@ from django.db import connections, transaction
 from jobs import job_manager, limits
 from jobs.conf import settings
 from jobs.models import Attempt, Job, JobEvent, Pool, Worker
-from jobs.querysets.dialect import query
+from jobs.querysets.statements import query
 from jobs.states import EDGES, FINAL, IN_FLIGHT
 from tests.app import ledger
 
