@@ -13,6 +13,7 @@ import pytest
 from django.db import connections
 
 from tests.app import ledger
+from tests.invariants import check_invariants
 from tests.services import Stack, Worker
 
 TIERS = ("unit", "integration", "faults", "property", "browser")
@@ -51,7 +52,8 @@ def stack(transactional_db: None, django_db_serialized_rollback: None) -> Iterat
     stack.empty_broker()
     yield stack
     stack.heal()
-    connections.close_all()  # what a fault has cut must not meet the flush that follows
+    connections.close_all()  # what a fault has cut must not meet what follows
+    check_invariants()
 
 
 @pytest.fixture

@@ -4,7 +4,10 @@ import time
 
 from celery import shared_task
 
-from tests.app import ledger
+from tests.app import (
+    jobs,  # noqa: F401  # registers them
+    ledger,
+)
 
 
 @shared_task(ignore_result=True)

@@ -1,0 +1,197 @@
+"""The checker of the invariants finds what is wrong: a history that is sound passes, each way to break it is named."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from jobs import execution, job_manager, transitions
+from jobs.models import Attempt, Job, JobEvent, Worker
+from tests.app import ledger
+from tests.app.jobs import probe
+from tests.invariants import EFFECT, check_invariants, peak_in_flight
+
+pytestmark = pytest.mark.django_db
+
+
+def admitted() -> Job:
+    job = job_manager.submit(probe)
+    transitions.move("admit", "id = %s", [job.id.hex])
+    return job_manager.get_job(job.id)
+
+
+def fence_of(job: Job) -> tuple[UUID, UUID]:
+    assert job.attempt_id
+    return job.id, job.attempt_id
+
+
+def completed() -> Job:
+    job = admitted()
+    assert execution.perform(*fence_of(job), probe.run, None)
+    return job_manager.get_job(job.id)
+
+
+def running() -> Job:
+    job = admitted()
+    assert execution.claim(*fence_of(job), None)
+    return job_manager.get_job(job.id)
+
+
+def worker(**more: object) -> Worker:
+    return Worker.objects.create(boot_id=uuid4(), hostname="here", pid=1, started_at=Now(), beat_at=Now(), **more)
+
+
+def test_a_sound_history_passes() -> None:
+    worker(pools=["default"])
+    assert completed().state == "completed"
+    running()
+    admitted()
+    job_manager.submit(probe, run_after=60)
+    job_manager.submit(probe, start=False)
+    check_invariants(limit=2)
+
+
+def test_requeue_begins_a_new_count() -> None:
+    job = running()
+    transitions.move("fail", "id = %s", [job.id.hex])
+    job_manager.retry_job(job.id)
+    transitions.move("admit", "id = %s", [job.id.hex])
+    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    check_invariants(limit=1)
+
+
+def _edit(model: type[Job | JobEvent | Attempt], **columns: object) -> Callable[[], object]:
+    return lambda: model._base_manager.update(**columns)
+
+
+def _an_event(**columns: object) -> Callable[[], object]:
+    def insert() -> None:
+        Job.objects.update(event_seq=F("event_seq") + 1)
+        job = Job.objects.get()
+        values = {"from_state": job.state, "to_state": job.state, "seq": job.event_seq, "at": Now()}
+        JobEvent.objects.create(job=job, **{**values, **columns})
+
+    return insert
+
+
+def _another_attempt() -> None:
+    job = Job.objects.get()
+    Attempt.objects.create(id=uuid4(), job=job, number=2, started_at=Now())
+
+
+@pytest.mark.parametrize(
+    ("break_it", "told"),
+    [
+        (_edit(Attempt, outcome="failed"), "I2"),
+        (_edit(Attempt, id=uuid4()), "I2"),
+        (_an_event(name="fail", from_state="completed", to_state="failed"), "I2"),
+        (lambda: JobEvent.objects.filter(name="claim").delete(), "I3: event numbers have gaps"),
+        (_an_event(name="cancel", from_state="completed", to_state="cancelled"), "is no edge"),
+        (_an_event(name="stale", from_state="running"), "starts from 'running'"),
+        (_an_event(name="stale", to_state="running"), "the events end at 'running'"),
+        (_edit(Job, event_seq=9), "do not end at 9"),
+        (lambda: Job.objects.all()._raw_delete("default"), "I3: events or attempts of jobs that are not there"),
+        (_another_attempt, "I4: open attempts"),
+        (_edit(Attempt, finished_at=None), "I4: open attempts"),
+        (_edit(Job, attempt=2), "I6: attempt is 2"),
+        (_edit(Job, retry_count=1), "I6: retry_count is 1"),
+        (_edit(Job, rescue_count=1), "I6: rescue_count is 1"),
+        (_edit(Job, run=2), "I6: run is 2"),
+        (_edit(Attempt, number=2), "numbered"),
+    ],
+)
+def test_what_breaks_a_finished_job_is_named(break_it: Callable[[], object], told: str) -> None:
+    completed()
+    check_invariants()
+    break_it()
+    with pytest.raises(AssertionError, match=told):
+        check_invariants()
+
+
+def test_an_attempt_that_began_before_the_last_one_ended_is_named() -> None:
+    job = running()
+    transitions.move("rescue", "id = %s", [job.id.hex])
+    transitions.move("admit", "id = %s", [job.id.hex])
+    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    check_invariants()
+    Attempt.objects.filter(number=1).update(finished_at=Now() + timedelta(seconds=5))
+    with pytest.raises(AssertionError, match="I4: attempt 2 began before"):
+        check_invariants()
+
+
+def test_a_key_that_is_held_too_long_or_let_go_too_early_is_named() -> None:
+    job_manager.run_job("castle", probe)
+    check_invariants()
+    Job.objects.update(active_key=None)
+    with pytest.raises(AssertionError, match="I6: active_key is None"):
+        check_invariants()
+
+
+LONG_AGO = Now() - timedelta(seconds=60)
+
+
+def _scheduled_and_forgotten() -> None:
+    job_manager.submit(probe, run_after=60)
+    Job.objects.update(run_after=LONG_AGO)
+
+
+def _pending_and_forgotten() -> None:
+    job_manager.submit(probe)
+    JobEvent.objects.update(at=LONG_AGO)
+
+
+def _queued_and_forgotten() -> None:
+    admitted()
+    JobEvent.objects.update(at=LONG_AGO)
+
+
+def _running_and_forgotten() -> None:
+    running()
+    Attempt.objects.update(worker=worker(fenced_at=LONG_AGO))
+
+
+def _paused_without_a_word() -> None:
+    job_manager.submit(probe, start=False)
+    Job.objects.update(reason="")
+
+
+FORGOTTEN = [
+    (_scheduled_and_forgotten, "I1: due since"),
+    (_pending_and_forgotten, "I1: pending since"),
+    (_queued_and_forgotten, "I1: queued since"),
+    (_running_and_forgotten, "I1: running on a worker that was declared dead"),
+    (_paused_without_a_word, "I1: paused, and nothing says why"),
+]
+
+
+@pytest.mark.parametrize(("forget", "told"), FORGOTTEN)
+def test_a_job_that_nobody_moves_is_named_where_somebody_could(forget: Callable[[], None], told: str) -> None:
+    forget()
+    check_invariants()  # nobody lives, nobody is to blame
+    worker(pools=["default"])
+    with pytest.raises(AssertionError, match=told):
+        check_invariants()
+
+
+def test_more_in_flight_than_the_limit_is_named() -> None:
+    admitted()
+    completed()
+    assert peak_in_flight() == peak_in_flight("default") == 2
+    assert peak_in_flight("another") == 0
+    check_invariants(limit=2)
+    with pytest.raises(AssertionError, match="I5: 2 in flight at once, the limit is 1"):
+        check_invariants(limit=1)
+
+
+def test_an_effect_without_its_attempt_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ledger.VARIABLE, str(tmp_path / "ledger"))
+    job = completed()
+    ledger.note(EFFECT, job=str(job.id))
+    check_invariants(effects=tmp_path / "ledger")
+    ledger.note(EFFECT, job=str(job.id))
+    with pytest.raises(AssertionError, match="2 effects in 1 attempts"):
+        check_invariants(effects=tmp_path / "ledger")
