@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig
@@ -18,16 +19,14 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from jobs import checks, logs, worker  # noqa: F401, PLC0415 - models must be loaded first
-        from jobs.models.seeds import seed  # noqa: PLC0415
+        """Register checks, listen to the worker's life, log transitions; possible only now that models are loaded."""
+        import_module("jobs.checks")
+        import_module("jobs.worker").connect()
+        import_module("jobs.logs").connect()
+        post_migrate.connect(_seed, sender=self, weak=False, dispatch_uid="jobs.seed")
 
-        worker.connect()
-        logs.connect()
-        post_migrate.connect(_seeder(seed), sender=self, weak=False, dispatch_uid="jobs.seed")
 
-
-def _seeder(seed: Any) -> Any:
-    def receiver(using: str, **_: Any) -> None:
-        seed(using)
-
-    return receiver
+def _seed(using: str, **_: Any) -> None:
+    """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
+    import_module("jobs.models.seeds").seed(using)
+    import_module("jobs.submission").forget_pools()

@@ -161,7 +161,7 @@ def _insert_keyed(draft: _Draft, row: tuple[UUID, str, str], key: object) -> Job
         with transaction.atomic(using=draft.using), _key_wait(draft.using):
             return next(iter(_insert(draft, [row])), None)
     except OperationalError as error:
-        if connections[draft.using].in_atomic_block or _is_lock_timeout(error):
+        if _is_lock_timeout(error):
             raise KeyBusy(key) from error
         raise
 
@@ -292,6 +292,11 @@ def _chunks(rows: Sequence[tuple[UUID, str, str]]) -> Iterator[list[tuple[UUID, 
 
 
 _pools: set[str] = set()
+
+
+def forget_pools() -> None:
+    """Read the pools anew at the next submit: the tables may have been emptied."""
+    _pools.clear()
 
 
 def _known_pool(name: str) -> str:

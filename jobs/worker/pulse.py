@@ -121,7 +121,10 @@ class Pulse:
         """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
         assert self._identity is not None  # noqa: S101 - called after the registration
         in_rows = open_attempts(self._identity.boot_id)
-        missing = in_rows - _in_memory()
+        in_memory = _in_memory()
+        if in_memory is None:
+            return
+        missing = in_rows - in_memory
         certain, self._suspects = missing & self._suspects, missing
         if certain:
             self._rescue(sorted(certain), "its worker no longer knows of it")
@@ -158,9 +161,15 @@ class Pulse:
             self._statement.release()
 
 
-def _in_memory() -> set[Pair]:
-    requests = {*state.active_requests, *state.reserved_requests}
-    return {pair for request in requests for pair in pairs_of(request)}
+def _in_memory() -> set[Pair] | None:
+    """What the event loop holds at the moment; None when it was changing too fast to be read."""
+    for _ in range(5):
+        try:
+            requests = {*state.active_requests, *state.reserved_requests}
+        except RuntimeError:  # the event loop added one meanwhile
+            continue
+        return {pair for request in requests for pair in pairs_of(request)}
+    return None
 
 
 def _children(pool: Any) -> list[int]:
