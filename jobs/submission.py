@@ -49,9 +49,9 @@ class JobLike(Protocol):
 
 def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
     """Insert one job per call, all alike but for their arguments; all of them, or on any bad call none."""
-    name, chosen = _resolve(task, options)
+    known, name, chosen = _resolve(task, options)
     draft = _Draft(manager, name, chosen)
-    rows = [_encoded(task, args, kwargs) for args, kwargs in calls]
+    rows = [_encoded(known, args, kwargs) for args, kwargs in calls]
     with transaction.atomic(using=draft.using) if len(rows) > CHUNK else _NoTransaction():
         made = [job for chunk in _chunks(rows) for job in _insert(draft, chunk)]
     if made and made[0].state == "pending":
@@ -68,9 +68,9 @@ def submit_keyed(
         return held, False
     if not isinstance(task, (JobLike, str)):
         task, call = _from_factory(task)
-    name, chosen = _resolve(task, options)
+    known, name, chosen = _resolve(task, options)
     draft = _Draft(manager, name, chosen, key_text(key), active_key(manager, key))
-    row = _encoded(task, *call)
+    row = _encoded(known, *call)
     for _ in range(10):
         made = _insert_keyed(draft, row, key)
         if made is not None:
@@ -125,18 +125,18 @@ class _Draft:
         return {name: value for name, value in values.items() if value not in ("", None, 0, {}, [])}
 
 
-def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[str, JobOptions]:
-    """The task's name and its declared options with the caller's on top."""
-    known = task if isinstance(task, JobLike) else current_app.tasks.get(task)
+def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike | None, str, JobOptions]:
+    """The task if this process knows it, its name, and its declared options with the caller's on top."""
+    known = current_app.tasks.get(task) if isinstance(task, str) else task
     if isinstance(known, JobLike):
         chosen = known.options.but(options)
         name = known.name
     elif settings.STRICT_TASKS or not isinstance(task, str):
         raise UnknownTask(task, current_app.tasks)
     else:
-        chosen, name = JobOptions().but(options), task
+        known, chosen, name = None, JobOptions().but(options), task
     encoding.dumps(chosen.metadata, field="metadata")
-    return name, chosen
+    return known, name, chosen
 
 
 def _from_factory(factory: Callable[[], Any]) -> tuple[JobLike | str, Call]:
@@ -144,10 +144,9 @@ def _from_factory(factory: Callable[[], Any]) -> tuple[JobLike | str, Call]:
     return signature["task"], (tuple(signature["args"]), dict(signature["kwargs"]))
 
 
-def _encoded(task: JobLike | str, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[UUID, str, str]:
+def _encoded(known: JobLike | None, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[UUID, str, str]:
     kwargs = {} if kwargs is None else dict(kwargs)
-    known = task if isinstance(task, JobLike) else current_app.tasks.get(task)
-    if isinstance(known, JobLike):
+    if known is not None:
         try:
             known.parameters.bind(*args, **kwargs)
         except TypeError as error:
