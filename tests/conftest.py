@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from django.db import connections
@@ -20,6 +20,7 @@ TIERS = ("unit", "integration", "faults", "property", "browser")
 LIVE = ("integration", "faults")
 HERE = Path(__file__).parent
 NO_STACK = "needs a database and a broker: python -m tests.run {tier}"
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 SKIPS_FORBIDDEN = os.environ.get("REQUIRE_SERVICES") == "1"
 
 
@@ -36,7 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With REQUIRE_SERVICES=1 a skipped test is a failed one."""
-    report = yield
+    return _forbid_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself."""
+    return _forbid_skip((yield))
+
+
+def _forbid_skip(report: Report) -> Report:
     if SKIPS_FORBIDDEN and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"REQUIRE_SERVICES=1 forbids to skip: {report.longrepr}"

@@ -94,27 +94,30 @@ def find_redis(directory: Path) -> Iterator[Service]:
 def find_rabbitmq(directory: Path) -> Iterator[Service]:
     """A virtual host of its own on the RabbitMQ of this machine, else a private server in `directory`.
 
-    Where `rabbitmqctl` may not make one, a server on the loopback address is used as it is, like the one of
-    JOBCENTER_TEST_RABBITMQ_URL: queues of the names the tests use are emptied.
+    The virtual host of JOBCENTER_TEST_RABBITMQ_URL is used as it is: queues of the names the tests use are emptied. So
+    is, last of all, the default one of a loopback server on which `rabbitmqctl` may not make another.
     """
     if given := os.environ.get("JOBCENTER_TEST_RABBITMQ_URL"):
         yield Service(given, "JOBCENTER_TEST_RABBITMQ_URL")
         return
-    if answers(5672):
+    if answers(5672) and _rabbitmqctl("status"):
         with _virtual_host() as url:
             yield Service(url, "loopback")
         return
-    if not PrivateRabbitMQ.binary():
+    if PrivateRabbitMQ.binary():
+        server = PrivateRabbitMQ(directory)
+        server.start()
+        try:
+            yield Service(server.url, "private")
+        finally:
+            server.stop()
+        return
+    if not answers(5672):
         raise NoService(
             "no RabbitMQ: JOBCENTER_TEST_RABBITMQ_URL is not set, none answers at 127.0.0.1:5672, and no "
             "rabbitmq-server is on PATH"
         )
-    server = PrivateRabbitMQ(directory)
-    server.start()
-    try:
-        yield Service(server.url, "private")
-    finally:
-        server.stop()
+    yield Service(RABBITMQ, "loopback, its default virtual host")
 
 
 def _postgres_answers(url: str) -> bool:
@@ -150,9 +153,7 @@ def _claim_number() -> int | None:
 @contextmanager
 def _virtual_host() -> Iterator[str]:
     name = f"jobcenter_test_{uuid.uuid4().hex[:12]}"
-    if not _rabbitmqctl("add_vhost", name):
-        yield RABBITMQ
-        return
+    _rabbitmqctl("add_vhost", name)
     try:
         _rabbitmqctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
         yield RABBITMQ.removesuffix("/") + name

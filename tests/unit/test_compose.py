@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from celery.bin.base import CLIContext
 from celery.bin.celery import celery as celery_cli
 from django.conf import settings
 from django.core.management import get_commands, load_command_class
-from django.utils.module_loading import import_string
 from uvicorn.main import main as uvicorn_cli
 
 from jobcenter import celery_app, environment
@@ -70,7 +71,11 @@ def test_workers_start_with_options_celery_has(services: dict[str, dict[str, Any
 def test_web_serves_the_asgi_application(services: dict[str, dict[str, Any]]) -> None:
     program, application, *options = words(services["web"])
     assert program == "uvicorn"
-    assert callable(import_string(application.replace(":", ".")))
+    module, _, name = application.partition(":")
+    # in a process of its own: the module starts a steward
+    loaded = subprocess.run([sys.executable, "-c", f"from {module} import {name} as app; print(callable(app))"],
+                            cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    assert loaded.stdout.strip() == "True"
     port = uvicorn_cli.make_context("uvicorn", [application, *options]).params["port"]
     assert services["web"]["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert f"127.0.0.1:{port}/accounts/login/" in services["web"]["healthcheck"]["test"]
