@@ -164,7 +164,7 @@ def _app() -> Celery:
 
 def _quietly_close(producer: Producer) -> None:
     try:
-        cast(Any, producer.connection).collapse(SOCKET_TIMEOUT)
+        cast(Any, producer.connection).collect(SOCKET_TIMEOUT)
     except Exception:
         logger.debug("closing a broken broker connection failed", exc_info=True)
 
