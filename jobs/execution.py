@@ -143,6 +143,8 @@ def _run(claimed: Claimed, body: Body) -> None:
         if _is_kill(error):
             raise
         _fail(claimed, error)
+        if isinstance(error, KeyboardInterrupt):
+            raise  # whoever pressed Ctrl-C meant the process as well
     else:
         _complete(claimed, result)
 

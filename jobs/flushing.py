@@ -74,6 +74,7 @@ class Flusher:
         self._watched: dict[UUID, tuple[UUID, Draft, float]] = {}
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition()
+        self._stopping = False
         self.inline = False
 
     def watch(self, job_id: UUID | None, attempt_id: UUID, draft: Draft) -> None:
@@ -87,7 +88,7 @@ class Flusher:
             return
         with self._wake:
             self._watched[attempt_id] = (job_id, draft, 0.0)
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jobs-flusher", daemon=True)
                 self._thread.start()
             self._wake.notify()
@@ -97,15 +98,30 @@ class Flusher:
         with self._wake:
             self._watched.pop(attempt_id, None)
 
+    def stop(self) -> None:
+        """End the thread, which closes its connection; the next body starts another."""
+        with self._wake:
+            thread, self._stopping = self._thread, True
+            self._wake.notify()
+        if thread is not None:
+            thread.join()
+        self._stopping = False
+
     def _run(self) -> None:
         idle_since = time.monotonic()
         try:
-            while time.monotonic() - idle_since < LINGER:
+            while True:
                 if self._flush_due():
                     idle_since = time.monotonic()
                 with self._wake:
+                    if self._stopping or (not self._watched and time.monotonic() - idle_since >= LINGER):
+                        self._thread = None  # while holding the lock: who comes now starts another thread
+                        return
                     self._wake.wait(WRITE_EVERY / 5 if self._watched else LINGER)
         finally:
+            with self._wake:
+                if self._thread is threading.current_thread():
+                    self._thread = None
             connections[settings.DATABASE].close()
 
     def _flush_due(self) -> bool:

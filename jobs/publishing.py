@@ -12,7 +12,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -47,6 +49,10 @@ class Doorbell:
     pairs: tuple[tuple[UUID, UUID], ...]
 
 
+Transport = Callable[[Sequence[Doorbell]], None]
+_instead: ContextVar[Transport | None] = ContextVar("instead_of_the_broker", default=None)
+
+
 class Breaker:
     """Remembers that the broker is away, so that callers need not find out one by one."""
 
@@ -57,7 +63,7 @@ class Breaker:
     @property
     def is_open(self) -> bool:
         """Whether publishing is pointless just now."""
-        return time.monotonic() < self._closed_at
+        return _instead.get() is None and time.monotonic() < self._closed_at
 
     def failed(self) -> None:
         """Open for a while, longer each time."""
@@ -89,6 +95,16 @@ def publish(doorbells: Sequence[Doorbell]) -> int:
     return len(doorbells)
 
 
+@contextmanager
+def delivered_by(transport: Transport) -> Iterator[None]:
+    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`."""
+    token = _instead.set(transport)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
 def disconnect() -> None:
     """Drop this thread's connection to the broker; the next publish opens a new one."""
     producer: Producer | None = _local.__dict__.pop("producer", None)
@@ -109,6 +125,10 @@ def queue_depth(pool: str) -> int | None:
 
 
 def _send(doorbells: Sequence[Doorbell]) -> None:
+    instead = _instead.get()
+    if instead is not None:
+        instead(doorbells)
+        return
     reused = "producer" in _local.__dict__
     try:
         _send_batch(_producer(), doorbells)
@@ -164,7 +184,7 @@ def _app() -> Celery:
 
 def _quietly_close(producer: Producer) -> None:
     try:
-        cast(Any, producer.connection).collapse(SOCKET_TIMEOUT)
+        cast(Any, producer.connection).collect(SOCKET_TIMEOUT)
     except Exception:
         logger.debug("closing a broken broker connection failed", exc_info=True)
 

@@ -16,9 +16,9 @@ from celery import shared_task
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore
 
-from jobs import context, execution, submission
+from jobs import context, execution, inline, submission
 from jobs.context import JobContext
-from jobs.exceptions import InvalidOption
+from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.options import JobOptions
 from jobs.publishing import JOBS_HEADER
 from jobs.results import JobResult
@@ -71,7 +71,7 @@ class JobTask(DjangoTask[Any, Any]):
         pairs = self.request.get(JOBS_HEADER)
         if pairs is None:
             return self._adopt(args, kwargs)
-        ran = [execution.perform(UUID(job), UUID(attempt), self._body, JobTask.worker_id) for job, attempt in pairs]
+        ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
         if not any(ran):
             raise Ignore
         return None
@@ -86,10 +86,28 @@ class JobTask(DjangoTask[Any, Any]):
         """Submit a job, spelled as Celery spells it.
 
         countdown, eta, queue and priority become our options; what only makes sense for a message (producer, headers,
-        retry …) is ignored; canvas options and `task_id` are refused with advice (InvalidOption).
+        retry …) is ignored; canvas options and `task_id` are refused with advice (InvalidOption). With Celery's
+        `task_always_eager` the job runs here and now, as `apply` runs it.
         """
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, **options)
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
         return JobResult(str(job.id))
+
+    def apply(  # type: ignore[override]  # answers with the job's result, not with an EagerResult
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, throw: bool | None = None,
+        **options: Any,
+    ) -> JobResult:  # fmt: skip
+        """Submit a job and run it in this process, with its retries, from submission to the end.
+
+        `throw` (by default Celery's `task_eager_propagates`) raises JobFailed or JobCancelled when it did not end well.
+        """
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
+        inline.run(job)
+        result = JobResult(str(job.id))
+        if self.app.conf.task_eager_propagates if throw is None else throw:
+            result.maybe_throw()
+        return result
 
     def retry(  # type: ignore[override]  # raises instead of returning what to raise
         self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
@@ -98,8 +116,12 @@ class JobTask(DjangoTask[Any, Any]):
         """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it."""
         raise execution.RetryJob(exc, countdown)
 
-    def _body(self, *args: Any, **kwargs: Any) -> Any:
-        self.parameters.bind(*args, **kwargs)
+    def body(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as a running job does: who submitted by name had no signature to check against."""
+        try:
+            self.parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"{self.name}{self.parameters}: {error}", task=self.name) from None
         return self.run(*args, **kwargs)
 
     def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:

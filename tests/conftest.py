@@ -16,6 +16,8 @@ from tests.app import ledger
 from tests.invariants import check_invariants
 from tests.services import Stack, Worker
 
+pytest_plugins = ["jobs.testing.plugin"]  # an installed package is found by its entry point
+
 TIERS = ("unit", "integration", "faults", "property", "browser")
 LIVE = ("integration", "faults")
 HERE = Path(__file__).parent

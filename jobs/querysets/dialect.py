@@ -10,6 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -17,7 +18,7 @@ from uuid import UUID
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-_bound: list[datetime] = []
+_bound: ContextVar[datetime | None] = ContextVar("bound_now", default=None)
 
 
 class Dialect:
@@ -74,7 +75,8 @@ class Dialect:
 
     def now(self) -> str:
         """The database's clock at the statement, or the literal that a test has bound."""
-        return self.literal(_bound[-1]) if _bound else self.clock
+        moment = _bound.get()
+        return self.clock if moment is None else self.literal(moment)
 
 
 class PostgreSQL(Dialect):
@@ -174,12 +176,22 @@ def db_now(using: str) -> str:
 
 @contextmanager
 def bound_now(moment: datetime) -> Iterator[None]:
-    """Bind `{now}` to a literal: the virtual clock of `jobs.testing`. For one process, one thread."""
-    _bound.append(moment)
+    """Bind `{now}` to a literal: the virtual clock of `jobs.testing`. For this thread, or this asyncio task, only."""
+    token = _bound.set(moment)
     try:
         yield
     finally:
-        _bound.pop()
+        _bound.reset(token)
+
+
+class DbNow(models.Func):
+    """`{now}` for the ORM: what `db_now` says. Django's own `Now()` knows nothing of the virtual clock."""
+
+    def __init__(self) -> None:
+        super().__init__(output_field=models.DateTimeField())
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, *_: Any, **__: Any) -> tuple[str, tuple[()]]:
+        return db_now(connection.alias), ()
 
 
 def prepare(using: str, model: type[models.Model], column: str, value: Any) -> Any:

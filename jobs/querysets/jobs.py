@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
 
 from jobs import states
+from jobs.querysets.dialect import DbNow
 from jobs.states import JobState
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def due(self) -> Self:
         """Scheduled, and the time has come (by the database's clock)."""
-        return self.filter(state=JobState.SCHEDULED, run_after__lte=Now())
+        return self.filter(state=JobState.SCHEDULED, run_after__lte=DbNow())
 
     def unsent(self, seconds: float) -> Self:
         """Admitted, but its doorbell has not been published for so long."""
         return self.filter(
-            state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=Now() - timedelta(seconds=seconds)
+            state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=DbNow() - timedelta(seconds=seconds)
         )
 
     def orphaned(self) -> Self:
@@ -60,7 +60,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         old = Q(pk__in=[])
         for state, seconds in retention.items():
             if seconds is not None:
-                old |= Q(state=state, finished_at__lt=Now() - timedelta(seconds=seconds))
+                old |= Q(state=state, finished_at__lt=DbNow() - timedelta(seconds=seconds))
         return self.filter(old, children__isnull=True)
 
     def newest(self) -> Self:

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models.functions import Now
+
+from jobs.querysets.dialect import DbNow
 
 if TYPE_CHECKING:
     from jobs.models import Worker  # noqa: F401 - the type parameter below
@@ -21,5 +22,5 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
     def live(self, stale_after: float) -> Self:
         """Heard within `stale_after` seconds by the database's clock, and taking new work."""
-        beat = Now() - timedelta(seconds=stale_after)
+        beat = DbNow() - timedelta(seconds=stale_after)
         return self.unfenced().filter(draining_at__isnull=True, beat_at__gte=beat)

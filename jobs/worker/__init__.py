@@ -6,6 +6,7 @@ Connected to Celery's signals when the app is ready: a worker started with plain
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,9 @@ from jobs.worker.request import JobRequest, News, news, pairs_in
 __all__ = ["JobRequest", "connect"]
 
 logger = logging.getLogger(__name__)
+
+make_feeder: Callable[[str], Feeder] = Feeder
+"""What a worker starts beside itself. `jobs.testing` puts a thread in its place: a test process should not fork."""
 
 
 def connect() -> None:
@@ -40,7 +44,7 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     if error is not None:
         raise SystemExit(str(error))
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
-    _running.feeder = Feeder(str(sender.hostname))
+    _running.feeder = make_feeder(str(sender.hostname))
     _running.feeder.start()
 
 
@@ -66,6 +70,7 @@ def _stop(**_: Any) -> None:
         _running.pulse.stop()
     if _running.feeder is not None:
         _running.feeder.stop()
+    _running.pulse = _running.feeder = None  # a test process starts one worker after another
 
 
 class _Running:

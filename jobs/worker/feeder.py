@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from django.db import Error, connections
@@ -70,7 +71,7 @@ def _live(pipe: int, parent: int, label: str) -> NoReturn:
     """The feeder's whole life, in the forked process; never returns into the worker's code."""
     try:
         _prepare(parent)
-        _loop(pipe, parent, Steward(label))
+        loop(pipe, lambda: os.getppid() == parent, Steward(label))
     except SystemExit as end:
         logger.info("the feeder of %s ends: %s", label, end.code or "told to")
     except BaseException:
@@ -99,10 +100,11 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _loop(pipe: int, parent: int, steward: Steward) -> None:
+def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward) -> None:
+    """Feed when the bell rings and let the steward tick, for as long as it goes on."""
     next_tick = 0.0
     try:
-        while os.getppid() == parent:
+        while goes_on():
             if _rung(pipe, next_tick - time.monotonic()):
                 _feed()
             if time.monotonic() >= next_tick:

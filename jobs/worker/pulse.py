@@ -66,6 +66,7 @@ class Pulse:
             self._attempt(self._report_news)
         if self._identity is not None:
             self._attempt(lambda: liveness.retire(JobTask.worker_id or uuid4()))
+        connections[settings.DATABASE].close()
 
     def _attempt(self, act: Any) -> None:
         try:
