@@ -10,7 +10,9 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +32,7 @@ from jobs.worker.request import News, news, pairs_of
 logger = logging.getLogger(__name__)
 
 _FORK_WAIT = 1.0  # seconds that a fork waits for a statement of this thread
+_GLANCE = 0.5  # seconds between two looks at the pool's children
 
 
 class Pulse:
@@ -104,10 +107,7 @@ class Pulse:
 
     def _report_news(self) -> None:
         """Wait for news from the event loop until the next beat is due, and write it down."""
-        try:
-            heard = [news.get(timeout=settings.HEARTBEAT)]
-        except queue.Empty:
-            return
+        heard = self._hear()
         while not news.empty():
             heard.append(news.get_nowait())
         lost = [pair for item in heard if item.are_lost for pair in item.pairs]
@@ -117,6 +117,25 @@ class Pulse:
                 self._rescue(lost, "the process that ran it died")
             if unknown:
                 note_unknown(unknown)
+
+    def _hear(self) -> list[News]:
+        beat_at = time.monotonic() + settings.HEARTBEAT
+        while (left := beat_at - time.monotonic()) > 0:
+            try:
+                return [news.get(timeout=min(left, _GLANCE))]
+            except queue.Empty:
+                self._wake_celery()
+        return []
+
+    def _wake_celery(self) -> None:
+        """Have Celery bury a dead child now.
+
+        It hears of a death by the end of a pipe, which the kernel closes shortly before the process can be waited for:
+        looking that early Celery finds nobody dead, and looks again only after five seconds.
+        """
+        hub = getattr(self._controller, "hub", None)
+        if hub is not None and any(map(_is_dead, _children(self._controller.pool))):
+            hub.call_soon(_bury, self._controller.pool)
 
     def _compare(self) -> None:
         """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
@@ -171,6 +190,24 @@ def _in_memory() -> set[Pair] | None:
             continue
         return {pair for request in requests for pair in pairs_of(request)}
     return None
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether a child waits to be buried. It is looked at, not taken: that is Celery's part."""
+    if sys.platform != "linux":
+        return False
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
+def _bury(pool: Any) -> None:
+    """In Celery's loop, whose end an exception would be."""
+    try:
+        pool.maintain_pool()
+    except Exception:
+        logger.exception("pulse: Celery could not replace a dead child")
 
 
 def _children(pool: Any) -> list[int]:
