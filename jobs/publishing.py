@@ -30,12 +30,15 @@ from jobs.querysets.statements import execute
 
 logger = logging.getLogger(__name__)
 
-SOCKET_TIMEOUT = 0.8  # seconds; a hung broker costs a caller two of these at most
+SOCKET_TIMEOUT = 0.8  # seconds; a hung broker costs a caller two of these at most: one to connect, one to send
 _OPEN_FOR = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds the breaker stays open after the n-th failure in a row
+_ONCE = {"max_retries": 0}  # else kombu sleeps for 2 s and tries again where a connection is refused
 _BOUNDS: dict[str, dict[str, Any]] = {
-    "redis": {"socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT, "retry_on_timeout": False},
-    "pyamqp": {"confirm_publish": True, "read_timeout": SOCKET_TIMEOUT, "write_timeout": SOCKET_TIMEOUT},
-}
+    "redis": {
+        **_ONCE, "socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT, "retry_on_timeout": False,
+    },
+    "pyamqp": {**_ONCE, "confirm_publish": True, "read_timeout": SOCKET_TIMEOUT, "write_timeout": SOCKET_TIMEOUT},
+}  # fmt: skip
 _BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 JOBS_HEADER = "jobs"
 
@@ -116,11 +119,14 @@ def queue_depth(pool: str) -> int | None:
     """How many messages the broker holds for a pool's queue; None when it cannot say just now."""
     if breaker.is_open:
         return None
+    begun = time.monotonic()
     try:
         channel: Any = _producer().channel
         return int(channel.queue_declare(pool, passive=True).message_count)
     except Exception:  # noqa: BLE001 - the same
         disconnect()
+        if time.monotonic() - begun >= SOCKET_TIMEOUT:
+            breaker.failed()  # it hangs; the steward, who asks for each pool, must not wait for each
         return None
 
 
@@ -129,12 +135,12 @@ def _send(doorbells: Sequence[Doorbell]) -> None:
     if instead is not None:
         instead(doorbells)
         return
-    reused = "producer" in _local.__dict__
+    reused, begun = "producer" in _local.__dict__, time.monotonic()
     try:
         _send_batch(_producer(), doorbells)
     except Exception:
-        if not reused:
-            raise
+        if not reused or time.monotonic() - begun >= SOCKET_TIMEOUT:
+            raise  # it was refused, or it hangs
         disconnect()  # the broker may have been restarted since this connection was last used
         _send_batch(_producer(), doorbells)
 
