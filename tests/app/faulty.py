@@ -1,4 +1,4 @@
-"""Jobs for fault tests: each notes in the ledger what it really did, and ends when its gate, a file, is opened.
+"""Jobs for fault tests: each notes in the ledger what it really did; some end when their gate, a file, is opened.
 
 Loaded by workers through CELERY_IMPORTS of `tests/settings_live.py`.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs.task import JobTask, job
 from tests.app import ledger
 
+EFFECT = "effect"  # the word of tests.invariants
 LONGEST = 110  # seconds that a body waits before its gate; longer than any test
 
 
@@ -21,7 +22,7 @@ def _note(task: JobTask, what: str) -> None:
 @job(bind=True)
 def touch(self: JobTask) -> int:
     """Run once and be done."""
-    _note(self, "touch")
+    _note(self, EFFECT)
     return os.getpid()
 
 
@@ -34,7 +35,7 @@ def hold(self: JobTask, gate: str) -> str:
         if time.monotonic() > give_up_at:
             raise TimeoutError(f"{gate} was never opened")
         time.sleep(0.02)
-    _note(self, "end")
+    _note(self, EFFECT)
     return gate
 
 

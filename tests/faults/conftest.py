@@ -10,6 +10,7 @@ import pytest
 
 from jobs import publishing
 from tests.faults.observing import probe
+from tests.invariants import check_invariants
 from tests.services import Stack, Worker
 
 StartWorker = Callable[..., Worker]
@@ -55,10 +56,10 @@ def _fresh_publisher(stack: Stack) -> None:
 
 @pytest.fixture
 def served(
-    request: pytest.FixtureRequest, start_worker: StartWorker, recovered: Recovered, gate: Path
+    request: pytest.FixtureRequest, start_worker: StartWorker, recovered: Recovered, ledger_file: Path
 ) -> Iterator[StartWorker]:
-    """`start_worker`, with the proof at the end: servers healed, a probe is served by whatever worker is left."""
+    """`start_worker`, and at the end: a probe is served by whatever is left (I7), and no effect is unaccounted (I8)."""
     yield start_worker
     if request.node.stash.get(PASSED, False):
-        recovered(f"{request.node.name}: probe", probe())
-    gate.touch()
+        recovered(f"a probe after {request.node.name}", probe())
+        check_invariants(effects=ledger_file)

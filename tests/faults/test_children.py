@@ -4,16 +4,14 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jobs import job_manager
 from jobs.models import Job
 from tests.app import ledger
-from tests.app.faulty import hold, poison, touch
+from tests.app.faulty import EFFECT, hold, poison, touch
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end
-from tests.services import Worker
 from tests.services.processes import alive
 
 
@@ -29,7 +27,7 @@ def test_a_killed_child_costs_one_attempt(
     for job in killed:
         assert outcomes(job) == ["lost", "completed"]
         assert events(job) == ["create", "admit", "claim", "rescue", "admit", "claim", "complete"]
-        assert [line["attempt"] for line in ledger.read(ledger_file, "end") if line["job"] == str(job.id)] == [2]
+        assert [line["attempt"] for line in ledger.read(ledger_file, EFFECT) if line["job"] == str(job.id)] == [2]
 
 
 def _kill_the_child_of(job: Job, ledger_file: Path, recovered: Recovered) -> Job:
@@ -64,19 +62,12 @@ def test_a_poison_pill_is_given_up_and_harms_nobody(
 def test_a_killed_feeder_is_started_again(served: StartWorker, ledger_file: Path, recovered: Recovered) -> None:
     """Without it nobody would admit what finds no slot at its submission."""
     worker = served()
-    feeder = _feeder(worker)
+    feeder = worker.feeder()
     os.kill(feeder, signal.SIGKILL)
     jobs = job_manager.submit_many(touch, [((), {})] * 20)  # the caller admits no more than the worker has room for
     recovered("the feeder is killed; 20 jobs done", wait_for_end(jobs, 10))
     assert {state_of(job) for job in jobs} == {"completed"}
-    assert len(ledger.read(ledger_file, "touch")) == 20
+    assert len(ledger.read(ledger_file, EFFECT)) == 20
     wait_for(lambda: "starting it again" in worker.text(), 5, "the new feeder")
     assert not alive(feeder)
-    assert alive(_feeder(worker))
-
-
-def _feeder(worker: Worker) -> int:
-    """The process of the worker that is neither its main process nor a child of the pool, which hold the queues."""
-    pool = {line["pid"] for line in ledger.read(Path(os.environ[ledger.VARIABLE]), "touch")}
-    by_age = sorted(psutil.Process(worker.pid).children(), key=psutil.Process.create_time)
-    return next(process.pid for process in by_age if process.pid not in pool)
+    assert alive(worker.feeder())
