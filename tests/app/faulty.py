@@ -21,22 +21,28 @@ def _note(task: JobTask, what: str) -> None:
 
 @job(bind=True)
 def touch(self: JobTask) -> int:
-    """Run once and be done."""
+    """Run once and be done; returns the process."""
     _note(self, EFFECT)
     return os.getpid()
 
 
 @job(bind=True)
-def hold(self: JobTask, gate: str) -> str:
-    """Stay in the body until the gate opens."""
+def hold(self: JobTask, gate: str, *, talking: bool = False) -> int:
+    """Stay in the body until the gate, or the one of this attempt (`<gate>1`, `<gate>2` …) opens; returns the process.
+
+    `talking` reports progress all the while.
+    """
     _note(self, "begin")
-    give_up_at = time.monotonic() + LONGEST
-    while not Path(gate).exists():
-        if time.monotonic() > give_up_at:
+    gates = [Path(gate), Path(f"{gate}{self.job.attempt}")]
+    begun = time.monotonic()
+    while not any(one.exists() for one in gates):
+        if time.monotonic() - begun > LONGEST:
             raise TimeoutError(f"{gate} was never opened")
+        if talking:
+            self.job.progress(min(99, time.monotonic() - begun))
         time.sleep(0.02)
     _note(self, EFFECT)
-    return gate
+    return os.getpid()
 
 
 @job(bind=True)
