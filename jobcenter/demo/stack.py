@@ -43,6 +43,7 @@ def environment(directory: Path, inherited: Mapping[str, str]) -> dict[str, str]
         **{name: value for name, value in inherited.items() if name not in _DROPPED},
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(directory),  # a worker that is killed leaves its temporary files
         "DJANGO_SETTINGS_MODULE": "jobcenter.settings",
         "DATABASE_URL": f"sqlite:///{quote(str(directory / 'jobcenter.sqlite3'))}",
         "CELERY_BROKER_URL": f"redis+socket://{quote(str(directory / SOCKET))}",
