@@ -51,14 +51,7 @@ def table() -> list[str]:
     seconds = _run_seconds()
     names = sorted({job.task for job in jobs})
     rows = [_row(name, [job for job in jobs if job.task == name], seconds[name]) for name in names]
-    rows.append(_row("together", jobs, seconds.total()))
-    widths = [max(len(row[column]) for row in (HEADINGS, *rows)) for column in range(len(HEADINGS))]
-    rule = "  ".join("-" * width for width in widths)
-    lines = [
-        "  ".join(cell.rjust(width) if index else cell.ljust(width) for index, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in (HEADINGS, *rows))
-    ]
-    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    return _aligned([HEADINGS, *rows, _row("together", jobs, seconds.total())])
 
 
 def _check_indexes(jobs: Sequence[Job]) -> str:
@@ -141,3 +134,14 @@ def _row(name: str, jobs: Sequence[Job], seconds: float) -> tuple[str, ...]:
     states = Counter(job.state for job in jobs)
     ended = (str(states[state]) for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED))
     return (name, str(len(jobs)), *ended, str(sum(job.retry_count for job in jobs)), f"{seconds:.1f}")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows as lines: words to the left, numbers to the right, the first and the last row set apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        first, *numbers = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join([first.strip().ljust(widths[0]), *numbers]))
+    rule = "  ".join("-" * width for width in widths)
+    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]

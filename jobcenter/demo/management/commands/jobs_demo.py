@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from django.core.management import BaseCommand, CommandError
 
 from jobcenter.demo import outcomes, plan, stack
-from jobcenter.demo.live import LiveLine
+from jobcenter.demo.live import LiveLine, describe
 from jobcenter.demo.supervisor import ChildDied, Stopped, Supervisor, TookTooLong
 from jobcenter.demo.supervisor.directory import a_new_path
 from jobcenter.demo.visitor import PageWrong
@@ -67,14 +67,14 @@ class Command(BaseCommand):
         self._say(f"\n{count} jobs submitted. Watch them at {address}/  user {stack.USER}, password {stack.PASSWORD}")
         line = LiveLine(sys.stdout)
         if not once:
-            self._say(f"Logs: {supervisor.directory}/*.log   Stop: Ctrl-C\n")
+            self._say(f"Logs: {supervisor.directory}/*.log   Stop: Ctrl-C")
             _go_on(supervisor, line)
         _work(supervisor, line)
         seconds = time.monotonic() - begun
-        checked = [*outcomes.check_jobs(), outcomes.check_pages(address, stack.USER, stack.PASSWORD)]
         self._say("\n" + "\n".join(outcomes.table()))
-        self._say(f"{seconds:.1f} s on the clock, {stack.WORKERS} workers of {stack.PROCESSES} processes each\n")
-        self._say("\n".join(f"ok  {sentence}" for sentence in checked))
+        self._say(f"{seconds:.1f} s on the clock, {stack.WORKERS} workers of {stack.PROCESSES} processes each")
+        checked = [*outcomes.check_jobs(), outcomes.check_pages(address, stack.USER, stack.PASSWORD)]
+        self._say("\n" + "\n".join(f"ok  {sentence}" for sentence in checked))
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
@@ -103,6 +103,8 @@ def _work(supervisor: Supervisor, line: LiveLine) -> None:
 
     try:
         supervisor.wait_until(is_over, WORK_WITHIN, "the work is done")
+    except TookTooLong as error:
+        raise TookTooLong(f"{error}: {describe()}") from error
     finally:
         line.clear()
 
