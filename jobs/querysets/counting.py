@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.conf import settings
-from jobs.querysets.dialect import query
+from jobs.querysets.statements import query
 from jobs.states import JobState
 
 if TYPE_CHECKING:
