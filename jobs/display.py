@@ -36,7 +36,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """"340 ms", "2.4 s", "1 min 05 s", "3 h 20 min", "12 d 4 h"."""
+    """ "340 ms", "2.4 s", "1 min 05 s", "3 h 20 min", "12 d 4 h"."""
     if seconds < 1:
         return f"{max(0, round(seconds * 1000))} ms"
     if seconds < 59.95:
@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def distance(moment: datetime, now: datetime) -> str:
-    """"just now", "5 min ago", "in 3 h": coarse, for a list."""
+    """ "just now", "5 min ago", "in 3 h": coarse, for a list."""
     seconds = (now - moment).total_seconds()
     if abs(seconds) < 2:
         return "just now"
@@ -68,7 +68,7 @@ def ran_for(job: Job, now: datetime | None) -> str:
 
 
 def attempts(job: Job) -> str:
-    """"2 of 4": the newest attempt's number and how many there may be; only the number where one is all."""
+    """ "2 of 4": the newest attempt's number and how many there may be; only the number where one is all."""
     if not job.attempt:
         return "–"
     return f"{job.attempt} of {job.max_retries + 1}" if job.max_retries else str(job.attempt)

@@ -5,6 +5,7 @@ It must not import models: the models bring their querysets.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -43,12 +44,10 @@ def with_key_text(jobs: JobQuerySet, key: str) -> JobQuerySet:
 
 
 def matching(jobs: JobQuerySet, word: str) -> JobQuerySet:
-    """Jobs that a search word names exactly: by id, key or external id; the newest of each where there are very many."""
+    """Jobs that a word names exactly: by id, key or external id; the newest of each where there are very many."""
     ids = [*_newest(with_key_text(jobs, word)), *_newest(jobs.filter(external_id=word).exclude(external_id=""))]
-    try:
+    with contextlib.suppress(ValueError):
         ids.append(UUID(word))
-    except ValueError:
-        pass
     return jobs.filter(pk__in=ids)
 
 

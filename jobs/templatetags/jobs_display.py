@@ -66,7 +66,7 @@ def ran_for(job: Job, now: datetime) -> str:
 
 @register.filter
 def attempts(job: Job) -> str:
-    """"2 of 4"."""
+    """ "2 of 4"."""
     return display.attempts(job)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -73,7 +74,7 @@ class Phase:
 
 
 def _steps(events: Sequence[JobEvent]) -> list[Step]:
-    gaps = [None, *((b.at - a.at).total_seconds() for a, b in zip(events, events[1:], strict=False))]
+    gaps = [None, *((b.at - a.at).total_seconds() for a, b in pairwise(events))]
     return [Step(event, gap) for event, gap in zip(events, gaps, strict=False)]
 
 
@@ -81,7 +82,9 @@ def _phases(events: Sequence[JobEvent], end: datetime) -> list[Phase]:
     """How long the job stayed where, from its events; the last stay lasts until `end`, a final state has none."""
     moves = [event for event in events if event.from_state != event.to_state]
     ends = [*(event.at for event in moves[1:]), end]
-    stays = [(move.to_state, max(0.0, (until - move.at).total_seconds())) for move, until in zip(moves, ends, strict=True)]
+    stays = [
+        (move.to_state, max(0.0, (until - move.at).total_seconds())) for move, until in zip(moves, ends, strict=True)
+    ]
     whole = sum(seconds for _, seconds in stays)
     phases: list[Phase] = []
     x = 0.0
@@ -103,7 +106,7 @@ class LastError:
 
 
 def _last_error(job: Job, attempts: Sequence[Attempt]) -> LastError | None:
-    """What a failed job failed of, or why one that is not at its end tries again; other errors stand by their attempts."""
+    """What a failed job failed of, or why an unfinished one tries again; other errors stand by their attempts."""
     if job.state in {JobState.COMPLETED, JobState.CANCELLED}:
         return None
     failed = next((one for one in attempts if one.error_type and one.run == job.run), None)
@@ -149,6 +152,6 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
 
 
 def _missing_worker(job: Job) -> str:
-    """The command that starts a worker for a job that waits in vain; "" where one serves its pool, or none is needed."""
+    """The command that starts a worker for a job that waits in vain; "" where none is needed."""
     waits = job.state in {JobState.PENDING, JobState.QUEUED}
     return workers.worker_command([job.pool]) if waits and job.pool not in workers.served_pools() else ""

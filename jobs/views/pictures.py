@@ -67,7 +67,9 @@ def _declared(result: Any) -> tuple[str, str | bytes]:
     """What a result says of itself: media type and data, both empty where it says nothing of a picture."""
     if not isinstance(result, Mapping):
         return "", ""
-    kind, data = ("image/png", result["image_png"]) if "image_png" in result else (result.get("type"), result.get("base64"))
+    kind, data = (
+        ("image/png", result["image_png"]) if "image_png" in result else (result.get("type"), result.get("base64"))
+    )
     return (str(kind), data) if isinstance(data, (str, bytes)) else ("", "")
 
 
