@@ -21,6 +21,7 @@ from jobs.admin.filters import PoolFilter, PriorityFilter, StateFilter, TaskFilt
 from jobs.models import Job
 from jobs.querysets import search
 from jobs.querysets.jobs import JobQuerySet
+from jobs.templatetags.jobs_display import ago
 
 LARGE = ("args", "kwargs", "result", "live_state", "diagnostics", "metadata", "tags")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
@@ -39,7 +40,7 @@ class JobChangeList(ChangeList):
 class JobAdmin(BigTableAdmin):
     """Jobs, newest first."""
 
-    list_display = ("state_badge", "task", "key", "priority", "progress_bar", "attempts", "created_at", "duration")
+    list_display = ("state_badge", "task", "key", "priority", "progress_bar", "attempts", "created", "duration")
     list_display_links = ("state_badge", "task")
     list_filter = (StateFilter, TaskFilter, PriorityFilter, PoolFilter)
     search_fields = ("id",)
@@ -98,6 +99,10 @@ class JobAdmin(BigTableAdmin):
     @admin.display(description="attempts")
     def attempts(self, job: Job) -> str:
         return display.attempts(job)
+
+    @admin.display(description="created")
+    def created(self, job: Job) -> SafeString:
+        return ago(job.created_at, getattr(job, "read_at", job.updated_at))
 
     @admin.display(description="duration")
     def duration(self, job: Job) -> str:

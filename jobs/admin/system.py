@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.forms import ModelForm
 from django.http import HttpRequest
 
@@ -23,6 +23,12 @@ class MaximumAdmin(ReadOnlyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [field.name for field in self.model._meta.fields if field.name != self.editable]
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest | None, **kwargs: Any) -> Any:
+        """Refuse a negative number in the form: with the other columns left out, Django does not ask the constraint."""
+        if db_field.name == self.editable:
+            kwargs["min_value"] = 0
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool) -> None:
         """Write what was changed; the next admission, a second later at most, goes by it."""
