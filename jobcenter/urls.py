@@ -6,9 +6,9 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/jobs/")),
+    path("", RedirectView.as_view(pattern_name="jobs:job-list")),
     path("jobs/", include("jobs.urls")),
-    path("accounts/login/", LoginView.as_view(template_name="admin/login.html"), name="login"),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/login/", LoginView.as_view(template_name="jobcenter/login.html"), name="login"),
+    path("accounts/logout/", LogoutView.as_view(template_name="jobcenter/signed_out.html"), name="logout"),
     path("admin/", admin.site.urls),
 ]

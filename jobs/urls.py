@@ -1,6 +1,14 @@
-"""Pages (filled by the doors)."""
+"""Where the pages of `jobs` are: `path("jobs/", include("jobs.urls"))`."""
 
-from django.urls.resolvers import URLPattern
+from django.urls import path
+
+from jobs import views
 
 app_name = "jobs"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.job_list, name="job-list"),
+    path("<uuid:job_id>/", views.job_detail, name="job-detail"),
+    path("<uuid:job_id>/image/", views.job_image, name="job-image"),
+    path("<uuid:job_id>/cancel/", views.job_cancel, name="job-cancel"),
+    path("<uuid:job_id>/retry/", views.job_retry, name="job-retry"),
+]

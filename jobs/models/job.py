@@ -9,12 +9,13 @@ import uuid
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
 from jobs import states
 from jobs.models.fields import PayloadField
 from jobs.querysets.jobs import JobQuerySet
+from jobs.querysets.search import KeyHead
 from jobs.states import JobState
 
 
@@ -148,6 +149,7 @@ class Job(models.Model):
             models.Index(name="job_prunable", fields=["finished_at"], condition=Q(state__in=sorted(states.FINAL))),
             models.Index(name="job_by_state", fields=["state", "-id"]),
             models.Index(name="job_by_task", fields=["task", "-id"]),
+            models.Index(KeyHead("key"), F("id").desc(), name="job_by_key", condition=Q(key__isnull=False)),
             models.Index(name="job_children", fields=["parent"], condition=Q(parent__isnull=False)),
             *(
                 models.Index(name=f"job_by_{name}", fields=[name, "-id"], condition=~Q(**{name: ""}))

@@ -1,0 +1,99 @@
+"""Cancel and retry for the jobs that are selected: asked once more with their number, answered with exact counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from jobs import bulk
+from jobs.bulk import Answers
+from jobs.control import Answer
+from jobs.encoding import clean_text
+from jobs.models import Job
+
+MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
+BATCH = 100
+LISTED = 20
+
+WORDS: dict[str, str] = {
+    Answer.CANCELLED: "cancelled",
+    Answer.REQUESTED: "asked to stop",
+    Answer.ALREADY_FINAL: "had already ended",
+    Answer.REQUEUED: "queued again",
+    Answer.KEY_TAKEN: "not retried: their key is taken",
+    Answer.NOT_FINAL: "not retried: neither failed nor cancelled",
+    bulk.MISSING: "no longer there",
+}
+REFUSALS: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL})
+
+
+@admin.action(description="Cancel selected jobs", permissions=["cancel"])
+def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Cancel: at once what waits, by request what runs."""
+    reason = clean_text(request.POST.get("reason", "").strip(), 500)
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.cancel(ids, reason=reason, actor=actor)
+
+    # Newest first: the slots of what runs, the oldest, must not go to what is about to be cancelled.
+    return _confirmed(model_admin, request, queryset.order_by("-id"), "cancel", act)
+
+
+@admin.action(description="Retry selected jobs", permissions=["retry"])
+def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Run failed and cancelled jobs again, oldest first."""
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.retry(ids, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
+
+
+def _confirmed(
+    model_admin: Any, request: HttpRequest, jobs: QuerySet[Job], verb: str, act: Callable[[Sequence[UUID]], Answers]
+) -> TemplateResponse | None:
+    """Ask once more; on the second post act, and say what became of each job."""
+    ids = list(jobs.values_list("pk", flat=True)[: MOST + 1])
+    if len(ids) > MOST:
+        advice = f"Narrow the filter, or use the command jobs_{verb}, which works in batches."
+        model_admin.message_user(request, f"More than {MOST:,} jobs are selected. {advice}", messages.ERROR)
+        return None
+    if request.POST.get("confirmed") != "yes":
+        return _question(model_admin, request, verb, ids)
+    answers: Answers = {}
+    for start in range(0, len(ids), BATCH):
+        answers |= act(ids[start : start + BATCH])
+    _tell(model_admin, request, answers)
+    return None
+
+
+def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[UUID]) -> TemplateResponse:
+    listed = model_admin.get_queryset(request).filter(pk__in=ids[:LISTED]).only("task", "key", "state").order_by("-id")
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{verb.capitalize()} {len(ids):,} {'job' if len(ids) == 1 else 'jobs'}?",
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "verb": verb,
+        "ids": ids,
+        "checkbox_name": ACTION_CHECKBOX_NAME,
+        "jobs": listed,
+        "more": max(0, len(ids) - LISTED),
+    }
+    return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
+
+
+def _tell(model_admin: Any, request: HttpRequest, answers: Answers) -> None:
+    counts = bulk.counted(answers)
+    told = ", ".join(f"{count:,} {WORDS[answer]}" for answer, count in sorted(counts.items()))
+    level = messages.WARNING if REFUSALS & counts.keys() else messages.SUCCESS
+    model_admin.message_user(request, f"{told}." if told else "No jobs.", level)

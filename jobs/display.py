@@ -1,0 +1,84 @@
+"""Values as people read them: durations, ages, JSON without secrets. Plain text only; escaping is the template's work.
+
+It reads no clock and no database, and must not change what is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+
+from jobs import encoding
+from jobs.models import Job
+
+MAX_SHOWN = 20_000  # characters of one value on a page
+_PICTURES = ("base64", "image_png")
+
+
+def as_json(value: Any, *, limit: int | None = MAX_SHOWN) -> str:
+    """A stored value as indented JSON with secrets masked, at most `limit` characters; a cut is marked."""
+    text = json.dumps(_brief(encoding.mask(value)), indent=2, ensure_ascii=False, default=plain)
+    return text if limit is None else shortened(text, limit)
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no word for, as people write it; bytes only by their size."""
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
+    return value.isoformat() if isinstance(value, (date, datetime, time)) else str(value)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The beginning of a text, and how much follows."""
+    return text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} characters more"
+
+
+def duration(seconds: float) -> str:
+    """ "340 ms", "2.4 s", "1 min 05 s", "3 h 20 min", "12 d 4 h"."""
+    if seconds < 1:
+        return f"{max(0, round(seconds * 1000))} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
+    if minutes < 60:
+        return f"{minutes} min {whole % 60:02} s"
+    return f"{hours} h {minutes % 60:02} min" if hours < 48 else f"{days} d {hours % 24} h"
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """ "just now", "5 min ago", "in 3 h": coarse, for a list."""
+    seconds = (now - moment).total_seconds()
+    if abs(seconds) < 2:
+        return "just now"
+    size = abs(seconds)
+    steps = ((86_400 * 2, 86_400, "d"), (3600, 3600, "h"), (60, 60, "min"), (0, 1, "s"))
+    words = next(f"{int(size // unit)} {name}" for least, unit, name in steps if size >= least)
+    return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def ran_for(job: Job, now: datetime | None) -> str:
+    """How long the newest attempt has run, or ran; "" when it has not begun. `now` is the database's."""
+    if job.started_at is None:
+        return ""
+    end = job.finished_at or now
+    return "" if end is None else duration((end - job.started_at).total_seconds())
+
+
+def attempts(job: Job) -> str:
+    """ "2 of 4": the newest attempt's number and how many there may be; only the number where one is all."""
+    if not job.attempt:
+        return "–"
+    return f"{job.attempt} of {job.max_retries + 1}" if job.max_retries else str(job.attempt)
+
+
+def _brief(value: Any) -> Any:
+    """Without the bulk of a picture."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: f"<{len(item):,} characters>" if name in _PICTURES and isinstance(item, str) else item
+        for name, item in value.items()
+    }

@@ -1,0 +1,49 @@
+"""Counts that stay cheap: nobody is told how many millions there are, only that there are more than can matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from jobs.conf import settings
+from jobs.querysets.statements import query
+from jobs.states import JobState
+
+if TYPE_CHECKING:
+    from jobs.querysets.jobs import JobQuerySet
+
+CEILING = 10_000
+
+
+class Bounded(NamedTuple):
+    """A count that was broken off at the ceiling; `str()` is "1,234", or "10,000+" where there are more."""
+
+    number: int
+    more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' if self.more else ''}"
+
+
+def bounded(number: int, *, more: bool = False) -> Bounded:
+    """A number that may have passed the ceiling."""
+    return Bounded(min(number, CEILING), more or number > CEILING)
+
+
+def everywhere() -> dict[str, Bounded]:
+    """How many jobs stand at each state, in one statement on the index by state."""
+    one = "SELECT '{0}', count(*) FROM (SELECT 1 FROM jobs_job WHERE state = '{0}' LIMIT {1}) s"
+    sql = " UNION ALL ".join(one.format(state.value, CEILING + 1) for state in JobState)
+    return {state: bounded(number) for state, number in query(settings.DATABASE, sql)}
+
+
+def within(jobs: JobQuerySet) -> dict[str, Bounded]:
+    """How many of these jobs stand at each state, counted among the newest ones; "+" where there are older ones."""
+    found = Counter(jobs.newest().values_list("state", flat=True)[: CEILING + 1])
+    more = found.total() > CEILING
+    return {state.value: bounded(found[state], more=more and state in found) for state in JobState}
+
+
+def total(counts: dict[str, Bounded]) -> Bounded:
+    """All states together."""
+    return bounded(sum(count.number for count in counts.values()), more=any(count.more for count in counts.values()))

@@ -1,0 +1,66 @@
+"""Finding jobs among millions of rows: every lookup here has an index, or looks at a bounded number of rows.
+
+It must not import models: the models bring their querysets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import F, Func
+
+if TYPE_CHECKING:
+    from jobs.querysets.jobs import JobQuerySet
+
+KEY_HEAD = 200  # characters: four bytes each still fit an index row of PostgreSQL
+WINDOW = 100_000
+FOUND = 500
+
+
+class KeyHead(Func):
+    """The first characters of a key, spelled without parameters: only so does SQLite find the index on it."""
+
+    template = f"substr(%(expressions)s, 1, {KEY_HEAD})"
+    output_field = models.CharField()
+
+
+class KeyTail(Func):
+    """What follows the head."""
+
+    template = f"substr(%(expressions)s, {KEY_HEAD + 1})"
+    output_field = models.CharField()
+
+
+def with_key_text(jobs: JobQuerySet, key: str) -> JobQuerySet:
+    """Jobs whose key reads exactly so, finished ones too, whatever the manager.
+
+    Head and tail are compared, not the key: SQLite would put an equal key's value into the head, and then see no index.
+    """
+    parts = jobs.alias(key_head=KeyHead(F("key")), key_tail=KeyTail(F("key")))
+    return parts.filter(key__isnull=False, key_head=key[:KEY_HEAD], key_tail=key[KEY_HEAD:])
+
+
+def matching(jobs: JobQuerySet, word: str) -> JobQuerySet:
+    """Jobs that a word names exactly: by id, key or external id; the newest of each where there are very many."""
+    ids = [*_newest(with_key_text(jobs, word)), *_newest(jobs.filter(external_id=word).exclude(external_id=""))]
+    with contextlib.suppress(ValueError):
+        ids.append(UUID(word))
+    return jobs.filter(pk__in=ids)
+
+
+def within_newest(jobs: JobQuerySet, window: int = WINDOW) -> JobQuerySet:
+    """The newest `window` of these jobs: a bound for a condition that has no index."""
+    edge = list(jobs.newest().values_list("pk", flat=True)[window : window + 1])
+    return jobs.filter(pk__gt=edge[0]) if edge else jobs
+
+
+def recent_tasks(jobs: JobQuerySet, window: int = 1000) -> list[str]:
+    """Names of the tasks among the newest jobs, sorted: suggestions, not a list of all."""
+    return sorted(set(jobs.newest().values_list("task", flat=True)[:window]))
+
+
+def _newest(jobs: JobQuerySet) -> list[Any]:
+    return list(jobs.newest().values_list("pk", flat=True)[:FOUND])

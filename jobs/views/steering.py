@@ -1,0 +1,66 @@
+"""What a person may post: cancel and retry. The answer is a message on the job's page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from jobs import control
+from jobs.control import Answer
+from jobs.encoding import clean_text
+from jobs.exceptions import JobNotFound
+from jobs.models import Job
+from jobs.views.access import may, page, person, visible_job
+
+MAX_REASON = 500  # characters
+
+ANSWERS: dict[Answer, tuple[int, str]] = {
+    Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
+    Answer.REQUESTED: (messages.SUCCESS, "Asked to stop: the job ends at its next progress report or check."),
+    Answer.ALREADY_FINAL: (messages.INFO, "Nothing to cancel: the job had already ended."),
+    Answer.REQUEUED: (messages.SUCCESS, "Queued again: a new run, the history stays."),
+    Answer.KEY_TAKEN: (messages.ERROR, "Not retried: another unfinished job holds the same key."),
+    Answer.NOT_FINAL: (messages.ERROR, "Not retried: only a failed or cancelled job can run again."),
+}
+
+
+@page
+@require_POST
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Cancel: at once what waits, by request what runs."""
+    job = _allowed(request, "cancel_job", job_id)
+    reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
+    actor = person(request).get_username()
+    return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor))
+
+
+@page
+@require_POST
+def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Run a failed or cancelled job again."""
+    job = _allowed(request, "retry_job", job_id)
+    actor = person(request).get_username()
+    return _answered(request, job, lambda: control.retry(job.id, actor=actor))
+
+
+def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:
+    """The job, if this person may do that to it: 404 when they may not see it, 403 when they may only see it."""
+    job = visible_job(request, job_id)
+    if not may(request, what, job):
+        raise PermissionDenied(f"You may see this job, but not {what.removesuffix('_job')} it.")
+    return job
+
+
+def _answered(request: HttpRequest, job: Job, ask: Callable[[], Answer]) -> HttpResponse:
+    try:
+        level, text = ANSWERS[ask()]
+    except JobNotFound as error:  # deleted a moment ago
+        raise Http404(str(error)) from error
+    messages.add_message(request, level, text, fail_silently=True)
+    return redirect("jobs:job-detail", job_id=job.id)
