@@ -29,4 +29,4 @@ class JobsConfig(AppConfig):
 def _seed(using: str, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
     import_module("jobs.models.seeds").seed(using)
-    import_module("jobs.submission").forget_pools()
+    import_module("jobs.pools").forget()

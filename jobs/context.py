@@ -66,7 +66,7 @@ class JobContext:
         if sub_progress is not None:
             said["sub_progress"] = _percent("sub_progress", sub_progress)
         if diagnostics:
-            encoding.dumps(diagnostics, field="diagnostics")
+            encoding.check_json(diagnostics, field="diagnostics")
             self.diagnostics.append({"at": self._now(), "level": "info", **diagnostics})
             said["diagnostics"] = list(self.diagnostics)
         self.draft.say(**said)
@@ -95,7 +95,7 @@ class JobContext:
 
     def update_metadata(self, **pairs: Any) -> None:
         """Add to the job's metadata; written with the next flush."""
-        encoding.dumps(pairs, field="metadata")
+        encoding.check_json(pairs, field="metadata")
         self.metadata.update(pairs)
         self.draft.say(metadata=dict(self.metadata))
         self._watch()

@@ -10,11 +10,12 @@ from uuid import UUID
 from jobs.exceptions import InvalidOption
 
 MAX_LENGTH = 1000
+_LONGEST_INT = 4096  # bits; its text is too long anyway, and Python refuses to write the longest ones
 
 
 def key_text(key: object) -> str:
     """A key as the row shows it; InvalidOption unless it is a str (1,000 characters at most), int, UUID or tuple."""
-    text = key if isinstance(key, str) else json.dumps(_plain(key)) if isinstance(key, tuple) else str(_checked(key))
+    text = json.dumps(_plain(key)) if isinstance(key, tuple) else _bare(_checked(key))[1]
     if len(text) > MAX_LENGTH:
         raise InvalidOption(
             f"key: {text[:40]!r}… has {len(text)} characters; a key has at most {MAX_LENGTH}", option="key"
@@ -35,19 +36,29 @@ def _checked(key: object) -> object:
         raise InvalidOption(
             f"key: {key!r:.60} is a {type(key).__name__}; a key is a str, int, UUID or tuple of these", option="key"
         )
+    if isinstance(key, int) and key.bit_length() > _LONGEST_INT:
+        raise InvalidOption(f"key: an integer of {key.bit_length():,} bits is too long for a key", option="key")
     return key
 
 
 def _plain(key: object) -> Any:
     if isinstance(key, tuple):
         return [_plain(part) for part in key]
-    return str(key) if isinstance(_checked(key), UUID) else key
+    kind, text = _bare(_checked(key))
+    return int(text) if kind == "int" else text
 
 
 def _typed(key: object) -> Any:
     if isinstance(key, tuple):
         return ["tuple", *(_typed(part) for part in key)]
-    return [type(_checked(key)).__name__, str(key)]
+    return list(_bare(_checked(key)))
+
+
+def _bare(key: object) -> tuple[str, str]:
+    """Kind and text of a key: a StrEnum's member equals its string, so both are the same key."""
+    if isinstance(key, str):
+        return "str", str.__str__(key)
+    return ("int", int.__repr__(key)) if isinstance(key, int) else ("UUID", str(key))
 
 
 def _has_surrogate(text: str) -> bool:

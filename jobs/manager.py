@@ -10,6 +10,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from jobs import control, submission
+from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
 from jobs.exceptions import (
@@ -27,7 +28,6 @@ from jobs.querysets.filters import condition
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
-from jobs.submission import JobLike
 from jobs.transitions import ALL_COLUMNS
 
 Key = TypeVar("Key")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.conf import settings
+from jobs.encoding import clean_text
 from jobs.exceptions import InvalidOption, did_you_mean
 
 
@@ -52,14 +53,23 @@ class JobOptions:
         return JobOptions(**merged)
 
 
+def task_name(name: str) -> str:
+    """A task's name that this process does not know, as long as it could be one; else InvalidOption."""
+    _words("task", name)
+    if not name:
+        raise InvalidOption("task: '' names no task", option="task")
+    return name
+
+
 def _shallow(options: JobOptions) -> dict[str, Any]:
     return {item.name: getattr(options, item.name) for item in fields(options)}
 
 
 def _words(name: str, value: object) -> None:
-    if not isinstance(value, str) or len(value) > 200 or "\0" in value:
+    if not isinstance(value, str) or len(value) > 200 or clean_text(value, 200) != value:
         raise InvalidOption(
-            f"{name}: {value!r:.60} must be a string of at most 200 characters, without NUL", option=name
+            f"{name}: {value!r:.60} must be a string of at most 200 characters, without NUL and lone surrogates",
+            option=name,
         )
 
 

@@ -8,50 +8,36 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from uuid import UUID
 
-from celery import current_app
+from celery import Signature, current_app
 from django.db import OperationalError, connections, transaction
-from uuid_utils.compat import uuid7
 
-from jobs import admission, encoding, transitions
+from jobs import admission, encoding, pools, transitions
+from jobs.calls import Call, JobLike, Row, encoded
 from jobs.conf import settings
-from jobs.exceptions import InvalidArguments, KeyBusy, UnknownPool, UnknownTask
+from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
 from jobs.keys import active_key, key_text
-from jobs.models import Job, Pool
-from jobs.options import JobOptions
+from jobs.models import Job
+from jobs.options import JobOptions, task_name
 from jobs.querysets.dialect import Dialect, dialect, prepare, read
 from jobs.querysets.statements import query
 from jobs.transitions import Moved
 
 CHUNK = 1000  # jobs per statement
 KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
-Call = tuple[Sequence[Any], Mapping[str, Any]]
-
-
-@runtime_checkable
-class JobLike(Protocol):
-    """What submission needs of a job's task object."""
-
-    name: str
-    options: JobOptions
-
-    @property
-    def parameters(self) -> inspect.Signature:
-        """The body's signature, without `self`."""
 
 
 def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
     """Insert one job per call, all alike but for their arguments; all of them, or on any bad call none."""
     known, name, chosen = _resolve(task, options)
     draft = _Draft(manager, name, chosen)
-    rows = [_encoded(known, args, kwargs) for args, kwargs in calls]
+    rows = [encoded(known, call) for call in calls]
     with transaction.atomic(using=draft.using) if len(rows) > CHUNK else _NoTransaction():
         made = [job for chunk in _chunks(rows) for job in _insert(draft, chunk)]
     if made and made[0].state == "pending":
@@ -70,7 +56,7 @@ def submit_keyed(
         task, call = _from_factory(task)
     known, name, chosen = _resolve(task, options)
     draft = _Draft(manager, name, chosen, key_text(key), active_key(manager, key))
-    row = _encoded(known, *call)
+    row = encoded(known, call)
     for _ in range(10):
         made = _insert_keyed(draft, row, key)
         if made is not None:
@@ -105,7 +91,7 @@ class _Draft:
 
     @functools.cached_property
     def pool(self) -> str:
-        return _known_pool(self.options.pool or str(current_app.conf.task_default_queue))
+        return pools.known(self.options.pool or str(current_app.conf.task_default_queue), _declared_pools)
 
     @functools.cached_property
     def columns(self) -> dict[str, Any]:
@@ -122,7 +108,15 @@ class _Draft:
             "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
             "reason": "" if options.start else "not started",
         }  # fmt: skip
-        return {name: value for name, value in values.items() if value not in ("", None, 0, {}, [])}
+        return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, ("", None, {}, []))}
+
+
+def _declared_pools() -> set[str]:
+    return {task.options.pool for task in current_app.tasks.values() if isinstance(task, JobLike) and task.options.pool}
+
+
+# Values that are the column's default already. An empty key is a key, and no delay is a delay.
+_LEFT_OUT: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,)}
 
 
 def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike | None, str, JobOptions]:
@@ -131,30 +125,25 @@ def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike |
     if isinstance(known, JobLike):
         chosen = known.options.but(options)
         name = known.name
-    elif settings.STRICT_TASKS or not isinstance(task, str):
+    elif known is not None or not isinstance(task, str):
+        raise InvalidOption(f"task: {shown(task)} is no job. Pass a function with @job, or its name.", option="task")
+    elif settings.STRICT_TASKS:
         raise UnknownTask(task, current_app.tasks)
     else:
-        known, chosen, name = None, JobOptions().but(options), task
-    encoding.dumps(chosen.metadata, field="metadata")
+        known, chosen, name = None, JobOptions().but(options), task_name(task)
+    encoding.check_json(chosen.metadata, field="metadata")
     return known, name, chosen
 
 
-def _from_factory(factory: Callable[[], Any]) -> tuple[JobLike | str, Call]:
-    signature = factory()
+def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
+    signature: object = factory() if callable(factory) else factory
+    if not isinstance(signature, Signature):
+        advice = "Pass a job, its name, or a callable that returns a signature as task.s(…)."
+        raise InvalidOption(f"task: {shown(signature)} is no job and no signature. {advice}", option="task")
     return signature["task"], (tuple(signature["args"]), dict(signature["kwargs"]))
 
 
-def _encoded(known: JobLike | None, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[UUID, str, str]:
-    kwargs = {} if kwargs is None else dict(kwargs)
-    if known is not None:
-        try:
-            known.parameters.bind(*args, **kwargs)
-        except TypeError as error:
-            raise InvalidArguments(f"{known.name}{known.parameters}: {error}", task=known.name) from None
-    return uuid7(), encoding.dumps(list(args), field="args"), encoding.dumps(kwargs, field="kwargs")
-
-
-def _insert_keyed(draft: _Draft, row: tuple[UUID, str, str], key: object) -> Job | None:
+def _insert_keyed(draft: _Draft, row: Row, key: object) -> Job | None:
     """Insert unless an unfinished job holds the key; never aborts the caller's transaction."""
     try:
         with transaction.atomic(using=draft.using), _key_wait(draft.using):
@@ -193,7 +182,7 @@ class _NoTransaction:
     def __exit__(self, *_: object) -> None: ...
 
 
-def _insert(draft: _Draft, rows: Sequence[tuple[UUID, str, str]]) -> list[Job]:
+def _insert(draft: _Draft, rows: Sequence[Row]) -> list[Job]:
     """One statement for jobs and events (two on SQLite); rows whose key is taken do not come back."""
     words = dialect(draft.using)
     names = tuple(draft.columns)
@@ -259,7 +248,7 @@ def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> t
     return words.later("{now}"), [seconds]
 
 
-def _jobs(draft: _Draft, rows: Sequence[tuple[UUID, str, str]], returned: Sequence[Sequence[Any]]) -> list[Job]:
+def _jobs(draft: _Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
     """Model instances as the rows were written, made from one template."""
     values = [read(draft.using, Job, _RETURNED, row) for row in returned]
     if not values:
@@ -284,27 +273,7 @@ def _row_of(job: Job) -> dict[str, Any]:
     return {column: getattr(job, attname) for column, attname in transitions.ATTNAMES.items()}
 
 
-def _chunks(rows: Sequence[tuple[UUID, str, str]]) -> Iterator[list[tuple[UUID, str, str]]]:
+def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk
-
-
-_pools: set[str] = set()
-
-
-def forget_pools() -> None:
-    """Read the pools anew at the next submit: the tables may have been emptied."""
-    _pools.clear()
-
-
-def _known_pool(name: str) -> str:
-    """A pool that exists, or that a registered task declares; UnknownPool otherwise."""
-    if name not in _pools:
-        _pools.update(Pool.objects.using(settings.DATABASE).values_list("name", flat=True))
-    if name not in _pools:
-        declared = {task.options.pool for task in current_app.tasks.values() if isinstance(task, JobLike)}
-        if name not in declared:
-            raise UnknownPool(name, {*_pools, *(pool for pool in declared if pool)})
-        Pool.objects.using(settings.DATABASE).get_or_create(name=name)
-    return name

@@ -60,8 +60,9 @@ class Moved:
     @functools.cached_property
     def job(self) -> Job:
         """The row as written; a column that did not come back is read when it is touched."""
-        names = [ATTNAMES[column] for column in self.row]
-        return Job.from_db(settings.DATABASE, names, list(self.row.values()))
+        came = [column for column in ALL_COLUMNS if column in self.row]  # `from_db` goes by the order of the fields
+        names = [ATTNAMES[column] for column in came]
+        return Job.from_db(settings.DATABASE, names, [self.row[column] for column in came])
 
 
 Hook = Callable[[Sequence[Moved]], None]

@@ -1,11 +1,14 @@
 """JSON at the door: what comes in is checked once, so that everything stored can be stored, sent and shown anywhere.
 
-`dumps` and `loads` carry values, `mask` hides secrets before a value is shown, `clean_text` and `describe_error` make
-any text and any exception storable. This package must not touch the database.
+`dumps` and `loads` carry values, `check_json` lets plain JSON pass, `mask` hides secrets before a value is shown,
+`clean_text` and `describe_error` make any text and any exception storable. This package must not touch the database.
 """
 
 from jobs.encoding.masking import MASK, SECRET_KEYS, mask
-from jobs.encoding.payload import MAX_DEPTH, dumps, loads
+from jobs.encoding.payload import MAX_DEPTH, check_json, dumps, loads
 from jobs.encoding.texts import ErrorText, clean_text, describe_error
 
-__all__ = ["MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "clean_text", "describe_error", "dumps", "loads", "mask"]
+__all__ = [
+    "MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "check_json", "clean_text", "describe_error", "dumps", "loads",
+    "mask",
+]  # fmt: skip

@@ -56,6 +56,18 @@ def dumps(value: Any, *, field: str = "args") -> str:
     return text
 
 
+def check_json(value: Any, *, field: str) -> None:
+    """Raise `InvalidPayload` for what `dumps` refuses, and for what only a tag could carry: searched JSON has none."""
+
+    def refuse(item: object) -> None:
+        problem = f"{shown(item)} is of type {type(item).__name__}, which cannot be searched; pass text, as str(value)."
+        raise InvalidPayload(field, problem)
+
+    if value:
+        dumps(value, field=field)
+        json.dumps(value, default=refuse)
+
+
 def loads(text: str) -> Any:
     """The value that `dumps` wrote: equal, and of the same types."""
     return json.loads(text, object_hook=_untagged) if TAG in text else json.loads(text)

@@ -1,0 +1,51 @@
+"""A call of a job: what submission needs to know of a task, and its arguments checked and encoded."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from jobs import encoding
+from jobs.exceptions import InvalidArguments, shown
+from jobs.options import JobOptions
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+Row = tuple[UUID, str, str]  # a new job's id, args and kwargs, encoded
+
+
+@runtime_checkable
+class JobLike(Protocol):
+    """What submission needs of a job's task object."""
+
+    name: str
+    options: JobOptions
+
+    @property
+    def parameters(self) -> inspect.Signature:
+        """The body's signature, without `self`."""
+
+
+def encoded(known: JobLike | None, call: object) -> Row:
+    """A call as the row of a new job; InvalidArguments where the function does not take it, InvalidPayload."""
+    args, kwargs = _pair(call)
+    if known is not None:
+        try:
+            known.parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"{known.name}{known.parameters}: {error}", task=known.name) from None
+    return uuid7(), encoding.dumps(list(args), field="args"), encoding.dumps(dict(kwargs), field="kwargs")
+
+
+def _pair(call: object) -> Call:
+    if not isinstance(call, Sequence) or len(call) != 2:
+        raise InvalidArguments(f"calls: {shown(call)} is not a pair (args, kwargs).")
+    args, kwargs = call
+    if not isinstance(args, Sequence) or isinstance(args, (str, bytes)):
+        raise InvalidArguments(f"args: {shown(args)} must be a list or a tuple; for one argument [{shown(args)}].")
+    if not isinstance(kwargs, Mapping):
+        raise InvalidArguments(f"kwargs: {shown(kwargs)} must be a dict.")
+    return args, kwargs

@@ -1,0 +1,95 @@
+"""What may be declared and said at submit: every option with what it takes and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from jobs.exceptions import InvalidOption
+from jobs.options import JobOptions, task_name
+
+WORDS = ("external_id", "project_id", "session_id", "batch_id", "owner")
+GOOD: dict[str, list[Any]] = {
+    "pool": [None, "gpu"],
+    "priority": ["low", "medium", "high", "critical", "HIGH", "Medium"],
+    "max_retries": [None, 0, 3, 10_000],
+    "retry_delay": [None, 0, 0.5, 86_400],
+    "operation_type": ["", "decomposition", "execution", "context_enrichment"],
+    **{name: ["", "TSK-001", "ä" * 200] for name in WORDS},
+    "estimated_duration": [None, 0, 300, 0.1],
+    "tags": [[], ["a", "b"], ("a",)],
+    "metadata": [{}, {"customer": "acme"}],
+    "run_after": [None, 0, -5, 60.5, timedelta(hours=-1), timedelta(days=1), datetime(2026, 1, 1, tzinfo=UTC)],
+    "start": [True, False],
+}
+BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
+BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
+BAD: dict[str, list[Any]] = {
+    "pool": [5, "a\0b", ["gpu"]],
+    "priority": ["urgent", "", None, 5],
+    "max_retries": [-1, 10_001, 1.5, "3", True],
+    "retry_delay": BAD_SECONDS,
+    "operation_type": ["unheard of", None, 5],
+    **dict.fromkeys(WORDS, BAD_WORDS),
+    "estimated_duration": BAD_SECONDS,
+    "tags": ["a", None, {"a"}, [5], ["a\0b"], ["x" * 201]],
+    "metadata": [None, [], "text", [("a", 1)]],
+    "run_after": ["tomorrow", datetime(2026, 1, 1), math.nan, math.inf, True, timedelta(days=20_000)],  # noqa: DTZ001
+    "start": [None, 0, 1, "yes"],
+}
+
+
+def _each(values: dict[str, list[Any]]) -> list[Any]:
+    return [pytest.param(name, value, id=f"{name}={value!r:.30}") for name in values for value in values[name]]
+
+
+def test_every_option_is_tried() -> None:
+    assert set(GOOD) == set(BAD) == {field.name for field in fields(JobOptions)}
+
+
+@pytest.mark.parametrize(("name", "value"), _each(GOOD))
+def test_what_an_option_takes(name: str, value: Any) -> None:
+    taken = getattr(JobOptions().but({name: value}), name)
+    expected = value.lower() if name == "priority" else tuple(value) if name == "tags" else value
+    assert taken == expected
+
+
+@pytest.mark.parametrize(("name", "value"), _each(BAD))
+def test_what_an_option_refuses(name: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=name) as caught:
+        JobOptions().but({name: value})
+    assert caught.value.option == name
+    assert len(str(caught.value)) < 400
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InvalidOption, match="Did you mean 'max_retries'") as caught:
+        JobOptions().but({"max_retry": 3})
+    assert caught.value.option == "max_retry"
+
+
+def test_nothing_is_changed_in_place() -> None:
+    declared = JobOptions().but({"priority": "high", "tags": ["a"]})
+    assert declared.but({}) is declared
+    assert declared.but({"priority": "low"}) == JobOptions(priority="low", tags=("a",))
+    assert declared.priority == "high"
+
+
+def test_the_hosts_own_operation_types() -> None:
+    with override_settings(JOBS={"OPERATION_TYPES": ["rendering"]}):
+        assert JobOptions().but({"operation_type": "rendering"}).operation_type == "rendering"
+        assert JobOptions().but({"operation_type": "analysis"}).operation_type == "analysis"
+    with pytest.raises(InvalidOption, match="OPERATION_TYPES"):
+        JobOptions().but({"operation_type": "rendering"})
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\0b", "\ud800"], ids=repr)
+def test_what_is_no_name_of_a_task(name: str) -> None:
+    assert task_name("demo.render") == "demo.render"
+    with pytest.raises(InvalidOption, match="task"):
+        task_name(name)
