@@ -24,7 +24,7 @@ class MaximumAdmin(ReadOnlyAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [field.name for field in self.model._meta.fields if field.name != self.editable]
 
-    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest | None, **kwargs: Any) -> Any:
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: Any, **kwargs: Any) -> Any:
         """Refuse a negative number in the form: with the other columns left out, Django does not ask the constraint."""
         if db_field.name == self.editable:
             kwargs["min_value"] = 0

@@ -52,8 +52,8 @@ class Job(models.Model):
     active_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
     key_hash = models.CharField(max_length=64, null=True, blank=True, editable=False)
 
-    args: PayloadField = PayloadField(default=list, db_default="[]")
-    kwargs: PayloadField = PayloadField(default=dict, db_default="{}")
+    args: PayloadField = PayloadField(default=list, db_default=models.Value("[]", models.TextField()))
+    kwargs: PayloadField = PayloadField(default=dict, db_default=models.Value("{}", models.TextField()))
     metadata = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
     tags = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     owner = _text()
