@@ -34,7 +34,8 @@ FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the d
 _CLAIMED = (
     "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics",
 )  # fmt: skip
-_FENCE = "id = %s AND attempt_id = %s"
+_DOORBELL = "id = %s AND attempt_id = %s"
+_FENCE = f"{_DOORBELL} AND COALESCE(state, '') = 'running'"  # a job that waits again has its last attempt's id still
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def _claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
     fence = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
     fence.append(prepare(using, Attempt, "worker_id", worker))
     who = {"worker_id": worker, "hostname": _HOSTNAME, "pid": os.getpid()}
-    return transitions.move("claim", _FENCE + _NOT_FENCED, fence, attempt=who, actor=_HOSTNAME, returning=_CLAIMED)
+    return transitions.move("claim", _DOORBELL + _NOT_FENCED, fence, attempt=who, actor=_HOSTNAME, returning=_CLAIMED)
 
 
 def _context_of(row: dict[str, Any]) -> JobContext:

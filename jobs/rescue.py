@@ -25,14 +25,12 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     ids = [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)]
     lost = {"error_category": "lost", "error_type": "WorkerLost", "error_message": why}
     cap = settings.MAX_RESCUES
-    moved = transitions.give_back(
-        "rescue", f"{where} AND rescue_count < %s", [*ids, cap], attempt=lost, actor=actor, data={"why": why}
-    )
-    message = f"given up after {cap} rescues: {why}"
-    moved += transitions.move(
-        "fail", f"{where} AND state = 'running'", ids, attempt=lost, actor=actor, data={"why": why},
-        sets={**lost, "error_message": message},
+    over_the_cap = f"{where} AND state = 'running' AND rescue_count >= %s AND cancel_requested_at IS NULL"
+    moved = transitions.move(
+        "fail", over_the_cap, [*ids, cap], attempt=lost, actor=actor, data={"why": why},
+        sets={**lost, "error_message": f"given up after {cap} rescues: {why}"},
     )  # fmt: skip
+    moved += transitions.give_back("rescue", where, ids, attempt=lost, actor=actor, data={"why": why})
     return moved
 
 
