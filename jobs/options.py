@@ -12,6 +12,8 @@ from jobs.conf import settings
 from jobs.encoding import clean_text
 from jobs.exceptions import InvalidOption, did_you_mean
 
+_FAR_AWAY = 10**9  # seconds; farther off a database writes dates that Python cannot read
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -92,7 +94,7 @@ def _whole(name: str, value: object) -> None:
 
 
 def _seconds(name: str, value: object) -> None:
-    if value is not None and (not _is_number(value) or not 0 <= value < 10**9):  # type: ignore[operator]
+    if value is not None and (not _is_number(value) or not 0 <= value < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(f"{name}: {value!r:.60} must be a number of seconds, not negative", option=name)
 
 
@@ -121,11 +123,14 @@ def _moment(name: str, value: object) -> None:
             raise InvalidOption(
                 f"{name}: {value!r} has no time zone: use an aware datetime, a timedelta or seconds", option=name
             )
-    elif isinstance(value, timedelta):
-        _seconds(name, max(0.0, value.total_seconds()))
-    elif value is not None and not _is_number(value):
+        if not 1970 <= value.year < 9999:  # a zone may move it into a year that Python cannot read back
+            raise InvalidOption(f"{name}: {value} is out of reach: from the year 1970 to 9998", option=name)
+        return
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds is not None and not (_is_number(seconds) and -_FAR_AWAY < seconds < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(
-            f"{name}: {value!r:.60} must be an aware datetime, a timedelta or seconds from now", option=name
+            f"{name}: {value!r:.60} must be an aware datetime, a timedelta or seconds from now, below {_FAR_AWAY:,}",
+            option=name,
         )
 
 
@@ -135,7 +140,7 @@ def _flag(name: str, value: object) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {

@@ -29,6 +29,7 @@ GOOD: dict[str, list[Any]] = {
 }
 BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
 BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
+TOO_FAR = [timedelta.min, 1e12, -1e12, 10**400, datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)]
 BAD: dict[str, list[Any]] = {
     "pool": [5, "a\0b", ["gpu"]],
     "priority": ["urgent", "", None, 5],
@@ -39,7 +40,7 @@ BAD: dict[str, list[Any]] = {
     "estimated_duration": BAD_SECONDS,
     "tags": ["a", None, {"a"}, [5], ["a\0b"], ["x" * 201]],
     "metadata": [None, [], "text", [("a", 1)]],
-    "run_after": ["tomorrow", datetime(2026, 1, 1), math.nan, math.inf, True, timedelta(days=20_000)],  # noqa: DTZ001
+    "run_after": ["tomorrow", datetime(2026, 1, 1), math.nan, math.inf, True, timedelta(days=20_000), *TOO_FAR],  # noqa: DTZ001
     "start": [None, 0, 1, "yes"],
 }
 
