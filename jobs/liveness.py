@@ -9,7 +9,7 @@ from uuid import UUID
 
 from jobs.conf import settings
 from jobs.models import Pool, Worker
-from jobs.querysets.dialect import prepare
+from jobs.querysets.dialect import dialect, prepare
 from jobs.querysets.statements import execute
 
 
@@ -25,14 +25,17 @@ class Identity:
 
 
 def register(identity: Identity) -> None:
-    """Insert the worker's row, and the rows of the pools that it brings into being."""
+    """Insert the worker's row, and the rows of the pools that it brings into being.
+
+    Once more does no harm: the answer to the first may have been lost with the connection.
+    """
     using = settings.DATABASE
     for name in identity.pools:
         Pool.objects.using(using).get_or_create(name=name)
     execute(
         using,
         "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, started_at, beat_at)"
-        " VALUES (%s, %s, %s, %s, %s, {now}, {now})",
+        " VALUES (%s, %s, %s, %s, %s, {now}, {now}) ON CONFLICT (boot_id) DO NOTHING",
         [
             _id(identity.boot_id), identity.hostname, identity.pid,
             prepare(using, Worker, "pools", list(identity.pools)), identity.slots,
@@ -60,8 +63,9 @@ def retire(boot_id: UUID) -> None:
 def fence(boot_id: UUID, beat_seen: datetime) -> bool:
     """Declare a worker dead unless it has beaten since; False when it has."""
     using = settings.DATABASE
-    sql = "UPDATE jobs_worker SET fenced_at = {now} WHERE boot_id = %s AND beat_at = %s AND fenced_at IS NULL"
-    return execute(using, sql, [_id(boot_id), prepare(using, Worker, "beat_at", beat_seen)]) == 1
+    seen = dialect(using).literal(beat_seen)  # a parameter would, on SQLite, not equal a beat at .000 of a second
+    sql = f"UPDATE jobs_worker SET fenced_at = {{now}} WHERE boot_id = %s AND beat_at <= {seen} AND fenced_at IS NULL"
+    return execute(using, sql, [_id(boot_id)]) == 1
 
 
 def heartbeats() -> Sequence[tuple[UUID, datetime]]:
