@@ -88,11 +88,16 @@ def delete(job_id: UUID) -> None:
 
 
 def delete_rows(job_ids: list[UUID]) -> int:
-    """Delete finished jobs and all that belongs to them, in the caller's transaction; returns how many jobs."""
+    """Delete finished jobs and all that belongs to them, in the caller's transaction; returns how many jobs.
+
+    They are locked first: one that a person runs again just now keeps its history.
+    """
     using = settings.DATABASE
+    final = Job.objects.using(using).final().filter(pk__in=job_ids).order_by("pk")
+    locked = list(final.select_for_update().values_list("pk", flat=True))
     for model in (JobLog, JobEvent, Attempt):
-        model._base_manager.using(using).filter(job_id__in=job_ids)._raw_delete(using)
-    return Job.objects.using(using).final().filter(pk__in=job_ids)._raw_delete(using)
+        model._base_manager.using(using).filter(job_id__in=locked)._raw_delete(using)
+    return Job.objects.using(using).filter(pk__in=locked)._raw_delete(using)
 
 
 def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:

@@ -39,6 +39,7 @@ M = TypeVar("M", bound="JobManager[Any, Any, Any]")
 
 JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
+_MOST_DAYS = 100_000
 _PUBLIC_COLUMNS = frozenset(ALL_COLUMNS)
 
 
@@ -180,6 +181,8 @@ class JobManager(Generic[Key, State, Action]):
         """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
         if days is None:
             return pruning.prune()
+        if not 0 <= days <= _MOST_DAYS:  # NaN compares false and is refused with the rest
+            raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
         return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
 
     asubmit = _twin(submit)
