@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission
 from jobs.conf import settings
@@ -63,7 +63,7 @@ class Steward:
             logger.info("steward: %s leads", self.label)
             self._watch.forget()
         for chore in self._chores():
-            chore()
+            _do(chore)
         return True
 
     def _chores(self) -> list[Callable[[], object]]:
@@ -85,3 +85,13 @@ class Steward:
     def _forget(self) -> None:
         self.is_leader = False
         self._watch.forget()
+
+
+def _do(chore: Callable[[], object]) -> None:
+    """One chore. What goes wrong with it (a single row may do that) must not keep the others from being done."""
+    try:
+        chore()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("steward: a chore went wrong, the others go on: %r", chore)
