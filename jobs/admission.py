@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 
 from django.db import Error, transaction
@@ -25,6 +26,7 @@ from jobs.transitions import Moved
 logger = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per admission transaction
+LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
 
 bell: Callable[[], None] | None = None
 """Wakes this process's feeder, where it has one: set by the worker."""
@@ -34,9 +36,10 @@ def admit(pool: str) -> int:
     """Admit what has room in a pool and publish it; returns how many jobs were admitted by this call.
 
     Runs outside the caller's transaction (after its commit). With the broker known to be away it does nothing: what is
-    admitted is out of reach of priority and pause, so it had better stay pending.
+    admitted is out of reach of priority and pause, so it had better stay pending. While others finish jobs as fast as
+    this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
     """
-    total = 0
+    total, until = 0, time.monotonic() + LONGEST
     while not publishing.breaker.is_open:
         room = limits.room(pool)
         if room is None or not room.is_worth_a_try:
@@ -46,6 +49,8 @@ def admit(pool: str) -> int:
             break
         publishing.publish([_doorbell(one) for one in admitted])
         total += len(admitted)
+        if time.monotonic() >= until:
+            break
     return total
 
 

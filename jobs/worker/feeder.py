@@ -25,6 +25,7 @@ from jobs.steward import Steward
 
 logger = logging.getLogger(__name__)
 
+STOP_WITHIN = 3.0  # seconds for a last word; a database that hangs must not keep the worker from its end
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
@@ -61,10 +62,17 @@ class Feeder:
             return False
 
     def stop(self) -> None:
-        """End it; what it has committed stands, the rest is another's work."""
-        if self.is_alive():
-            os.kill(self.pid, signal.SIGTERM)
-            os.waitpid(self.pid, 0)
+        """End it, by force where it hangs in a call; what it has committed stands, the rest is another's work."""
+        if not self.is_alive():
+            return
+        os.kill(self.pid, signal.SIGTERM)
+        kill_at = time.monotonic() + STOP_WITHIN
+        while self.is_alive():
+            if time.monotonic() >= kill_at:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                return
+            time.sleep(0.02)
 
 
 def _live(pipe: int, parent: int, label: str) -> NoReturn:
