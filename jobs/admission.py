@@ -7,7 +7,6 @@ than `publishing` does.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from jobs.limits import Room
 from jobs.models import Pool
 from jobs.publishing import Doorbell
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import query
+from jobs.querysets.statements import after_commit, query
 from jobs.transitions import Moved
 
 logger = logging.getLogger(__name__)
@@ -62,8 +61,10 @@ def admit_everywhere() -> int:
 
 def admit_on_commit(pool: str) -> None:
     """After the caller's commit: wake the feeder where this process has one, admit here where it has none."""
-    act = bell if bell is not None else functools.partial(admit, pool)
-    transaction.on_commit(act, using=settings.DATABASE, robust=True)
+    if bell is not None:
+        after_commit(bell)
+    else:
+        after_commit(admit, pool)
 
 
 def after_finish(pool: str) -> None:

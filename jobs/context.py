@@ -10,7 +10,7 @@ from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from jobs import encoding
@@ -89,7 +89,7 @@ class JobContext:
         self.draft.add_line((self._now(), level, encoding.clean_text(str(line), 10_000)))
         self._watch()
 
-    def snooze(self, seconds: float) -> None:
+    def snooze(self, seconds: float) -> NoReturn:
         """End this attempt now and run the job again after so many seconds, without using a retry. Never returns."""
         raise JobSnoozed(max(0.0, float(seconds)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from enum import StrEnum
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.querysets.dialect import dialect, prepare
-from jobs.querysets.statements import query
+from jobs.querysets.statements import after_commit, query
 from jobs.transitions import Sql
 
 NOT_STARTED = "not started"
@@ -106,8 +105,7 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:
     data = {"reason": reason} if reason else {}
     moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
     for one in moved:
-        freed = functools.partial(admission.after_finish, one.row["pool"])
-        transaction.on_commit(freed, using=settings.DATABASE, robust=True)
+        after_commit(admission.after_finish, one.row["pool"])
     return bool(moved)
 
 
@@ -122,7 +120,7 @@ def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
         )
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
-            transaction.on_commit(lambda: _announce_request(job_id, actor), using=using, robust=True)
+            after_commit(_announce_request, job_id, actor)
     return bool(asked)
 
 

@@ -26,7 +26,7 @@ from jobs.keys import active_key, key_text
 from jobs.models import Job
 from jobs.options import JobOptions, task_name
 from jobs.querysets.dialect import Dialect, dialect, prepare, read
-from jobs.querysets.statements import query
+from jobs.querysets.statements import after_commit, query
 from jobs.transitions import Moved
 
 CHUNK = 1000  # jobs per statement
@@ -258,7 +258,7 @@ def _jobs(draft: _Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]])
     payload = {row[0]: row for row in rows}
     made = [_filled(template, one["id"], *payload[one["id"]][1:]) for one in values]
     moved = [Moved("create", "", job.state, draft.options.owner, _row_of(job)) for job in made]
-    transaction.on_commit(functools.partial(transitions.announce, moved), using=draft.using, robust=True)
+    after_commit(transitions.announce, moved)
     return sorted(made, key=lambda job: job.id)
 
 

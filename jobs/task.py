@@ -109,6 +109,10 @@ class JobTask(DjangoTask[Any, Any]):
             result.maybe_throw()
         return result
 
+    def AsyncResult(self, task_id: str, **options: Any) -> JobResult:  # noqa: N802  # Celery's name
+        """The handle of a job by its id, in any process: its `revoke` and `forget` act on the job."""
+        return JobResult(task_id, app=self.app, **options)
+
     def retry(  # type: ignore[override]  # raises instead of returning what to raise
         self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
         **options: Any,

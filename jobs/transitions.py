@@ -21,7 +21,7 @@ from jobs import signals
 from jobs.conf import settings
 from jobs.models import Attempt, Job
 from jobs.querysets.dialect import dialect, prepare, read
-from jobs.querysets.statements import execute, execute_many, query
+from jobs.querysets.statements import after_commit, execute, execute_many, query
 from jobs.states import EDGES, FINAL, Edge, JobState
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def move(
     plan = _Plan(edge_name, where, tuple(params), to, sets or {}, attempt or {}, actor, data or {}, returning)
     moved = plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
     if moved:
-        transaction.on_commit(functools.partial(announce, moved), using=plan.using, robust=True)
+        after_commit(announce, moved)
     return moved
 
 

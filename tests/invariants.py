@@ -231,11 +231,11 @@ def _has_room(pool: str) -> bool:
 
 
 def _effects_without_attempt(histories: Sequence[History], effects: Path) -> list[str]:
-    """I8: at most one effect for each attempt that the database knows of."""
+    """I8: at most one effect for each attempt that the database knows of; a job that was deleted took them with it."""
     counts = Counter(line["job"] for line in ledger.read(effects, EFFECT))
     attempts = {str(history.job.id): len(history.attempts) for history in histories}
     return [
-        f"I8: job {job} had {count} effects in {attempts.get(job, 0)} attempts"
-        for job, count in counts.items()
-        if count > attempts.get(job, 0)
+        f"I8: job {job} had {counts[job]} effects in {known} attempts"
+        for job, known in attempts.items()
+        if counts[job] > known
     ]

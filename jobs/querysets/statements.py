@@ -7,12 +7,14 @@ off here too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import connections, transaction
 
+from jobs.conf import settings
 from jobs.querysets.dialect import db_now
 
 if TYPE_CHECKING or find_spec("psycopg"):
@@ -46,6 +48,20 @@ def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement once per row of parameters."""
     with _cursor(using) as cursor:
         cursor.executemany(sql.replace("{now}", db_now(using)), rows)
+
+
+def after_commit(act: Callable[..., object], *args: Any) -> None:
+    """Call `act(*args)` once the caller's transaction is committed: at once where there is none.
+
+    What it raises is logged, reaches neither the caller nor the hooks that others have registered. That takes a
+    function with a name: Django's own words about a failed `functools.partial` raise an AttributeError.
+    """
+
+    @functools.wraps(act)
+    def call() -> None:
+        act(*args)
+
+    transaction.on_commit(call, using=settings.DATABASE, robust=True)
 
 
 def _cursor(using: str) -> Any:

@@ -1,7 +1,56 @@
-"""What needs no stack of the run, because it brings its own, runs beside the first stack only, not once for each."""
+"""One worker for the tests that can share it. They come last, in random order among themselves: see `house`.
+
+What brings servers of its own (the demo) runs beside the first stack only, not once for each.
+"""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 
+import pytest
+from django.core.management import call_command
+from pytest_django import DjangoDbBlocker
+
+from jobs import publishing
+from tests.app import ledger
+from tests.integration.house import QUICK, House
+from tests.services import Stack, Worker
 from tests.services.stacks import NAME, STACKS
 
 collect_ignore = [] if os.environ.get(NAME, STACKS[0]) == STACKS[0] else ["test_demo.py"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that empty the database after themselves come before those that share one."""
+    items.sort(key=lambda item: "house" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def shared_house(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """The house, built when its first test begins, and standing to the end of the run."""
+    stack = Stack.current()
+    assert stack, "this fixture is for tests/integration"
+    directory = tmp_path_factory.mktemp("house")
+    with ExitStack() as closing, pytest.MonkeyPatch.context() as patch:
+        closing.enter_context(django_db_blocker.unblock())
+        patch.setenv(ledger.VARIABLE, str(directory / "ledger"))
+        call_command("migrate", verbosity=0)  # pytest-django does so only for tests that ask for its own fixtures
+        call_command("flush", verbosity=0, interactive=False)
+        stack.empty_broker()
+        worker = Worker(directory / "worker.log", env={"JOBCENTER_TEST_JOBS": QUICK})
+        yield House(stack, closing.enter_context(worker), directory)
+
+
+@pytest.fixture
+def house(shared_house: House) -> Iterator[House]:
+    """The shared house; afterwards nothing of the test is under way, and the invariants hold."""
+    if shared_house.worker.ended():
+        shared_house.worker.start()
+    publishing.breaker.succeeded()
+    begin = shared_house.worker.log.stat().st_size
+    yield shared_house
+    print(shared_house.worker.text(begin)[-20_000:])  # noqa: T201  # pytest shows it with a failure
+    shared_house.settle()

@@ -1,0 +1,92 @@
+"""What the members of a crowd do: functions of (number, barrier, …) that run in processes of their own.
+
+Imported by the server that forks these processes, so it sets Django up, and opens nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import django
+from django.apps import apps
+
+if not apps.ready:
+    django.setup()
+
+from celery import current_app  # all of these need Django set up
+from celery.result import AsyncResult
+from django.db import connection, connections, transaction
+
+from jobs import job_manager
+from jobs.models import Priority
+from tests.app.jobs import nap, probe
+
+CONNECTIONS = 12  # of each process, where its threads share a pool of them
+
+
+def run_one_key(number: int, barrier: Barrier, key: str, threads: int, in_transaction: bool) -> list[tuple[str, str]]:
+    """Ask for the same key from many threads at once; returns (answer, job id) of each."""
+    _share_connections()
+    together = threading.Barrier(threads)
+
+    def ask() -> tuple[str, str]:
+        try:
+            together.wait(30)
+            return _ask_inside(key) if in_transaction else _ask(key)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(threads) as crew:
+        barrier.wait()
+        answers = [asked.result() for asked in [crew.submit(ask) for _ in range(threads)]]
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own
+    return answers
+
+
+def _ask(key: str) -> tuple[str, str]:
+    answer = job_manager.run_job(key, probe)
+    return answer.type, str(answer.job.id)
+
+
+def _ask_inside(key: str) -> tuple[str, str]:
+    """Inside a transaction of the caller's, which must be usable afterwards, and keep what it wrote."""
+    with transaction.atomic():
+        note = Priority.objects.create(name=f"n{threading.get_ident() % 10**9}-{id(object()) % 10**8}", head_start=1)
+        answer = _ask(key)
+        Priority.objects.filter(pk=note.pk).update(head_start=2)
+    Priority.objects.get(pk=note.pk, head_start=2).delete()
+    return answer
+
+
+def _share_connections() -> None:
+    """PostgreSQL has fewer connections than there are threads here: they share a pool, as a web server's would."""
+    if connection.vendor == "postgresql":
+        pool = {"min_size": 0, "max_size": CONNECTIONS, "timeout": 60}
+        connections.settings["default"]["OPTIONS"] = {**connections.settings["default"]["OPTIONS"], "pool": pool}
+        connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
+def submit_rounds(number: int, barrier: Barrier, rounds: int, pools: Sequence[str]) -> int:
+    """Submit round after round, each of a better rank than the one before; every commit admits. Returns how many."""
+    words = ("low", "medium", "high", "critical")
+    barrier.wait()
+    for turn in range(rounds):
+        job_manager.submit(nap, priority=words[turn * len(words) // rounds], pool=pools[(number + turn) % len(pools)])
+    return rounds
+
+
+def read_result(number: int, barrier: Barrier, job_id: str) -> tuple[str, Any]:
+    """What Celery's own handle says of a job, in a process that knows nothing but its id."""
+    result: AsyncResult[Any] = AsyncResult(job_id, app=current_app)
+    value = result.get(timeout=20, propagate=False)
+    return result.state, value if not isinstance(value, Exception) else f"{type(value).__name__}: {value}"
+
+
+def revoke(number: int, barrier: Barrier, job_id: str) -> None:
+    """Cancel with Celery's own spelling."""
+    probe.AsyncResult(job_id).revoke()
