@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db.models.functions import Now
 
 from jobs import display
 from jobs.management import arguments, output
 from jobs.models import Job
+from jobs.querysets.dialect import DbNow
 from jobs.status import status_of
 
 HEADS = ("id", "state", "task", "key", "priority", "progress", "attempt", "duration", "created")
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         arguments.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = arguments.filtered(options).defer("args", "kwargs", "result", "live_state").annotate(read_at=Now())
+        rows = arguments.filtered(options).defer("args", "kwargs", "result", "live_state").annotate(read_at=DbNow())
         jobs = list(rows.newest()[: options["limit"]])
         if options["as_json"]:
             self.stdout.write(output.as_json([status_of(job) for job in jobs]))
