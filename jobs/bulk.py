@@ -21,6 +21,16 @@ from jobs.querysets.jobs import JobQuerySet
 from jobs.states import EDGES, FINAL, JobState
 
 MISSING = "MISSING"
+WORDS: dict[str, str] = {
+    Answer.CANCELLED: "cancelled",
+    Answer.REQUESTED: "asked to stop",
+    Answer.ALREADY_FINAL: "had already ended",
+    Answer.REQUEUED: "queued again",
+    Answer.KEY_TAKEN: "not retried: their key is taken",
+    Answer.NOT_FINAL: "not retried: neither failed nor cancelled",
+    MISSING: "not there",
+}
+REFUSED: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL, MISSING})
 Answers = dict[UUID, str]
 
 

@@ -14,24 +14,12 @@ from django.template.response import TemplateResponse
 
 from jobs import bulk
 from jobs.bulk import Answers
-from jobs.control import Answer
 from jobs.encoding import clean_text
 from jobs.models import Job
 
 MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
 BATCH = 100
 LISTED = 20
-
-WORDS: dict[str, str] = {
-    Answer.CANCELLED: "cancelled",
-    Answer.REQUESTED: "asked to stop",
-    Answer.ALREADY_FINAL: "had already ended",
-    Answer.REQUEUED: "queued again",
-    Answer.KEY_TAKEN: "not retried: their key is taken",
-    Answer.NOT_FINAL: "not retried: neither failed nor cancelled",
-    bulk.MISSING: "no longer there",
-}
-REFUSALS: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL})
 
 
 @admin.action(description="Cancel selected jobs", permissions=["cancel"])
@@ -94,6 +82,6 @@ def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[U
 
 def _tell(model_admin: Any, request: HttpRequest, answers: Answers) -> None:
     counts = bulk.counted(answers)
-    told = ", ".join(f"{count:,} {WORDS[answer]}" for answer, count in sorted(counts.items()))
-    level = messages.WARNING if REFUSALS & counts.keys() else messages.SUCCESS
+    told = ", ".join(f"{count:,} {bulk.WORDS[answer]}" for answer, count in sorted(counts.items()))
+    level = messages.WARNING if bulk.REFUSED & counts.keys() else messages.SUCCESS
     model_admin.message_user(request, f"{told}." if told else "No jobs.", level)

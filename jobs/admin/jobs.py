@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
@@ -20,6 +19,7 @@ from jobs.admin.base import BigTableAdmin
 from jobs.admin.filters import PoolFilter, PriorityFilter, StateFilter, TaskFilter
 from jobs.models import Job
 from jobs.querysets import search
+from jobs.querysets.dialect import DbNow
 from jobs.querysets.jobs import JobQuerySet
 from jobs.templatetags.jobs_display import ago
 
@@ -32,7 +32,7 @@ class JobChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        shown: QuerySet[Any] = rows.defer(*LARGE).annotate(read_at=Now())
+        shown: QuerySet[Any] = rows.defer(*LARGE).annotate(read_at=DbNow())
         return shown
 
 

@@ -13,7 +13,7 @@ from jobs.models import Job
 BATCH = 500
 
 
-def prune(retention: Mapping[str, float | None] | None = None, *, dry_run: bool = False) -> int:
+def prune(retention: Mapping[str, float | None] | None = None, *, dry_run: bool = False, batch: int = BATCH) -> int:
     """Delete what is older than its retention (seconds by state; the setting's by default); returns how many jobs.
 
     With `dry_run` nothing is deleted and the count is what would be.
@@ -23,7 +23,7 @@ def prune(retention: Mapping[str, float | None] | None = None, *, dry_run: bool 
     if dry_run:
         return old.count()
     total = 0
-    while ids := list(old.order_by("finished_at").values_list("pk", flat=True)[:BATCH]):
+    while ids := list(old.order_by("finished_at").values_list("pk", flat=True)[:batch]):
         with transaction.atomic(using=using):
             total += control.delete_rows(ids)
     return total

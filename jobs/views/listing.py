@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -19,6 +18,7 @@ from jobs.exceptions import did_you_mean
 from jobs.models import Job
 from jobs.querysets import counting, search
 from jobs.querysets.counting import Bounded
+from jobs.querysets.dialect import DbNow
 from jobs.querysets.jobs import JobQuerySet
 from jobs.states import MEANINGS, JobState
 from jobs.views import workers
@@ -135,7 +135,7 @@ class Page:
 
 def turn_page(jobs: JobQuerySet, after: UUID | None, before: UUID | None) -> Page:
     """The newest jobs, or those that follow an id in either direction. Each has `read_at`, the database's time."""
-    rows = jobs.only(*COLUMNS).annotate(read_at=Now())
+    rows = jobs.only(*COLUMNS).annotate(read_at=DbNow())
     if before is not None and after is None:
         found = list(rows.filter(pk__gt=before).order_by("pk")[: PAGE + 1])
         has_newer, has_older = len(found) > PAGE, True

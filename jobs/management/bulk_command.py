@@ -1,0 +1,89 @@
+"""What `jobs_cancel` and `jobs_retry` have in common: jobs by id or by filter, in batches, every answer counted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from jobs import bulk
+from jobs.bulk import Answers, Forecast
+from jobs.management import arguments, output
+
+Act = Callable[[Sequence[UUID]], Answers]
+
+
+class BulkCommand(BaseCommand):
+    """Exit code 1 when a job that was named by its id refused, or is not there."""
+
+    verb: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]]  # states that a filter is narrowed to
+    newest_first: ClassVar[bool]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "ids", nargs="*", type=arguments.job_id, metavar="ID", help="ids of jobs, instead of filters"
+        )
+        arguments.add_filters(parser)
+        arguments.add_batch(parser, default=100)
+        arguments.add_json(parser)
+
+    @abstractmethod
+    def act(self, options: dict[str, Any]) -> Act:
+        """What is done with each batch of ids."""
+
+    @abstractmethod
+    def forecast(self, forecast: Forecast) -> Act:
+        """What a dry run does with it."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["ids"]) == arguments.has_filters(options):
+            raise arguments.usage(
+                f"Say which jobs to {self.verb}: by id, or by filter (--state, --task, …), and not both."
+            )
+        act = self.forecast(Forecast()) if options["dry_run"] else self.act(options)
+        counts: Counter[str] = Counter()
+        answers: Answers = {}
+        try:
+            for batch in self._batches(options):
+                found = act(batch)
+                counts += bulk.counted(found)
+                answers |= found if options["ids"] else {}
+                self._progress(counts, options)
+        except KeyboardInterrupt:
+            self._print(counts, answers, options)
+            raise CommandError("Interrupted. What is counted above has been done.") from None
+        self._print(counts, answers, options)
+        refused = [str(job_id) for job_id, answer in answers.items() if answer in bulk.REFUSED]
+        if refused:
+            raise CommandError(f"Not done: {', '.join(refused)}.")
+
+    def _batches(self, options: dict[str, Any]) -> Iterator[list[UUID]]:
+        if not options["ids"]:
+            jobs = arguments.filtered(options).filter(state__in=self.sources)
+            yield from bulk.batches(jobs, options["batch"], newest_first=self.newest_first)
+            return
+        ids = list(dict.fromkeys(options["ids"]))
+        for start in range(0, len(ids), options["batch"]):
+            yield ids[start : start + options["batch"]]
+
+    def _progress(self, counts: Counter[str], options: dict[str, Any]) -> None:
+        if options["verbosity"] and counts.total() > options["batch"]:
+            self.stderr.write(f"{counts.total():,} jobs …", style_func=str)
+
+    def _print(self, counts: Counter[str], answers: Answers, options: dict[str, Any]) -> None:
+        if options["as_json"]:
+            jobs = {str(job_id): str(answer) for job_id, answer in answers.items()}
+            told = {"dry_run": options["dry_run"], "counts": dict(sorted(counts.items()))}
+            self.stdout.write(output.as_json({**told, "jobs": jobs} if jobs else told))
+            return
+        if options["dry_run"]:
+            self.stdout.write("Dry run: nothing is changed. It would be:")
+        for answer, number in sorted(counts.items()):
+            self.stdout.write(f"{number:,} {bulk.WORDS[answer]}")
+        if not counts:
+            self.stdout.write("0 jobs")

@@ -1,0 +1,31 @@
+"""`manage.py jobs_cancel`: cancel jobs by id, or all that a filter chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from jobs import bulk
+from jobs.bulk import Forecast
+from jobs.encoding import clean_text
+from jobs.management.bulk_command import Act, BulkCommand
+from jobs.states import UNFINISHED
+
+
+class Command(BulkCommand):
+    help = "Cancel jobs: those that wait at once, running ones by request. By id, or by filter in batches."
+    verb = "cancel"
+    sources = UNFINISHED
+    newest_first = True  # the slots of what runs, the oldest, must not go to what is about to be cancelled
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--reason", default="", help="why; kept in the history of each job")
+
+    def act(self, options: dict[str, Any]) -> Act:
+        reason = clean_text(options["reason"], 500)
+        return lambda ids: bulk.cancel(ids, reason=reason, actor="jobs_cancel")
+
+    def forecast(self, forecast: Forecast) -> Act:
+        return forecast.cancel

@@ -1,0 +1,53 @@
+"""`manage.py jobs_cleanup`: delete jobs that ended long ago, with all that belongs to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from jobs.management import arguments, output
+from jobs.states import FINAL
+from jobs.steward import pruning
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete finished jobs with their attempts, events and logs: what is older than JOBS['RETENTION'] keeps it, "
+        "or than --older-than. Unfinished jobs are never deleted."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--state",
+            type=arguments.final_state,
+            action="append",
+            metavar="STATE",
+            help=f"only {', '.join(sorted(FINAL))}; may be repeated",
+        )
+        parser.add_argument(
+            "--older-than", type=arguments.duration, metavar="30d", help="ended longer ago than 30d, 12h, 45m, 90s"
+        )
+        arguments.add_batch(parser, default=pruning.BATCH)
+        arguments.add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        retention = _retention(options)
+        number = pruning.prune(retention, dry_run=options["dry_run"], batch=options["batch"])
+        if options["as_json"]:
+            self.stdout.write(
+                output.as_json({"dry_run": options["dry_run"], "deleted": number, "older_than": retention})
+            )
+        elif options["dry_run"]:
+            self.stdout.write(f"{number:,} jobs would be deleted (dry run: nothing was changed)")
+        else:
+            self.stdout.write(f"{number:,} jobs deleted")
+
+
+def _retention(options: dict[str, Any]) -> dict[str, float | None]:
+    """Seconds by state; a state that is not there is not touched."""
+    kept = pruning.configured()
+    wanted = options["state"] or list(kept)
+    if options["older_than"] is None:
+        return {state: kept.get(state) for state in wanted}
+    return dict.fromkeys(wanted, options["older_than"])
