@@ -7,7 +7,6 @@ than `publishing` does.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 
@@ -56,8 +55,11 @@ def admit_everywhere() -> int:
 
 
 def admit_on_commit(pool: str) -> None:
-    """After the caller's commit: wake the feeder where this process has one, admit here where it has none."""
-    act = bell if bell is not None else functools.partial(admit, pool)
+    """After the caller's commit: wake the feeder where this process has one, admit here where it has none.
+
+    A robust callback must have a `__qualname__`, which a `functools.partial` has not: Django logs its failure with it.
+    """
+    act = bell if bell is not None else lambda: admit(pool)
     transaction.on_commit(act, using=settings.DATABASE, robust=True)
 
 

@@ -258,7 +258,7 @@ def _jobs(draft: _Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]])
     payload = {row[0]: row for row in rows}
     made = [_filled(template, one["id"], *payload[one["id"]][1:]) for one in values]
     moved = [Moved("create", "", job.state, draft.options.owner, _row_of(job)) for job in made]
-    transaction.on_commit(functools.partial(transitions.announce, moved), using=draft.using, robust=True)
+    transaction.on_commit(lambda: transitions.announce(moved), using=draft.using, robust=True)
     return sorted(made, key=lambda job: job.id)
 
 
