@@ -75,10 +75,10 @@ LIGHT_COLUMNS = (
     "started_at", "updated_at",
 )  # fmt: skip
 
-_FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
+FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
 _ANSWERED = {"release_count": Sql("0"), "unknown_since": Sql("NULL")}
 _ENDED = {"finished_at": Sql("{now}"), "active_key": Sql("NULL")}
-_WAITS_AGAIN = {**_FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
+_WAITS_AGAIN = {**FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
 _IMPLIED: dict[str, dict[str, Sql]] = {
     "admit": {"attempt_id": Sql("{uuid}"), "queued_at": Sql("{now}"), "published_at": Sql("NULL")},
     "release": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "release_count": Sql("release_count + 1")},
@@ -126,7 +126,7 @@ def move(
     plan = _Plan(edge_name, where, tuple(params), to, sets or {}, attempt or {}, actor, data or {}, returning)
     moved = plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
     if moved:
-        transaction.on_commit(functools.partial(announce, moved), using=plan.using, robust=True)
+        transaction.on_commit(lambda: announce(moved), using=plan.using, robust=True)
     return moved
 
 
