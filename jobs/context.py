@@ -87,7 +87,7 @@ class JobContext:
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
-        self.draft.add_line((self._now(), level, encoding.clean_text(str(line), 10_000)))
+        self.draft.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
         self._watch()
 
     def snooze(self, seconds: float) -> None:
