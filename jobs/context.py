@@ -18,6 +18,7 @@ from jobs.exceptions import JobAborted
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
+_FAR_AWAY = 10**9  # seconds
 
 
 class JobSnoozed(BaseException):
@@ -86,12 +87,12 @@ class JobContext:
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
-        self.draft.add_line((self._now(), level, encoding.clean_text(str(line), 10_000)))
+        self.draft.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
         self._watch()
 
     def snooze(self, seconds: float) -> NoReturn:
         """End this attempt now and run the job again after so many seconds, without using a retry. Never returns."""
-        raise JobSnoozed(max(0.0, float(seconds)))
+        raise JobSnoozed(seconds_within_reach("seconds", seconds))
 
     def update_metadata(self, **pairs: Any) -> None:
         """Add to the job's metadata; written with the next flush."""
@@ -125,6 +126,13 @@ def bind(job: JobContext | None) -> Any:
 def release(token: Any) -> None:
     """Undo `bind`."""
     _current.reset(token)
+
+
+def seconds_within_reach(name: str, value: float) -> float:
+    """A time to wait that a database can add to its clock; ValueError for any other, a negative one is 0."""
+    if not value < _FAR_AWAY:  # NaN compares false and is refused with the rest
+        raise ValueError(f"{name} must be a number of seconds below {_FAR_AWAY:,}, not {value!r}")
+    return max(0.0, float(value))
 
 
 def _percent(name: str, value: float) -> float:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from jobs import admission, signals, transitions
+from jobs import admission, encoding, signals, transitions
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog
@@ -35,8 +35,12 @@ class Answer(StrEnum):
 def start(job_id: UUID, actor: str = "") -> Answer:
     """Release a job that was submitted with start=False."""
     held = "id = %s AND reason = %s"
+    later = "run_after > {now}"
+    eligible = f"CASE WHEN {later} THEN run_after ELSE {{now}} END"
+    where_it_belongs = f"CASE WHEN {later} THEN 'scheduled' ELSE 'pending' END"
+    sets = {"eligible_at": Sql(eligible), "rank": _rank(eligible)}
     moved = transitions.move(
-        "resume", held, [_id(job_id), NOT_STARTED], to=_where_it_belongs(), sets={"rank": _fresh_rank()}, actor=actor
+        "resume", held, [_id(job_id), NOT_STARTED], to=where_it_belongs, sets=sets, actor=_clean(actor)
     )
     if not moved:
         _state(job_id)
@@ -50,6 +54,7 @@ def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
 
     The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation.
     """
+    reason, actor = encoding.clean_text(reason, 10_000), _clean(actor)
     while True:
         if _cancel_waiting(job_id, reason, actor):
             return Answer.CANCELLED
@@ -61,10 +66,13 @@ def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
 
 def retry(job_id: UUID, actor: str = "") -> Answer:
     """Run a failed or cancelled job again: a new run, attempts start anew, history stays."""
-    sets = {"rank": _fresh_rank(), "active_key": Sql("key_hash"), "run_after": Sql("NULL")}
+    actor = _clean(actor)
+    sets = {"rank": _rank("{now}"), "active_key": Sql("key_hash"), "run_after": Sql("NULL")}
     try:
         with transaction.atomic(using=settings.DATABASE):
-            moved = transitions.move("requeue", "id = %s", [_id(job_id)], to="'pending'", sets=sets, actor=actor)
+            moved = transitions.move(
+                "requeue", "id = %s", [_id(job_id)], to="'pending'", sets=sets, actor=_clean(actor)
+            )
     except IntegrityError:
         return Answer.KEY_TAKEN
     if not moved:
@@ -110,18 +118,19 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:
 
 
 def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
+    """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
         asked = query(
             using,
-            "UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, {now}), cancel_requested_by = %s,"
-            " reason = %s WHERE id = %s AND state = 'running' RETURNING attempt_id",
+            "UPDATE jobs_job SET cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
+            " WHERE id = %s AND state = 'running' AND cancel_requested_at IS NULL RETURNING id",
             [actor, reason, _id(job_id)],
         )
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
             after_commit(_announce_request, job_id, actor)
-    return bool(asked)
+    return bool(asked) or _state(job_id) == "running"
 
 
 def _announce_request(job_id: UUID, actor: str) -> None:
@@ -133,15 +142,14 @@ def _announce_request(job_id: UUID, actor: str) -> None:
         )  # fmt: skip
 
 
-def _where_it_belongs() -> str:
-    return "CASE WHEN run_after > {now} THEN 'scheduled' ELSE 'pending' END"
+def _rank(eligible: str) -> Sql:
+    """The rank of a job that becomes eligible at a moment (SQL)."""
+    moment = dialect(settings.DATABASE).epoch(eligible)
+    return Sql(f"{moment} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
 
 
-def _fresh_rank() -> Sql:
-    """The rank of a job that becomes eligible now, or at its run_after if that is later."""
-    words = dialect(settings.DATABASE)
-    eligible = words.epoch("CASE WHEN run_after > {now} THEN run_after ELSE {now} END")
-    return Sql(f"{eligible} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
+def _clean(actor: str) -> str:
+    return encoding.clean_text(actor, 200)
 
 
 def _state(job_id: UUID) -> str:

@@ -12,12 +12,12 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from jobs import admission, context, encoding, transitions
 from jobs.conf import settings
@@ -36,6 +36,7 @@ _CLAIMED = (
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = f"{_DOORBELL} AND COALESCE(state, '') = 'running'"  # a job that waits again has its last attempt's id still
+_CANCEL_REQUESTED = f"{_FENCE} AND cancel_requested_at IS NOT NULL"
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class Failure:
     columns: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        columns = {"error_category": self.category, "error_type": self.type, "error_message": self.message}
+        category = encoding.clean_text(str(self.category), 20)
+        columns = {"error_category": category, "error_type": self.type, "error_message": self.message}
         object.__setattr__(self, "columns", columns)
 
 
@@ -139,7 +141,7 @@ def _run(claimed: Claimed, body: Body) -> None:
     try:
         result = body(*claimed.context.args, **claimed.context.kwargs)
     except JobSnoozed as snoozed:
-        _finish(claimed, "snooze", sets=_in(snoozed.seconds))
+        _end(claimed, "snooze", sets=_in(snoozed.seconds))
     except BaseException as error:
         if _is_kill(error):
             raise
@@ -155,33 +157,24 @@ def _complete(claimed: Claimed, result: Any) -> None:
         sets = {"result": Sql("%s", (encoding.dumps(result, field="result"),))}
     except InvalidPayload as error:
         sets = {"result_error": Sql("%s", (encoding.clean_text(str(error), 1000),))}
-    _finish(claimed, "complete", sets=sets)
+    _end(claimed, "complete", sets=sets)
 
 
 def _fail(claimed: Claimed, error: BaseException) -> None:
     failure = failure_of(error)
     attempt = {**failure.columns, "error_traceback": failure.traceback}
-    if isinstance(error, JobAborted) and _finish(claimed, "cancel", attempt=attempt, stale=False):
-        return
-    if _was_cancelled(claimed, attempt):
+    fence = _FENCE if isinstance(error, JobAborted) else _CANCEL_REQUESTED
+    if _finish(claimed, "cancel", fence=fence, attempt=attempt):
         return
     used, allowed = claimed.row["retry_count"], claimed.row["max_retries"]
     if failure.may_retry and used < allowed:
         seconds = failure.retry_in if failure.retry_in is not None else back_off(used, claimed.row["retry_delay"])
-        _finish(claimed, "retry", sets=_in(seconds), attempt=attempt)
+        _end(claimed, "retry", sets=_in(seconds), attempt=attempt)
         return
     sets = {**failure.columns, "error_count": Sql("error_count + 1")}
     if failure.result is not None:
         sets["result"] = Sql("%s", (encoding.dumps(failure.result, field="result"),))
-    _finish(claimed, "fail", sets=sets, attempt=attempt)
-
-
-def _was_cancelled(claimed: Claimed, attempt: dict[str, Any]) -> bool:
-    """Any exception after a cancel request ends cancelled, with the exception kept."""
-    requested = f"{_FENCE} AND cancel_requested_at IS NOT NULL"
-    return bool(
-        _persist(lambda: transitions.move("cancel", requested, claimed.fence, attempt=attempt, actor="execution"))
-    )
+    _end(claimed, "fail", sets=sets, attempt=attempt)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -206,10 +199,13 @@ def _storable(result: Any) -> Any:
 
 
 def back_off(retries: int, first: float | None = None) -> float:
-    """Seconds before the next retry: exponential from the first delay, capped, with full jitter over its upper half."""
+    """Seconds before the next retry: exponential from the first delay, capped, with jitter over its upper half.
+
+    A first delay above the cap is meant as it is said.
+    """
     policy = settings.RETRY
     initial = policy.initial_delay if first is None else first
-    seconds = min(policy.cap, initial * policy.multiplier ** min(retries, 60))
+    seconds = min(max(policy.cap, initial), initial * policy.multiplier ** min(retries, 60))
     return seconds * random.uniform(0.5, 1) if policy.jitter else seconds  # noqa: S311 - spread, not secrecy
 
 
@@ -217,28 +213,53 @@ def _in(seconds: float) -> dict[str, Sql]:
     return {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
 
 
+def _end(claimed: Claimed, edge: str, **how: Any) -> None:
+    """Take the edge that ends the attempt; one that no longer counts leaves an event."""
+    if not _finish(claimed, edge, **how):
+        _persist(lambda: _note_stale(claimed, edge))
+
+
 def _finish(
     claimed: Claimed,
     edge: str,
     *,
+    fence: str = _FENCE,
     sets: dict[str, Any] | None = None,
     attempt: dict[str, Any] | None = None,
-    stale: bool = True,
 ) -> bool:
-    """End the attempt by an edge, with what the body said last; False when the attempt no longer counts."""
-    said, lines = claimed.context.draft.take()
-    if edge != "complete":
-        said.pop("progress", None)
-    elif "progress" in said:
-        said["progress"] = 100.0
-    options: dict[str, Any] = {"sets": {**said, **(sets or {})}, "attempt": attempt, "actor": "execution"}
-    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
-    moved = _persist(lambda: act(edge, _FENCE, claimed.fence, **options))
-    if moved and lines:
+    """Take an edge, with what the body said last; False when the attempt does not stand at the fence."""
+    draft = claimed.context.draft
+    with draft.writing:
+        said, lines = draft.take()
+    options = {"sets": {**_last_words(said, edge), **(sets or {})}, "attempt": attempt, "actor": "execution"}
+    if not _take_edge(claimed, edge, fence, options):
+        draft.put_back(said, lines)
+        return False
+    if lines:
         _persist(lambda: write_lines(claimed.row["id"], claimed.row["attempt_id"], lines))
-    if not moved and stale:
-        _persist(lambda: _note_stale(claimed, edge))
-    return bool(moved)
+    return True
+
+
+def _last_words(said: dict[str, Any], edge: str) -> dict[str, Any]:
+    """What goes with the finishing write: all of it, but for what a job that waits again, or is done, does not show."""
+    if edge in transitions.BACK_TO_WAITING:
+        return {name: value for name, value in said.items() if name not in transitions.FRESH_LIVE}
+    return {**said, "progress": 100.0} if edge == "complete" else said
+
+
+def _take_edge(claimed: Claimed, edge: str, fence: str, options: dict[str, Any]) -> Sequence[Moved]:
+    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    try:
+        return _persist(lambda: act(edge, fence, claimed.fence, **options))
+    except DatabaseError as error:
+        if isinstance(error, OperationalError):
+            raise
+        logger.exception("the database refused to record the end of job %s", claimed.row["id"])
+        refusal = f"the database refused to record this attempt ({edge}): {encoding.describe_error(error).message}"
+    failure = Failure("record", "DatabaseError", encoding.clean_text(refusal, 10_000))
+    return _persist(
+        lambda: transitions.move("fail", _FENCE, claimed.fence, sets=failure.columns, attempt=failure.columns)
+    )
 
 
 def _note_stale(claimed: Claimed, edge: str) -> None:

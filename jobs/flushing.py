@@ -34,6 +34,7 @@ class Draft:
     """What a body has said and not yet written; `stop_reason` is what came back. Used by several threads."""
 
     def __init__(self) -> None:
+        self.writing = threading.Lock()  # held from `take` to the end of the write: who finishes the job waits for it
         self._lock = threading.Lock()
         self._said: dict[str, Any] = {}
         self._lines: list[Line] = []
@@ -61,6 +62,12 @@ class Draft:
             said, lines = self._said, self._lines
             self._said, self._lines = {}, []
         return said, lines
+
+    def put_back(self, said: dict[str, Any], lines: list[Line]) -> None:
+        """Undo a `take` whose write did not happen; what was said since wins."""
+        with self._lock:
+            self._said = {**said, **self._said}
+            self._lines = lines + self._lines
 
 
 class Flusher:
@@ -157,23 +164,31 @@ def write_lines(job_id: UUID, attempt_id: UUID, lines: Sequence[Line]) -> None:
 
 
 def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
-    """One statement: write what was said, read whether the job should stop. Fenced like every write of an attempt."""
+    """Write what was said, read whether the job should stop."""
+    with draft.writing:
+        said, lines = draft.take()
+        try:
+            rows = _write(job_id, attempt_id, said)
+            if lines and rows:
+                write_lines(job_id, attempt_id, lines)
+        except Error:
+            draft.put_back(said, lines)
+            raise
+        draft.stop_reason = _stop_reason(rows)
+
+
+def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
+    """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
     where = "WHERE id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
     asked = "cancel_requested_at, reason"  # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
-    said, lines = draft.take()
     if said:
         values = [prepare(using, Job, name, value) for name, value in said.items()]
         columns = "".join(f"{name} = %s, " for name in said)
-        rows = query(
-            using, f"UPDATE jobs_job SET {columns}updated_at = {{now}} {where} RETURNING {asked}", [*values, *ids]
-        )
-    else:
-        rows = query(using, f"SELECT {asked} FROM jobs_job {where}", ids)
-    if lines and rows:
-        write_lines(job_id, attempt_id, lines)
-    draft.stop_reason = _stop_reason(rows)
+        sql = f"UPDATE jobs_job SET {columns}updated_at = {{now}} {where} RETURNING {asked}"
+        return query(using, sql, [*values, *ids])
+    return query(using, f"SELECT {asked} FROM jobs_job {where}", ids)
 
 
 def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:

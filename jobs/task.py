@@ -117,8 +117,16 @@ class JobTask(DjangoTask[Any, Any]):
         self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
         **options: Any,
     ) -> NoReturn:  # fmt: skip
-        """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it."""
-        raise execution.RetryJob(exc, countdown)
+        """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it.
+
+        `countdown` is seconds. What Celery would let a retry change of the job (args, kwargs, eta, max_retries) is
+        refused: InvalidOption.
+        """
+        changes = {"args": args, "kwargs": kwargs, "eta": options.get("eta"), "max_retries": options.get("max_retries")}
+        for name, value in changes.items():
+            if value is not None:
+                raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
+        raise execution.RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
 
     def body(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function as a running job does: who submitted by name had no signature to check against."""
@@ -157,6 +165,8 @@ def job(
     chosen = JobOptions().but(options)
 
     def make(body: Callable[..., Any]) -> JobTask:
+        if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):
+            raise InvalidOption(f"{body.__qualname__}: a job is a plain function, not a coroutine nor a generator.")
         extra: dict[str, Any] = {} if name is None else {"name": name}
         return shared_task(bind=bind, base=JobTask, options=chosen, **extra)(body)
 

@@ -75,10 +75,10 @@ LIGHT_COLUMNS = (
     "started_at", "updated_at",
 )  # fmt: skip
 
-_FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
+FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "sub_progress": Sql("NULL")}
 _ANSWERED = {"release_count": Sql("0"), "unknown_since": Sql("NULL")}
 _ENDED = {"finished_at": Sql("{now}"), "active_key": Sql("NULL")}
-_WAITS_AGAIN = {**_FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
+_WAITS_AGAIN = {**FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
 _IMPLIED: dict[str, dict[str, Sql]] = {
     "admit": {"attempt_id": Sql("{uuid}"), "queued_at": Sql("{now}"), "published_at": Sql("NULL")},
     "release": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "release_count": Sql("release_count + 1")},

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db import connection
+
 from jobs import admission, execution, liveness, publishing, transitions
 from jobs.execution import Claimed
 from jobs.liveness import Identity
@@ -111,3 +113,15 @@ def check_history(job: Job) -> None:
 def key(job: Job) -> Any:
     """A job's id as a parameter of SQL."""
     return prepare(USING, Job, "id", job.id)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """A database (SQLite) that refuses some writes: `refusing("INSERT ON jobs_job")`."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TRIGGER refuse BEFORE {what} BEGIN SELECT RAISE(ABORT, 'refused by the test'); END")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse")

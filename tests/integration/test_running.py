@@ -200,6 +200,7 @@ def test_a_snooze_uses_no_retry(house: House) -> None:
     assert (job.state, job.result, job.retry_count, job.error_count) == ("completed", 3, 0, 0)
     assert outcomes(job) == ["snoozed", "snoozed", "completed"]
     first, second, _ = attempts(job)
+    assert first.finished_at is not None
     assert (second.started_at - first.finished_at).total_seconds() >= 0.3
 
 

@@ -1,0 +1,195 @@
+"""The one way from pending to queued: by rank, within every limit, and told to the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.test import override_settings
+
+from jobs import admission, execution, job, job_manager, publishing
+from jobs.models import Job, Limit, Pool
+from jobs.publishing import Doorbell
+from tests.app import stages
+from tests.app.stages import Clock, refusing
+
+pytestmark = pytest.mark.django_db
+HOUR = 3600
+
+
+@job(name="admission.nothing")
+def nothing(*_: Any) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def unlimited() -> Iterator[None]:
+    with override_settings(JOBS={"LOOK_AHEAD": 0}):
+        yield
+
+
+def _submit(count: int, **options: Any) -> list[Job]:
+    return job_manager.submit_many(nothing, [([n], {}) for n in range(count)], **options)
+
+
+def _states(rows: list[Job]) -> list[str]:
+    return [stages.fresh(row).state for row in rows]
+
+
+def test_without_a_worker_nothing_is_admitted(rung: list[Doorbell]) -> None:
+    rows = _submit(2)
+    assert admission.admit("default") == 0
+    assert (_states(rows), rung) == (["pending"] * 2, [])
+
+
+def test_admitted_jobs_ring(rung: list[Doorbell]) -> None:
+    stages.start_worker()
+    rows = _submit(2)
+    assert admission.admit("default") == 2
+    fresh = [stages.fresh(row) for row in rows]
+    assert [row.state for row in fresh] == ["queued"] * 2
+    assert {bell.pairs[0] for bell in rung} == {(row.id, row.attempt_id) for row in fresh}
+    assert {(bell.pool, bell.task, len(bell.pairs)) for bell in rung} == {("default", nothing.name, 1)}
+    assert all(row.queued_at and row.published_at for row in fresh)
+    assert len({row.attempt_id for row in fresh}) == 2
+    assert row_events(fresh[0]) == ["create", "admit"]
+
+
+def row_events(row: Job) -> list[str]:
+    stages.check_history(row)
+    return stages.edges(row)
+
+
+def test_the_best_ranked_go_first(clock: Clock, rung: list[Doorbell]) -> None:
+    low, medium, high = (_submit(1, priority=word)[0] for word in ("low", "medium", "high"))
+    clock.forward(1.5 * HOUR)  # a head start is time: what waits for longer than it is before what is better
+    late_high = _submit(1, priority="high")[0]
+    critical = _submit(1, priority="critical")[0]
+    stages.start_worker(slots=1)
+    admission.admit("default")
+    order = []
+    while rung:
+        ((job_id, attempt_id),) = rung.pop().pairs
+        order.append(job_id)
+        assert execution.perform(job_id, attempt_id, nothing.body, None)
+    assert order == [critical.id, high.id, medium.id, late_high.id, low.id]
+
+
+def test_equal_ranks_go_in_the_order_of_submission(clock: Clock) -> None:
+    stages.start_worker(slots=1)
+    rows = _submit(3)
+    ((job_id, _),) = stages.admit()[0].pairs
+    assert job_id == rows[0].id
+
+
+def test_never_more_than_the_live_slots_and_the_look_ahead() -> None:
+    stages.start_worker(slots=2)
+    rows = _submit(5)
+    with override_settings(JOBS={"LOOK_AHEAD": 1}):
+        assert len(stages.admit()) == 4
+        assert len(stages.admit()) == 0
+    assert _states(rows) == ["queued"] * 4 + ["pending"]
+
+
+def test_the_pools_maximum() -> None:
+    Pool.objects.filter(name="default").update(max_concurrent=2)
+    stages.start_worker()
+    rows = _submit(4)
+    assert len(stages.admit()) == 2
+    stages.put(rows[0], "completed")
+    assert len(stages.admit()) == 1
+    assert _states(rows) == ["completed", "queued", "queued", "pending"]
+
+
+def test_the_system_wide_maximum_counts_every_pool() -> None:
+    Pool.objects.create(name="gpu")
+    Limit.objects.filter(name="system").update(size=3)
+    stages.start_worker(pools=["default", "gpu"])
+    _submit(2, pool="gpu")
+    _submit(4)
+    with stages.collected():
+        assert admission.admit_everywhere() == 3
+    assert Job.objects.filter(state="queued").count() == 3
+
+
+def test_the_setting_is_the_system_wide_maximum_where_the_row_says_nothing() -> None:
+    stages.start_worker()
+    _submit(4)
+    with override_settings(JOBS={"MAX_CONCURRENT": 1}):
+        assert len(stages.admit()) == 1
+
+
+@pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
+def test_a_closed_pool_admits_nothing(closed: str) -> None:
+    stages.start_worker()
+    (row,) = _submit(1)
+    Pool.objects.update(**{closed: row.created_at})
+    assert stages.admit() == []
+
+
+def test_only_pending_jobs_of_this_pool_are_admitted() -> None:
+    Pool.objects.create(name="gpu")
+    stages.start_worker(pools=["default", "gpu"])
+    rows = [*_submit(1, pool="gpu"), *_submit(1, run_after=HOUR), *_submit(1, start=False)]
+    assert stages.admit() == []
+    assert _states(rows) == ["pending", "scheduled", "paused"]
+
+
+def test_more_than_a_batch_is_admitted_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "BATCH", 2)
+    stages.start_worker()
+    rows = _submit(5)
+    assert len(stages.admit()) == 5
+    assert _states(rows) == ["queued"] * 5
+
+
+def test_an_admission_is_few_statements(django_assert_max_num_queries: Any) -> None:
+    stages.start_worker()
+    _submit(50)
+    with django_assert_max_num_queries(11):  # 50 jobs: savepoint, room twice, lock, move, events, mark; then one look
+        stages.admit()
+
+
+def test_with_the_broker_known_to_be_away_jobs_stay_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaker = publishing.Breaker()
+    breaker.failed()
+    monkeypatch.setattr(publishing, "breaker", breaker)
+    stages.start_worker()
+    rows = _submit(2)
+    assert admission.admit("default") == 0
+    assert _states(rows) == ["pending"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_submit_admits_after_its_commit(rung: list[Doorbell]) -> None:
+    stages.start_worker()
+    with transaction.atomic():
+        (row,) = _submit(1)
+        assert rung == []
+    assert [bell.pairs[0][0] for bell in rung] == [row.id]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_with_a_feeder_rings_it_instead(rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch) -> None:
+    rings: list[int] = []
+    monkeypatch.setattr(admission, "bell", lambda: rings.append(1))
+    stages.start_worker()
+    _submit(1)
+    admission.after_finish("default")
+    assert (len(rings), rung) == (2, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_refuses_the_admission_harms_neither_submit_nor_finish(
+    rung: list[Doorbell], caplog: pytest.LogCaptureFixture
+) -> None:
+    stages.start_worker()
+    with refusing("UPDATE OF state ON jobs_job WHEN NEW.state = 'queued'"):
+        (row,) = _submit(1)
+        admission.after_finish("default")
+        with pytest.raises(DatabaseError):
+            admission.admit("default")
+    assert "refused by the test" in caplog.text
+    assert stages.fresh(row).state == "pending"
+    assert admission.admit("default") == 1
