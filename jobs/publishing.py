@@ -31,7 +31,7 @@ from jobs.querysets.statements import execute
 logger = logging.getLogger(__name__)
 
 SOCKET_TIMEOUT = 0.8  # seconds; a hung broker costs a caller two of these at most: one to connect, one to send
-_OPEN_FOR = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds the breaker stays open after the n-th failure in a row
+_OPEN_FOR = (1.0, 2.0, 5.0)  # seconds the breaker stays open after the n-th failure in a row
 _ONCE = {"max_retries": 0}  # else kombu sleeps for 2 s and tries again where a connection is refused
 _BOUNDS: dict[str, dict[str, Any]] = {
     "redis": {

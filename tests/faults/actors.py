@@ -1,0 +1,107 @@
+"""Processes that fault tests start to have them die or stop at one exact point: `start("die_before_publishing")`.
+
+Each actor is a function here, called in a process of its own. Its point is reached by putting a fatal step in front of
+a function of the platform, in that process only.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+from django.db import transaction
+
+from jobs import job_manager, liveness
+from jobs.conf import settings
+from jobs.rescue import rescue
+from jobs.steward import Steward
+from tests.app import ledger
+from tests.app.faulty import hold, touch
+
+ROOT = Path(__file__).resolve().parents[2]
+LABEL = "actor"  # of the steward
+
+
+def start(name: str, *words: str) -> subprocess.Popen[bytes]:
+    """Start an actor; it notes in the ledger what it has reached."""
+    act = f"import django; django.setup(); from tests.faults import actors; actors.{name}(*{words!r})"
+    return subprocess.Popen([sys.executable, "-c", act], cwd=ROOT, stdin=subprocess.DEVNULL)
+
+
+def die_before_publishing() -> None:
+    """Submit; the job is admitted and its doorbell never sent."""
+    patch("jobs.publishing.publish", _die).start()
+    job_manager.submit(touch)
+
+
+def die_before_admitting() -> None:
+    """Submit; the job is committed and nobody has been told."""
+    patch("jobs.admission.admit", _die).start()
+    job_manager.submit(touch)
+
+
+def die_before_committing() -> None:
+    """Submit twice, in a transaction that is never committed."""
+    with transaction.atomic():
+        job_manager.submit(touch)
+        job_manager.run_job("castle", touch)
+        _die()
+
+
+def hold_the_key(key: str, gate: str) -> None:
+    """Take the key in a transaction that stays open until somebody kills this process."""
+    with transaction.atomic():
+        job_manager.run_job(key, hold, [gate])
+        ledger.note("holding")
+        while True:
+            time.sleep(60)
+
+
+def stand_still_before_fencing() -> None:
+    """Be the steward, find a worker stale, and stand still in front of the verdict."""
+    fence = liveness.fence
+
+    def fence_later(*args: Any) -> bool:
+        _stand_still()
+        done = fence(*args)
+        ledger.note("went on", done=done)
+        return done
+
+    patch("jobs.liveness.fence", fence_later).start()
+    _be_steward()
+
+
+def stand_still_before_rescuing() -> None:
+    """Be the steward, find what a dead worker held, and stand still in front of taking it back."""
+
+    def rescue_later(pairs: Any, *args: Any) -> Any:
+        if not pairs:
+            return []
+        _stand_still()
+        moved = rescue(pairs, *args)
+        ledger.note("went on", done=len(moved))
+        return moved
+
+    patch("jobs.steward.orphans.rescue", rescue_later).start()
+    _be_steward()
+
+
+def _be_steward() -> None:
+    steward = Steward(LABEL)
+    while True:
+        steward.tick()
+        time.sleep(settings.TICK)
+
+
+def _stand_still() -> None:
+    ledger.note("stands still")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _die(*_: object) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("dead already")

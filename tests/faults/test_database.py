@@ -1,0 +1,87 @@
+"""The database is away while jobs run: nobody is declared dead for it, and every end is recorded once it is back."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from jobs import job_manager, liveness
+from jobs.models import Job
+from jobs.models import Worker as WorkerRow
+from tests.app import ledger
+from tests.app.faulty import EFFECT, hold
+from tests.faults.conftest import Recovered, StartWorker
+from tests.faults.observing import events, outcomes, wait_for, wait_for_end, wait_for_lines
+from tests.services import Stack
+
+OUTAGE = 40  # seconds: the promise of the issue; many times STALE_AFTER, which is 3 here
+
+
+@pytest.mark.every_stack
+def test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later(
+    served: StartWorker, stack: Stack, ledger_file: Path, gate: Path, recovered: Recovered
+) -> None:
+    """Fault 25: the body ends while nothing can be written; 5 s, on SQLite longer than a writer waits for its lock."""
+    served()
+    jobs = [job_manager.submit(hold, [str(gate)], {"talking": talking}) for talking in (False, True)]
+    wait_for_lines(ledger_file, "begin", 2, 15)
+    with _no_database(stack):
+        gate.touch()
+        wait_for_lines(ledger_file, EFFECT, 2, 10)
+        time.sleep(25 if stack.is_sqlite else 5)  # the outage itself: there is nothing to wait for
+    recovered("25: the database is back after the bodies ended; recorded", wait_for_end(jobs, 20))
+    _check_that_nothing_was_lost(jobs, ledger_file)
+
+
+def test_an_outage_of_forty_seconds_rescues_nobody(
+    served: StartWorker, stack: Stack, ledger_file: Path, gate: Path, recovered: Recovered
+) -> None:
+    """Two workers, of which one is the steward; two bodies end in the middle of the outage and two after it."""
+    early, late = gate.with_name("early"), gate.with_name("late")
+    jobs = _four_on_two_workers(served, ledger_file, [early, late])
+    with _no_database(stack):
+        time.sleep(OUTAGE / 2)  # the outage itself, as above
+        early.touch()
+        wait_for_lines(ledger_file, EFFECT, 2, 5)
+        time.sleep(OUTAGE / 2)
+    recovered("the database is back after 40 s; what ended meanwhile is recorded", wait_for_end(jobs[:2], 20))
+    time.sleep(5)  # longer than STALE_AFTER: whoever was to be taken for dead would be by now
+    late.touch()
+    wait_for_end(jobs, 10)
+    _check_that_nothing_was_lost(jobs, ledger_file)
+
+
+def _four_on_two_workers(served: StartWorker, ledger_file: Path, gates: Sequence[Path]) -> list[Job]:
+    """Four running jobs, two at each gate, one of either pair talking."""
+    served(), served()
+    wait_for(lambda: len(liveness.heartbeats()) == 2, 10, "the first beats")
+    jobs = [job_manager.submit(hold, [str(gate)], {"talking": talking}) for gate in gates for talking in (False, True)]
+    wait_for_lines(ledger_file, "begin", 4, 15)
+    return jobs
+
+
+def _check_that_nothing_was_lost(jobs: Sequence[Job], ledger_file: Path) -> None:
+    for job in jobs:
+        assert outcomes(job) == ["completed"]
+        assert events(job) == ["create", "admit", "claim", "complete"]
+    assert len(ledger.read(ledger_file, EFFECT)) == len(jobs)
+    assert not WorkerRow.objects.filter(fenced_at__isnull=False).exists()
+
+
+@contextmanager
+def _no_database(stack: Stack) -> Iterator[None]:
+    """PostgreSQL crashes and stays away; in SQLite somebody keeps the lock."""
+    connections.close_all()
+    if stack.postgres:
+        stack.postgres.stop()
+        yield
+        stack.postgres.start()
+        return
+    with closing(sqlite3.connect(stack.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
