@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
-from jobs import admission, context, encoding, transitions
+from jobs import admission, bodies, context, encoding, transitions
 from jobs.conf import settings
 from jobs.context import JobContext, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted, JobFailed
@@ -139,7 +139,7 @@ def _context_of(row: dict[str, Any]) -> JobContext:
 def _run(claimed: Claimed, body: Body) -> None:
     """Call the body and take the edge that its end calls for."""
     try:
-        result = body(*claimed.context.args, **claimed.context.kwargs)
+        result = bodies.call(body, *claimed.context.args, **claimed.context.kwargs)
     except JobSnoozed as snoozed:
         _end(claimed, "snooze", sets=_in(snoozed.seconds))
     except BaseException as error:

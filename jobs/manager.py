@@ -13,6 +13,7 @@ from jobs import control, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
+from jobs.encoding import clean_text
 from jobs.exceptions import (
     InvalidOption,
     JobCancelled,
@@ -24,7 +25,7 @@ from jobs.exceptions import (
 )
 from jobs.handles import JobHandle
 from jobs.models import Job
-from jobs.querysets.filters import condition
+from jobs.querysets.filters import narrowed
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
@@ -40,6 +41,7 @@ M = TypeVar("M", bound="JobManager[Any, Any, Any]")
 JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
 _MOST_DAYS = 100_000
+_MOST_ROWS = 1_000_000
 _PUBLIC_COLUMNS = frozenset(ALL_COLUMNS)
 
 
@@ -69,8 +71,11 @@ class JobManager(Generic[Key, State, Action]):
     """Submits, finds and steers jobs. Managers of the same name share one key space; the default one's name is ""."""
 
     def __init__(self, name: str = "") -> None:
-        if len(name) > 100:
-            raise InvalidOption(f"name: {name!r:.60} must be a string of at most 100 characters.", option="name")
+        if len(name) > 100 or clean_text(name, 100) != name:
+            raise InvalidOption(
+                f"name: {name!r:.60} must be a string of at most 100 characters, without NUL and lone surrogates.",
+                option="name",
+            )
         self.name = name
 
     def __repr__(self) -> str:
@@ -130,15 +135,14 @@ class JobManager(Generic[Key, State, Action]):
 
         Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
         """
-        if order.lstrip("-") not in _PUBLIC_COLUMNS:
+        if order.removeprefix("-") not in _PUBLIC_COLUMNS:
             raise UnknownFilter(f"order={order}", sorted(_PUBLIC_COLUMNS))
-        if limit < 0:
-            raise InvalidOption(f"limit: {limit!r} must not be negative.", option="limit")
+        if not 0 <= limit <= _MOST_ROWS:
+            raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
         if self.name:
             filters["manager"] = self.name
-        return list(
-            Job.objects.using(settings.DATABASE).filter(condition(filters, _PUBLIC_COLUMNS)).order_by(order)[:limit]
-        )
+        found = narrowed(Job.objects.using(settings.DATABASE).all(), filters, _PUBLIC_COLUMNS)
+        return list(found.order_by(order)[:limit])
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""

@@ -121,13 +121,18 @@ def queue_depth(pool: str) -> int | None:
         return None
     begun = time.monotonic()
     try:
-        channel: Any = _producer().channel
-        return int(channel.queue_declare(pool, passive=True).message_count)
+        return _length(_producer().channel, pool)
     except Exception:  # noqa: BLE001 - the same
         disconnect()
         if time.monotonic() - begun >= SOCKET_TIMEOUT:
             breaker.failed()  # it hangs; the steward, who asks for each pool, must not wait for each
         return None
+
+
+def _length(channel: Any, queue: str) -> int:
+    """In Redis an empty queue does not exist, and to declare it passively is an error; kombu can ask for its size."""
+    size = getattr(channel, "_size", None)  # of kombu's virtual transports, all but AMQP
+    return int(channel.queue_declare(queue, passive=True).message_count if size is None else size(queue))
 
 
 def _send(doorbells: Sequence[Doorbell]) -> None:

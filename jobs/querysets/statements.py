@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, transaction
+from django.db import NotSupportedError, connections, transaction
 
 from jobs.conf import settings
 from jobs.querysets.dialect import db_now
@@ -27,21 +27,18 @@ if TYPE_CHECKING or find_spec("psycopg"):
             return super().execute(query, params, **{**options, "prepare": True})
 
 
+T = TypeVar("T")
 _ONLY_ON_REQUEST = 2**31  # executions after which psycopg would prepare by itself, on Django's own cursors
 
 
 def query(using: str, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run one statement that returns rows."""
-    with _cursor(using) as cursor:
-        cursor.execute(sql.replace("{now}", db_now(using)), params)
-        return list(cursor.fetchall())
+    return _run(using, sql, params, lambda cursor: list(cursor.fetchall()))
 
 
 def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
     """Run one statement for its effect; returns the number of rows it touched."""
-    with _cursor(using) as cursor:
-        cursor.execute(sql.replace("{now}", db_now(using)), params)
-        return int(cursor.rowcount)
+    return _run(using, sql, params, lambda cursor: int(cursor.rowcount))
 
 
 def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -64,10 +61,30 @@ def after_commit(act: Callable[..., object], *args: Any) -> None:
     transaction.on_commit(call, using=settings.DATABASE, robust=True)
 
 
+def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]) -> T:
+    """Run a statement; anew, on a new connection, when a migration has changed a column's type since it was prepared.
+
+    PostgreSQL refuses such a plan each time, so a connection that is kept would never claim a job again.
+    """
+    text = sql.replace("{now}", db_now(using))
+    try:
+        with _cursor(using) as cursor:
+            cursor.execute(text, params)
+            return answer(cursor)
+    except NotSupportedError as error:
+        if connections[using].in_atomic_block or "cached plan" not in str(error):
+            raise
+        connections[using].close()
+    with _cursor(using) as cursor:
+        cursor.execute(text, params)
+        return answer(cursor)
+
+
 def _cursor(using: str) -> Any:
     connection: Any = connections[using]
     if connection.vendor != "postgresql" or connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         return connection.cursor()
+    connection.close_if_health_check_failed()  # as Django's own `cursor()` begins
     connection.ensure_connection()
     raw = connection.connection
     if raw.prepare_threshold is None:

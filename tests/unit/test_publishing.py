@@ -20,3 +20,11 @@ def test_disconnecting_really_closes_the_connection() -> None:
     assert not connection.connected
     assert publishing._producer() is not producer
     publishing.disconnect()
+
+
+def test_an_empty_queue_is_told_from_a_broker_that_cannot_say() -> None:
+    """A lost doorbell shows by it; and the question must not cost the connection."""
+    producer = publishing._producer()
+    assert publishing.queue_depth("nobody.has.declared.it") == 0
+    assert publishing._producer() is producer
+    publishing.disconnect()

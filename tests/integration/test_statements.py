@@ -1,0 +1,59 @@
+"""Prepared statements and kept connections, when the server changes under them. SQLite has neither: it just works."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from jobs import execution, job_manager
+from jobs.querysets.statements import query
+from tests.app import stages
+from tests.services import Stack
+
+
+def test_a_claim_survives_a_migration_that_changes_a_type(stack: Stack) -> None:
+    """PostgreSQL refuses a prepared plan whose columns have changed, each time, for as long as the connection lives."""
+    stages.claim(job_manager.submit("nobody.runs.this"))
+    _change_type("bigint")
+    try:
+        row = job_manager.submit("nobody.runs.this")
+        assert execution.claim(row.id, stages.queue(row), None) is not None
+    finally:
+        _change_type("integer")
+
+
+def test_a_connection_that_was_cut_between_requests_is_replaced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    query("default", "SELECT 1")
+    _begin_request(monkeypatch)
+    _cut()
+    assert query("default", "SELECT 1") == [(1,)]
+
+
+def _change_type(kind: str) -> None:
+    """By another connection, as a migration does; psycopg plans anew what its own connection has altered."""
+    _elsewhere("ALTER TABLE jobs_job ALTER COLUMN retry_count TYPE " + kind)
+
+
+def _begin_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Django does at the beginning of a request where CONN_HEALTH_CHECKS is on."""
+    monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    monkeypatch.setattr(connection, "health_check_enabled", True)
+    monkeypatch.setattr(connection, "health_check_done", False)
+
+
+def _cut() -> None:
+    live: Any = connection.connection
+    if connection.vendor == "postgresql":
+        _elsewhere("SELECT pg_terminate_backend(%s, 5000)", live.info.backend_pid)
+
+
+def _elsewhere(sql: str, *params: Any) -> None:
+    other: Any = connection
+    if connection.vendor == "postgresql":
+        other = other.copy()
+        try:
+            with other.cursor() as cursor:
+                cursor.execute(sql, params)
+        finally:
+            other.close()
