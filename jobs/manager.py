@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, submission
+from jobs import control, encoding, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -24,7 +24,7 @@ from jobs.exceptions import (
 )
 from jobs.handles import JobHandle
 from jobs.models import Job
-from jobs.querysets.filters import condition
+from jobs.querysets.filters import PRIVATE, narrowed
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
@@ -40,7 +40,7 @@ M = TypeVar("M", bound="JobManager[Any, Any, Any]")
 JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
 _MOST_DAYS = 100_000
-_PUBLIC_COLUMNS = frozenset(ALL_COLUMNS)
+_PUBLIC_COLUMNS = frozenset(ALL_COLUMNS) - PRIVATE
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ class JobManager(Generic[Key, State, Action]):
     """Submits, finds and steers jobs. Managers of the same name share one key space; the default one's name is ""."""
 
     def __init__(self, name: str = "") -> None:
-        if len(name) > 100:
-            raise InvalidOption(f"name: {name!r:.60} must be a string of at most 100 characters.", option="name")
+        if encoding.clean_text(name, 100) != name:
+            problem = "must be at most 100 characters, without NUL and lone surrogates."
+            raise InvalidOption(f"name: {name!r:.60} {problem}", option="name")
         self.name = name
 
     def __repr__(self) -> str:
@@ -130,15 +131,14 @@ class JobManager(Generic[Key, State, Action]):
 
         Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
         """
-        if order.lstrip("-") not in _PUBLIC_COLUMNS:
-            raise UnknownFilter(f"order={order}", sorted(_PUBLIC_COLUMNS))
+        if order.removeprefix("-") not in _PUBLIC_COLUMNS:
+            raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in _PUBLIC_COLUMNS))
         if limit < 0:
             raise InvalidOption(f"limit: {limit!r} must not be negative.", option="limit")
         if self.name:
             filters["manager"] = self.name
-        return list(
-            Job.objects.using(settings.DATABASE).filter(condition(filters, _PUBLIC_COLUMNS)).order_by(order)[:limit]
-        )
+        found = narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
+        return list(found.order_by(order)[:limit])
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import FieldError, ValidationError
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from jobs import states
+from jobs.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
 PRIVATE = frozenset({"active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics"})
+Rows = TypeVar("Rows", bound=QuerySet[Any])
 LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "isnull"})
 
 
-def condition(filters: Mapping[str, Any], columns: frozenset[str]) -> Q:
-    """Filters as one condition; UnknownFilter, with the nearest known name, for one that does not exist.
+def narrowed(queryset: Rows, filters: Mapping[str, Any], columns: frozenset[str]) -> Rows:
+    """The queryset with every filter applied; UnknownFilter for a name, or a value, that makes no sense.
 
     A name is a public column of Job, alone or with a range (`created_at__gte`), `status`, or `metadata__<key>`.
     """
-    found = Q()
     for name, value in filters.items():
-        found &= _one(name, value, columns - PRIVATE)
-    return found
+        condition = _condition(name, value, columns - PRIVATE)
+        try:
+            _check_text(value)
+            queryset = queryset.filter(condition)
+        except (FieldError, ValidationError, ValueError, TypeError) as error:
+            raise UnknownFilter(f"{name}={shown(value)} ({error})") from error
+    return queryset
 
 
-def _one(name: str, value: Any, columns: frozenset[str]) -> Q:
+def _condition(name: str, value: Any, columns: frozenset[str]) -> Q:
     column, _, lookup = name.partition("__")
     if name == "status":
         return Q(state__in=_states_of(value))
     if column == "metadata" and lookup:
+        check_json([value], field=name)
         return Q(**{name: value})
     if column not in columns or (lookup and lookup not in LOOKUPS):
         raise UnknownFilter(name, sorted({*columns, "status"}))
-    try:
-        return Q(**{name: value.lower() if column == "priority" and isinstance(value, str) else value})
-    except (FieldError, ValidationError, ValueError, TypeError) as error:
-        raise UnknownFilter(f"{name}={shown(value)} ({error})") from error
+    if name == "state" and value not in states.MEANINGS:
+        raise UnknownFilter(f"state={value}", [f"state={state}" for state in states.JobState])
+    return Q(**{name: value.lower() if column == "priority" and isinstance(value, str) else value})
+
+
+def _check_text(value: object) -> None:
+    if isinstance(value, str) and clean_text(value, len(value)) != value:
+        raise ValueError("no text in a database holds NUL or a lone surrogate")
 
 
 def _states_of(word: object) -> list[str]:
