@@ -9,11 +9,10 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, submission
+from jobs import control, encoding, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
-from jobs.encoding import clean_text
 from jobs.exceptions import (
     InvalidOption,
     JobCancelled,
@@ -25,7 +24,7 @@ from jobs.exceptions import (
 )
 from jobs.handles import JobHandle
 from jobs.models import Job
-from jobs.querysets.filters import narrowed
+from jobs.querysets.filters import PRIVATE, narrowed
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
@@ -42,7 +41,7 @@ JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
 _MOST_DAYS = 100_000
 _MOST_ROWS = 1_000_000
-_PUBLIC_COLUMNS = frozenset(ALL_COLUMNS)
+_PUBLIC_COLUMNS = frozenset(ALL_COLUMNS) - PRIVATE
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,9 @@ class JobManager(Generic[Key, State, Action]):
     """Submits, finds and steers jobs. Managers of the same name share one key space; the default one's name is ""."""
 
     def __init__(self, name: str = "") -> None:
-        if len(name) > 100 or clean_text(name, 100) != name:
-            raise InvalidOption(
-                f"name: {name!r:.60} must be a string of at most 100 characters, without NUL and lone surrogates.",
-                option="name",
-            )
+        if encoding.clean_text(name, 100) != name:
+            problem = "must be at most 100 characters, without NUL and lone surrogates."
+            raise InvalidOption(f"name: {name!r:.60} {problem}", option="name")
         self.name = name
 
     def __repr__(self) -> str:
@@ -136,12 +133,12 @@ class JobManager(Generic[Key, State, Action]):
         Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
         """
         if order.removeprefix("-") not in _PUBLIC_COLUMNS:
-            raise UnknownFilter(f"order={order}", sorted(_PUBLIC_COLUMNS))
+            raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in _PUBLIC_COLUMNS))
         if not 0 <= limit <= _MOST_ROWS:
             raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
         if self.name:
             filters["manager"] = self.name
-        found = narrowed(Job.objects.using(settings.DATABASE).all(), filters, _PUBLIC_COLUMNS)
+        found = narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
         return list(found.order_by(order)[:limit])
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:

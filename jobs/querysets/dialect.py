@@ -120,21 +120,26 @@ class PostgreSQL(Dialect):
         return [list(column) for column in zip(*rows, strict=True)]
 
 
+def _sqlite_moment(arguments: str) -> str:
+    """A moment as Django writes it, where a whole second has no fraction: SQLite compares texts."""
+    return f"replace(strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {arguments}), '.000000', '')"
+
+
 class SQLite(Dialect):
     """One writer at a time: BEGIN IMMEDIATE is the lock, so rows need none."""
 
     vendor = "sqlite"
-    clock = "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"
+    clock = _sqlite_moment("'now'")
     new_uuid = "lower(hex(randomblob(16)))"
 
     def literal(self, moment: datetime) -> str:
-        return f"'{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
+        return f"'{moment.astimezone(UTC).replace(tzinfo=None)}'"
 
     def epoch(self, expression: str) -> str:
         return f"((julianday({expression}) - 2440587.5) * 86400.0)"
 
     def later(self, expression: str, seconds: str = "%s") -> str:
-        return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {expression}, printf('%%+f seconds', {seconds}))"
+        return _sqlite_moment(f"{expression}, printf('%%+f seconds', {seconds})")
 
     def contains(self, column: str) -> str:
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)"

@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import FieldError, ValidationError
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from jobs import encoding, states
+from jobs import states
+from jobs.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
-if TYPE_CHECKING:
-    from jobs.querysets.jobs import JobQuerySet
-
 PRIVATE = frozenset({"active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics"})
+Rows = TypeVar("Rows", bound=QuerySet[Any])
 LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "isnull"})
 
 
-def narrowed(jobs: JobQuerySet, filters: Mapping[str, Any], columns: frozenset[str]) -> JobQuerySet:
-    """The jobs that all filters let pass; UnknownFilter, with the nearest known name, for one that does not exist.
+def narrowed(queryset: Rows, filters: Mapping[str, Any], columns: frozenset[str]) -> Rows:
+    """The queryset with every filter applied; UnknownFilter for a name, or a value, that makes no sense.
 
-    A name is a public column of Job, alone or with a range (`created_at__gte`), `status`, or `metadata__<key>`. A value
-    that its column cannot be compared with is an UnknownFilter as well.
+    A name is a public column of Job, alone or with a range (`created_at__gte`), `status`, or `metadata__<key>`.
     """
     for name, value in filters.items():
         try:
-            jobs = jobs.filter(_one(name, _storable(name, value), columns - PRIVATE))
+            condition = _condition(name, value, columns - PRIVATE)
+            _check_value(name, value)
+            queryset = queryset.filter(condition)
         except (FieldError, ValidationError, ValueError, OverflowError, TypeError) as error:
             if isinstance(error, UnknownFilter):
                 raise
-            raise UnknownFilter(f"{name}={shown(value)}") from error
-    return jobs
+            raise UnknownFilter(f"{name}={shown(value)} ({error})") from error
+    return queryset
 
 
-def _one(name: str, value: Any, columns: frozenset[str]) -> Q:
+def _condition(name: str, value: Any, columns: frozenset[str]) -> Q:
     column, _, lookup = name.partition("__")
     if name == "status":
         return Q(state__in=_states_of(value))
     if column == "metadata" and lookup:
+        check_json([value], field=name)
         return Q(**{name: value})
     if column not in columns or (lookup and lookup not in LOOKUPS):
         raise UnknownFilter(name, sorted({*columns, "status"}))
+    if name == "state" and value not in states.MEANINGS:
+        raise UnknownFilter(f"state={value}", [f"state={state}" for state in states.JobState])
     return Q(**{name: value.lower() if column == "priority" and isinstance(value, str) else value})
 
 
-def _storable(name: str, value: Any) -> Any:
+def _check_value(name: str, value: object) -> None:
     """PostgreSQL is not asked for what it could not hold: it would abort the caller's transaction."""
     if name.endswith("__isnull") and not isinstance(value, bool):
         raise ValueError("isnull is True or False")
-    if isinstance(value, str) or name.startswith("metadata__"):
-        encoding.check_json(value, field=name)
-    return value
+    if isinstance(value, str) and clean_text(value, len(value)) != value:
+        raise ValueError("no text in a database holds NUL or a lone surrogate")
 
 
 def _states_of(word: object) -> list[str]:
