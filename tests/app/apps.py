@@ -1,8 +1,16 @@
 """The test jobs as a Django app, so that workers find its `tasks`."""
 
+import os
+
 from django.apps import AppConfig
+
+from tests import mutations
 
 
 class TestAppConfig(AppConfig):
     name = "tests.app"
     label = "testapp"
+
+    def ready(self) -> None:
+        if mutation := os.environ.get(mutations.VARIABLE):
+            mutations.apply(mutation)

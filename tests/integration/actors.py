@@ -6,6 +6,7 @@ Imported by the server that forks these processes, so it sets Django up, and ope
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
@@ -19,10 +20,10 @@ if not apps.ready:
 
 from celery import current_app  # all of these need Django set up
 from celery.result import AsyncResult
+from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
 from jobs import job_manager
-from jobs.models import Priority
 from tests.app.jobs import nap, probe
 
 CONNECTIONS = 12  # of each process, where its threads share a pool of them
@@ -56,10 +57,9 @@ def _ask(key: str) -> tuple[str, str]:
 def _ask_inside(key: str) -> tuple[str, str]:
     """Inside a transaction of the caller's, which must be usable afterwards, and keep what it wrote."""
     with transaction.atomic():
-        note = Priority.objects.create(name=f"n{threading.get_ident() % 10**9}-{id(object()) % 10**8}", head_start=1)
+        Group.objects.create(name=f"before {uuid.uuid4()}")
         answer = _ask(key)
-        Priority.objects.filter(pk=note.pk).update(head_start=2)
-    Priority.objects.get(pk=note.pk, head_start=2).delete()
+        Group.objects.create(name=f"after {uuid.uuid4()}")
     return answer
 
 

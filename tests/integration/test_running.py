@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.db import connections, transaction
+from django.db.models.functions import Now
 
-from jobs import job_manager
+from jobs import job_manager, publishing, signals, transitions
 from jobs.exceptions import InvalidArguments, JobNotFinished, JobNotFound, UnknownPool
-from jobs.models import Job, JobEvent, JobLog
+from jobs.models import Job, JobEvent, JobLog, Pool
 from jobs.models import Worker as WorkerRow
+from jobs.publishing import Doorbell
 from tests.app.jobs import add, count_to, hold, measure, mirror, snooze_first
+from tests.app.stages import key, queue
 from tests.integration.house import LONG, House, attempts, fresh, outcomes, story
 from tests.services.processes import wait_until
 
@@ -98,6 +101,12 @@ def test_a_body_sees_its_job(house: House) -> None:
 
 
 def test_nothing_happens_of_what_was_rolled_back(house: House) -> None:
+    announced: list[uuid.UUID] = []
+
+    def hear(job: Job, **_: Any) -> None:
+        announced.append(job.id)
+
+    signals.job_submitted.connect(hear)
     with transaction.atomic():
         rolled_back = house.submit(add, 1, 1)
         transaction.set_rollback(True)
@@ -106,6 +115,7 @@ def test_nothing_happens_of_what_was_rolled_back(house: House) -> None:
         with transaction.atomic():
             inner = house.submit(add, 3, 3)
             transaction.set_rollback(True)
+    assert announced == [kept.id]
     assert house.done(kept).result == 4
     for job in (rolled_back, inner):
         with pytest.raises(JobNotFound):
@@ -200,8 +210,8 @@ def test_a_snooze_uses_no_retry(house: House) -> None:
     assert (job.state, job.result, job.retry_count, job.error_count) == ("completed", 3, 0, 0)
     assert outcomes(job) == ["snoozed", "snoozed", "completed"]
     first, second, _ = attempts(job)
-    assert first.finished_at is not None
-    assert (second.started_at - first.finished_at).total_seconds() >= 0.3
+    assert first.finished_at
+    assert second.started_at - first.finished_at >= timedelta(seconds=0.3)
 
 
 def test_progress_is_seen_from_outside_and_written_seldom(house: House) -> None:
@@ -241,3 +251,22 @@ def test_a_handle_waits_for_the_end(house: House) -> None:
     gate.touch()
     assert handle.wait(LONG).result == "opened"
     assert handle.status == "completed"
+
+
+def test_a_doorbell_of_another_admission_starts_nothing(house: House) -> None:
+    """A message may come late, or twenty times: only those of the present admission run the job, and only once."""
+    Pool.objects.update(max_concurrent=0)
+    job = house.submit(add, 1, 1)
+    old = queue(job)
+    transitions.move("release", "id = %s", [key(job)])
+    present = queue(job)
+    Job.objects.filter(pk=job.pk).update(published_at=Now() + timedelta(seconds=60))  # the steward need not help
+    Pool.objects.update(max_concurrent=None)
+    assert publishing.publish([Doorbell("default", add.name, ((job.id, old),))] * 5) == 5
+    assert [house.run(add, 2, 2).result for _ in range(4)] == [4] * 4  # behind the stale ones in both processes
+    assert (fresh(job).state, house.effects(job)) == ("queued", [])
+    assert publishing.publish([Doorbell("default", add.name, ((job.id, present),))] * 20) == 20
+    assert house.done(job).result == 2
+    assert [house.run(add, 2, 2).result for _ in range(4)] == [4] * 4
+    assert [attempt.id for attempt in attempts(job)] == [present]
+    assert len(house.effects(job)) == 1

@@ -1,0 +1,87 @@
+"""Order and maxima: who comes first, and never one too many, whoever admits at the same moment."""
+
+import random
+
+import pytest
+from django.db.models import Max
+
+from jobs import Job, job_manager
+from jobs.models import JobEvent, Limit, Pool
+from jobs.states import FINAL
+from tests.app import stages
+from tests.app.jobs import hold, nap
+from tests.integration.actors import submit_rounds
+from tests.integration.crowd import crowd
+from tests.integration.house import House, StartWorker, fresh
+from tests.invariants import check_invariants, peak_in_flight
+from tests.services import Stack
+from tests.services.processes import wait_until
+
+SUBMITTERS, ROUNDS, MAXIMUM = 12, 12, 5
+
+
+@pytest.mark.parametrize("kind", ["pool", "system"])
+def test_the_maximum_holds(kind: str, start_worker: StartWorker) -> None:
+    """Twelve processes submit and admit, two workers finish and admit, and each round outranks the one before.
+
+    What counts is the order in which the database recorded admissions and ends. Without the lock it is six and more:
+    `tests/mutations.py`.
+    """
+    pools = ["default"] if kind == "pool" else ["default", "second"]
+    for _ in range(2):
+        start_worker(concurrency=3, queues=["default", "second"])
+    if kind == "pool":
+        Pool.objects.filter(name="default").update(max_concurrent=MAXIMUM)
+    else:
+        Limit.objects.filter(name="system").update(size=MAXIMUM)
+    submitted = crowd(SUBMITTERS, submit_rounds, ROUNDS, pools)
+    wait_until(lambda: not Job.objects.exclude(state__in=FINAL).exists(), 60, "the end of all jobs")
+    assert Job.objects.filter(state="completed").count() == sum(submitted) == SUBMITTERS * ROUNDS
+    check_invariants(limit=MAXIMUM)
+    assert peak_in_flight() == MAXIMUM  # the room there was has been used
+
+
+def test_the_best_rank_goes_first_and_equals_in_their_order(house: House) -> None:
+    Limit.objects.filter(name="system").update(size=1)
+    gate = house.gate()
+    house.in_body(hold, gate)
+    words = ["low", "medium", "high", "critical"] * 3
+    random.shuffle(words)
+    submitted = [house.submit(nap, priority=word) for word in words]
+    begun_before = JobEvent.objects.aggregate(last=Max("id"))["last"]
+    gate.touch()
+    for job in submitted:
+        house.done(job)
+    claims = JobEvent.objects.filter(id__gt=begun_before, name="claim", job__in=submitted).order_by("id")
+    best_first = sorted(submitted, key=_goes_before)
+    assert list(claims.values_list("job_id", flat=True)) == [job.id for job in best_first]
+
+
+def test_a_better_rank_overtakes_what_waits_but_not_what_is_admitted(house: House) -> None:
+    Pool.objects.filter(name="default").update(max_concurrent=3)
+    first, second = house.gate(), house.gate()
+    running = [house.in_body(hold, first), house.in_body(hold, second)]
+    admitted = house.until(house.submit(nap, priority="low"), "queued")
+    waiting = house.submit(nap, priority="low")
+    late = house.submit(nap, priority="critical")
+    first.touch()  # from here on room comes one by one
+    for job in (late, waiting):
+        house.done(job)
+    assert fresh(running[1]).state == "running"
+    admissions = JobEvent.objects.filter(name="admit", job__in=[admitted, late, waiting]).order_by("id")
+    assert list(admissions.values_list("job_id", flat=True)) == [admitted.id, late.id, waiting.id]
+
+
+def test_doorbells_of_one_admission_ring_in_the_order_of_rank(stack: Stack) -> None:
+    stages.start_worker()
+    Pool.objects.filter(name="default").update(max_concurrent=0)
+    words = ["low", "medium", "high", "critical"] * 8
+    random.shuffle(words)
+    submitted = [job_manager.submit(nap, priority=word) for word in words]
+    Pool.objects.filter(name="default").update(max_concurrent=None)
+    rung = stages.admit()
+    assert [bell.pairs[0][0] for bell in rung] == [job.id for job in sorted(submitted, key=_goes_before)]
+
+
+def _goes_before(job: Job) -> tuple[int, object]:
+    return ["critical", "high", "medium", "low"].index(job.priority), job.id
