@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import connections, transaction
 
-from jobs import job_manager, liveness
+from jobs import job_manager, liveness, publishing
 from jobs.manager import RunAnswer
 from jobs.models import Job, JobEvent
 from tests.app import ledger
@@ -100,3 +100,4 @@ def _run_the_job(key: str, gate: Path) -> RunAnswer:
         return job_manager.run_job(key, hold, [str(gate)])
     finally:
         connections.close_all()
+        publishing.disconnect()
