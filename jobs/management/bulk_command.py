@@ -73,7 +73,7 @@ class BulkCommand(BaseCommand):
 
     def _progress(self, counts: Counter[str], options: dict[str, Any]) -> None:
         if options["verbosity"] and counts.total() > options["batch"]:
-            self.stderr.write(f"{counts.total():,} jobs …", style_func=str)
+            self.stderr.write(f"{output.jobs(counts.total())} …", style_func=str)
 
     def _print(self, counts: Counter[str], answers: Answers, options: dict[str, Any]) -> None:
         if options["as_json"]:
@@ -86,4 +86,4 @@ class BulkCommand(BaseCommand):
         for answer, number in sorted(counts.items()):
             self.stdout.write(f"{number:,} {bulk.WORDS[answer]}")
         if not counts:
-            self.stdout.write("0 jobs")
+            self.stdout.write(output.jobs(0))

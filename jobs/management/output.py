@@ -13,8 +13,8 @@ from jobs import display, encoding
 
 
 def as_json(value: Any) -> str:
-    """JSON with secrets masked; moments as ISO 8601, bytes by their size."""
-    return json.dumps(encoding.mask(value), indent=2, ensure_ascii=False, default=display.plain)
+    """JSON with secrets masked, in ASCII; moments as ISO 8601, bytes by their size."""
+    return json.dumps(encoding.mask(value), indent=2, default=display.plain)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -28,6 +28,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def printable(text: str) -> str:
     """Text without control characters: what a job says must not steer the terminal that shows it."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text.expandtabs(4))
+
+
+def jobs(number: int) -> str:
+    """ "1 job", "2,000 jobs"."""
+    return f"{number:,} {'job' if number == 1 else 'jobs'}"
 
 
 def moment(value: datetime | None) -> str:

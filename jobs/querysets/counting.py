@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
+
 from jobs.conf import settings
 from jobs.querysets.statements import query
 from jobs.states import JobState
@@ -39,7 +41,13 @@ def everywhere() -> dict[str, Bounded]:
 
 def within(jobs: JobQuerySet) -> dict[str, Bounded]:
     """How many of these jobs stand at each state, counted among the newest ones; "+" where there are older ones."""
-    found = Counter(jobs.newest().values_list("state", flat=True)[: CEILING + 1])
+    window = jobs.newest().values("state")[: CEILING + 1]
+    try:
+        sql, params = window.query.get_compiler(using=jobs.db).as_sql()
+    except EmptyResultSet:  # the condition holds for no row, whatever there is
+        return dict.fromkeys(map(str, JobState), Bounded(0))
+    rows = query(jobs.db, f"SELECT state, count(*) FROM ({sql}) newest GROUP BY state", params)
+    found: Counter[str] = Counter(dict(rows))
     more = found.total() > CEILING
     return {state.value: bounded(found[state], more=more and state in found) for state in JobState}
 

@@ -57,7 +57,7 @@ def within_newest(jobs: JobQuerySet, window: int = WINDOW) -> JobQuerySet:
     return jobs.filter(pk__gt=edge[0]) if edge else jobs
 
 
-def recent_tasks(jobs: JobQuerySet, window: int = 1000) -> list[str]:
+def recent_tasks(jobs: JobQuerySet, window: int = 300) -> list[str]:
     """Names of the tasks among the newest jobs, sorted: suggestions, not a list of all."""
     return sorted(set(jobs.newest().values_list("task", flat=True)[:window]))
 

@@ -96,7 +96,7 @@ class Filters:
         """What the state means; for a word that is none, the nearest that is one."""
         if self.is_known_state:
             return MEANINGS[JobState(self.state)] if self.state else ""
-        return f"There is no state {self.state!r}.{did_you_mean(self.state, set(JobState))}"
+        return f"There is no state {self.state!r}.{did_you_mean(self.state, map(str, JobState))}"
 
     @property
     def chips(self) -> list[tuple[str, str, str]]:

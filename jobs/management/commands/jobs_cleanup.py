@@ -39,9 +39,9 @@ class Command(BaseCommand):
                 output.as_json({"dry_run": options["dry_run"], "deleted": number, "older_than": retention})
             )
         elif options["dry_run"]:
-            self.stdout.write(f"{number:,} jobs would be deleted (dry run: nothing was changed)")
+            self.stdout.write(f"{output.jobs(number)} would be deleted (dry run: nothing was changed)")
         else:
-            self.stdout.write(f"{number:,} jobs deleted")
+            self.stdout.write(f"{output.jobs(number)} deleted")
 
 
 def _retention(options: dict[str, Any]) -> dict[str, float | None]:

@@ -1,0 +1,483 @@
+"""The commands: what they print and change, dry runs that tell the truth, and exit codes 0, 1, 2."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import ManagementUtility, call_command, get_commands, load_command_class
+from django.core.management.base import CommandError
+from django.db.models import F
+
+from jobs import job, job_manager
+from jobs.management import arguments, output
+from jobs.management.bulk_command import BulkCommand
+from jobs.models import Attempt, Job, JobEvent, JobLog, Lease
+from jobs.states import JobState
+from jobs.steward import Steward
+from tests.app import people, stages
+
+pytestmark = pytest.mark.django_db
+
+OURS = [f"jobs_{verb}" for verb in ("submit", "list", "show", "cancel", "retry", "cleanup", "steward")]
+DAY = 86_400
+
+
+@job(name="commands.greet")
+def greet(name: str, *, loudly: bool = False) -> None: ...
+
+
+@job(name="commands.nothing")
+def nothing() -> None: ...
+
+
+@dataclass
+class Run:
+    """What a command did: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(name: str, *words: object) -> Run:
+    """A command as the shell runs it: arguments are words, errors become exit codes."""
+    out, err = io.StringIO(), io.StringIO()
+    command = load_command_class("jobs", name)
+    parser = command.create_parser("manage.py", name)
+    parser.called_from_command_line = True
+    try:
+        options = vars(parser.parse_args([str(word) for word in words]))
+        positional = options.pop("args", ())
+        command.execute(*positional, **{**options, "stdout": out, "stderr": err, "skip_checks": True})
+    except CommandError as error:
+        return Run(error.returncode, out.getvalue(), f"{err.getvalue()}{error}")
+    except SystemExit as end:
+        return Run(int(end.code or 0), out.getvalue(), err.getvalue())
+    return Run(0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def older(clock: stages.Clock) -> Callable[[str, float], Job]:
+    """`older("failed", 3600)`: a job that ended so many seconds ago."""
+
+    def make(state: str, seconds: float) -> Job:
+        row = stages.put(job_manager.submit(nothing), state)
+        Job.objects.filter(pk=row.pk).update(finished_at=clock.moment - timedelta(seconds=seconds))
+        return stages.fresh(row)
+
+    return make
+
+
+def states(rows: list[Job]) -> list[str]:
+    return [stages.fresh(row).state for row in rows]
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_is_there_and_explains_itself(name: str) -> None:
+    assert get_commands()[name] == "jobs"
+    help_text = load_command_class("jobs", name).create_parser("manage.py", name).format_help()
+    assert len(load_command_class("jobs", name).help) > 10
+    assert ("--json" in help_text) == (name != "jobs_steward")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["jobs_list", "--state", "faild"], "Did you mean 'failed'?"),
+        (["jobs_list", "--status", "queued"], "is no status"),
+        (["jobs_list", "--limit", "0"], "from 1 to 100,000"),
+        (["jobs_list", "--limit", "²"], "from 1 to 100,000"),
+        (["jobs_show", "nonsense"], "is no job id"),
+        (["jobs_show"], "required: ID"),
+        (["jobs_cancel"], "Say which jobs to cancel"),
+        (["jobs_retry"], "Say which jobs to retry"),
+        (["jobs_cancel", str(uuid4()), "--state", "failed"], "and not both"),
+        (["jobs_cancel", "--state", "pending", "--batch", "-1"], "from 1 to 100,000"),
+        (["jobs_cleanup", "--state", "running"], "is no final state"),
+        (["jobs_cleanup", "--older-than", "soon"], "write 30d, 12h, 45m or 90s"),
+        (["jobs_cleanup", "--older-than", "30"], "write 30d"),
+        (["jobs_cleanup", "--older-than", "-1d"], ""),
+        (["jobs_cleanup", "--older-than", "999999999w"], "at most 100 years"),
+        (["jobs_submit", "commands.greet", "--args", "[1"], "is not JSON"),
+        (["jobs_submit", "commands.greet", "--args", "{}"], "not an array"),
+        (["jobs_submit", "commands.greet", "--kwargs", "[]"], "not an object"),
+        (["jobs_submit", "commands.greet", "--args", "[" * 100_000], "is not JSON"),
+        (["jobs_submit"], "required: task"),
+    ],
+)
+def test_wrong_usage_ends_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = run(*words)
+    assert ended.code == 2
+    assert said in ended.err + capsys.readouterr().err
+
+
+def test_the_shell_sees_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code in ((["jobs_cancel"], 2), (["jobs_show", str(uuid4())], 1), (["jobs_list", "--state", "x"], 2)):
+        with pytest.raises(SystemExit) as end:
+            ManagementUtility(["manage.py", *words]).execute()
+        assert end.value.code == code
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("45m", 2700), ("12h", 43_200), ("30d", 30 * DAY), ("1.5h", 5400), ("0s", 0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert arguments.duration(text) == seconds
+
+
+# --- submit ----------------------------------------------------------------------------------------------------------
+
+
+def test_submit_makes_the_job_that_was_described() -> None:
+    ended = run(
+        "jobs_submit", "commands.greet", "--args", '["Ada"]', "--kwargs", '{"loudly": true}', "--priority", "HIGH",
+        "--owner", "ada", "--operation-type", "analysis", "--external-id", "e", "--project-id", "p",
+        "--session-id", "s", "--batch-id", "b", "--tag", "x", "--tag", "y", "--metadata", '{"n": 1}', "--max-retries",
+        "3", "--json",
+    )  # fmt: skip
+    assert ended.code == 0
+    row = Job.objects.get(pk=ended.data["job_id"])
+    assert ended.data == {
+        "answer": "JOB_CREATED", "job_id": str(row.id), "state": "pending", "task": "commands.greet", "key": None,
+    }  # fmt: skip
+    assert (row.args, row.kwargs, row.priority, row.owner) == (["Ada"], {"loudly": True}, "high", "ada")
+    assert (row.operation_type, row.external_id, row.project_id) == ("analysis", "e", "p")
+    assert (row.session_id, row.batch_id, row.tags, row.metadata) == ("s", "b", ["x", "y"], {"n": 1})
+    assert row.max_retries == 3
+
+
+def test_submit_with_a_key_finds_the_job_that_has_it() -> None:
+    first, second = (run("jobs_submit", "commands.nothing", "--key", "castle") for _ in range(2))
+    assert first.code == second.code == 0
+    assert Job.objects.get().key == "castle"
+    assert second.out.startswith(first.out.split()[0])
+    assert "(already there)" in second.out
+    assert "(already there)" not in first.out
+
+
+def test_submit_later_or_held(clock: stages.Clock) -> None:
+    later = run("jobs_submit", "commands.nothing", "--delay", "2h", "--json").data
+    held = run("jobs_submit", "commands.nothing", "--hold", "--json").data
+    assert (later["state"], held["state"]) == ("scheduled", "paused")
+    assert Job.objects.get(pk=later["job_id"]).run_after == clock.moment + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["commands.greet"],
+        ["commands.greet", "--args", '["Ada", 2]'],
+        ["commands.greet", "--kwargs", '{"nme": 1}'],
+        ["commands.greet", "--args", "[NaN]"],
+        ["commands.greet", "--args", r'["\u0000"]'],
+        ["commands.nothing", "--priority", "urgent"],
+        ["commands.nothing", "--pool", "defalt"],
+        ["commands.nothing", "--max-retries", "-1"],
+        ["commands.nothing", "--operation-type", "x"],
+        ["commands.nothing", "--key", "x" * 1001],
+    ],
+)
+def test_what_submit_refuses_ends_with_1_and_writes_nothing(words: list[str]) -> None:
+    ended = run("jobs_submit", *words)
+    assert ended.code == 1
+    assert len(ended.err) > 20
+    assert not Job.objects.exists()
+
+
+def test_an_unknown_task_is_accepted_with_a_warning() -> None:
+    ended = run("jobs_submit", "commands.nothin")
+    assert ended.code == 0
+    assert "Did you mean 'commands.nothing'?" in ended.err
+    assert Job.objects.get().task == "commands.nothin"
+
+
+# --- list and show ---------------------------------------------------------------------------------------------------
+
+
+def test_list_prints_a_table_newest_first() -> None:
+    rows = job_manager.submit_many(greet, [(["Ada"], {})] * 3)
+    lines = run("jobs_list", "--limit", 2).out.splitlines()
+    assert lines[0].split() == [
+        "id", "state", "task", "key", "priority", "progress", "attempt", "duration", "created",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[1:]] == [str(rows[2].id), str(rows[1].id)]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], {0, 1, 2}),
+        (["--state", "failed"], {0}),
+        (["--state", "FAILED", "--state", "pending"], {0, 1, 2}),
+        (["--status", "pending"], {1, 2}),
+        (["--task", "commands.nothing"], {0, 1}),
+        (["--key", "castle"], {2}),
+        (["--owner", "ada"], {1}),
+        (["--pool", "default", "--state", "failed"], {0}),
+        (["--key", "castle", "--state", "failed"], set()),
+    ],
+)
+def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) -> None:
+    rows = [stages.put(job_manager.submit(nothing), "failed"), job_manager.submit(nothing, owner="ada")]
+    rows.append(job_manager.run_job("castle", greet, ["Ada"]).job)
+    listed = {entry["job_id"] for entry in run("jobs_list", "--json", *words).data}
+    assert listed == {str(rows[index].id) for index in found}
+
+
+def test_an_empty_list_is_no_data() -> None:
+    assert run("jobs_list").out == ""
+    assert run("jobs_list", "--json").data == []
+
+
+def test_show_tells_the_story_without_its_secrets() -> None:
+    row = job_manager.submit("commands.greet", ["Ada"], {"loudly": True}, metadata={"password": "hunter2"})
+
+    def body(*_: Any, **__: Any) -> None:
+        raise ValueError("the third row has no date")
+
+    stages.perform(row, body)
+    JobLog.objects.create(job=row, at=row.created_at, text="row three read")
+    shown = run("jobs_show", row.id).out
+    for text in (str(row.id), "failed", "Ada", "the third row has no date", "Traceback", "row three read", "claim"):
+        assert text in shown
+    assert "hunter2" not in shown
+    data = run("jobs_show", row.id, "--json").data
+    assert data["metadata"] == {"password": "••••••"}
+    assert (data["state"], data["args"], data["kwargs"]) == ("failed", ["Ada"], {"loudly": True})
+    assert [event["name"] for event in data["events"]] == ["create", "admit", "claim", "fail"]
+    assert data["attempts"][0]["error_type"] == "ValueError"
+    assert data["log"][0]["text"] == "row three read"
+
+
+def test_show_of_no_job_ends_with_1() -> None:
+    ended = run("jobs_show", missing := uuid4())
+    assert ended.code == 1
+    assert str(missing) in ended.err
+
+
+def test_what_a_job_says_cannot_steer_a_terminal() -> None:
+    escape = "\x1b]0;title\x07\r\x9b31m"
+    row = job_manager.submit(f"x{escape}", [escape], owner=escape)
+    stages.put(row, "running", key=escape, message=escape, stage=escape, live_state={escape: escape})
+    for ended in (
+        run("jobs_list"),
+        run("jobs_show", row.id),
+        run("jobs_list", "--json"),
+        run("jobs_show", row.id, "--json"),
+    ):
+        assert ended.code == 0
+        assert not {"\x1b", "\x07", "\r", "\x9b"} & set(ended.out)
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_hostile_jobs_can_be_shown(state: str) -> None:
+    row = people.hostile_job(state)
+    assert str(row.id) in run("jobs_list").out
+    assert people.MARK in run("jobs_show", row.id).out
+
+
+def test_a_table_is_as_wide_as_it_must_be() -> None:
+    assert output.table(("a", "b"), [("x", None), ("longer", "y" * 70)]) == f"a       b\nx       –\nlonger  {'y' * 59}…"
+
+
+# --- cancel and retry ------------------------------------------------------------------------------------------------
+
+
+def mixed() -> list[Job]:
+    """One job at each state, and two more failed ones with one key."""
+    rows = [stages.put(job_manager.submit(nothing), state) for state in JobState]
+    return rows + [stages.put(job_manager.run_job("castle", nothing).job, "failed") for _ in range(2)]
+
+
+FILTER = ["--task", "commands.nothing"]
+
+
+@pytest.mark.parametrize(("command", "verb"), [("jobs_cancel", "cancel"), ("jobs_retry", "retry")])
+@pytest.mark.parametrize("by", ["filter", "ids"])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_dry_run_changes_nothing_and_tells_exactly_what_would_be(
+    command: str, verb: str, by: str, batch: int
+) -> None:
+    rows = mixed()
+    words = FILTER if by == "filter" else [row.id for row in rows] + [uuid4()]
+    before = list(Job.objects.order_by("id").values()), JobEvent.objects.count()
+    dry = run(command, *words, "--dry-run", "--json", "--batch", batch)
+    assert (list(Job.objects.order_by("id").values()), JobEvent.objects.count()) == before
+    wet = run(command, *words, "--json", "--batch", batch)
+    assert dry.data == {**wet.data, "dry_run": True}
+    assert dry.code == wet.code == (1 if by == "ids" else 0)
+    assert (list(Job.objects.order_by("id").values()), JobEvent.objects.count()) != before
+
+
+def test_cancel_by_filter_takes_only_what_has_not_ended() -> None:
+    rows = mixed()
+    ended = run("jobs_cancel", *FILTER, "--reason", "no longer needed")
+    assert ended.out == "5 cancelled\n1 asked to stop\n"
+    assert states(rows) == [
+        *["cancelled"] * 4,
+        "running",
+        "cancelled",
+        "completed",
+        "failed",
+        "cancelled",
+        "failed",
+        "failed",
+    ]
+    cancelled = stages.fresh(rows[0])
+    assert (cancelled.reason, cancelled.cancel_requested_by) == ("no longer needed", "jobs_cancel")
+
+
+def test_cancel_goes_from_new_to_old_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = job_manager.submit_many(nothing, [((), {})] * 5)
+    run("jobs_cancel", "--state", "pending", "--batch", 2)
+    order = JobEvent.objects.filter(name="cancel").order_by("id").values_list("job_id", flat=True)
+    assert list(order) == [row.id for row in rows[::-1]]
+
+
+def test_retry_by_filter_is_oldest_first_and_gives_a_key_to_one() -> None:
+    rows = mixed()
+    ended = run("jobs_retry", *FILTER)
+    assert ended.code == 0
+    assert ended.out == "1 not retried: their key is taken\n3 queued again\n"
+    assert states(rows)[-4:] == ["pending", "pending", "pending", "failed"]
+
+
+def test_ids_that_refuse_end_with_1_and_the_rest_is_done() -> None:
+    rows = job_manager.submit_many(nothing, [((), {})] * 2)
+    missing = uuid4()
+    ended = run("jobs_cancel", rows[0].id, missing, rows[1].id, rows[1].id)
+    assert ended.code == 1
+    assert f"Not done: {missing}." in ended.err
+    assert ended.out == "2 cancelled\n1 not there\n"
+    assert states(rows) == ["cancelled", "cancelled"]
+    assert run("jobs_cancel", rows[0].id).code == 0  # repeating is harmless
+    assert run("jobs_retry", stages.put(rows[0], "completed").id).code == 1
+
+
+def test_nothing_to_do_is_no_error() -> None:
+    assert run("jobs_cancel", "--state", "paused").out == "0 jobs\n"
+    assert run("jobs_retry", "--state", "completed").out == "0 jobs\n"
+
+
+def test_an_interruption_tells_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = job_manager.submit_many(nothing, [((), {})] * 4)
+    monkeypatch.setattr(BulkCommand, "_progress", _interrupted_after_the_first())
+    ended = run("jobs_cancel", "--state", "pending", "--batch", 3)
+    assert ended.code == 1
+    assert ended.out == "3 cancelled\n"
+    assert "Interrupted" in ended.err
+    assert states(rows) == ["pending", *["cancelled"] * 3]
+
+
+def _interrupted_after_the_first() -> Callable[..., None]:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    return interrupt
+
+
+# --- cleanup ---------------------------------------------------------------------------------------------------------
+
+
+def test_cleanup_deletes_what_is_older_and_final(older: Callable[[str, float], Job]) -> None:
+    for state in ("completed", "failed", "cancelled"):
+        for days in (1, 3):
+            older(state, days * DAY)
+    running = job_manager.submit(nothing)
+    dry = run("jobs_cleanup", "--older-than", "2d", "--dry-run", "--json")
+    assert dry.data == {
+        "dry_run": True,
+        "deleted": 3,
+        "older_than": dict.fromkeys(("completed", "failed", "cancelled"), 2 * DAY),
+    }
+    assert Job.objects.count() == 7
+    assert run("jobs_cleanup", "--older-than", "2d", "--batch", 2).out == "3 jobs deleted\n"
+    assert Job.objects.filter(pk=running.pk).exists()
+    assert Job.objects.count() == 4
+    assert run("jobs_cleanup", "--older-than", "0s", "--state", "failed").out == "1 job deleted\n"
+    assert set(Job.objects.values_list("state", flat=True)) == {"completed", "cancelled", "pending"}
+
+
+def test_cleanup_goes_by_the_retention_unless_told_otherwise(older: Callable[[str, float], Job], settings: Any) -> None:
+    settings.JOBS = {"RETENTION": {"completed": DAY, "failed": 5 * DAY, "cancelled": 5 * DAY}}
+    rows = [older(state, 2 * DAY) for state in ("completed", "failed")]
+    assert run("jobs_cleanup", "--state", "failed").out == "0 jobs deleted\n"
+    assert run("jobs_cleanup", "--dry-run").out.startswith("1 job would be deleted")
+    assert run("jobs_cleanup").out == "1 job deleted\n"
+    assert [row.pk for row in rows[1:]] == list(Job.objects.values_list("pk", flat=True))
+
+
+def test_cleanup_takes_the_history_along(older: Callable[[str, float], Job]) -> None:
+    row = job_manager.submit(nothing)
+    stages.perform(row, lambda: None)
+    JobLog.objects.create(job=row, at=row.created_at, text="a line")
+    Job.objects.update(finished_at=F("finished_at") - timedelta(days=2))
+    assert run("jobs_cleanup", "--older-than", "1d").out == "1 job deleted\n"
+    assert not any(model._base_manager.exists() for model in (Job, JobEvent, JobLog, Attempt))
+
+
+# --- steward ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_steward_does_one_round(clock: stages.Clock, rung: list[Any]) -> None:
+    row = job_manager.submit(nothing, run_after=60)
+    clock.forward(61)
+    assert run("jobs_steward", "--once").out == "One round done.\n"
+    assert stages.fresh(row).state == "pending"
+    assert Lease.objects.get(name="steward").holder is None
+
+
+def test_the_steward_says_when_another_leads() -> None:
+    another = Steward("another")
+    assert another.tick()
+    ended = run("jobs_steward", "--once")
+    assert ended.code == 1
+    assert "another process is the steward" in ended.err
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signal handlers of the test run are put back."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_steward_ends_on_a_signal_and_leaves_the_office_vacant(
+    number: signal.Signals, handlers: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOBS = {"TICK": 0.001}
+    tick, holders = Steward.tick, []
+
+    def tick_then_signal(self: Steward) -> bool:
+        led = tick(self)
+        holders.append(Lease.objects.get(name="steward").holder)
+        os.kill(os.getpid(), number)
+        return led
+
+    monkeypatch.setattr(Steward, "tick", tick_then_signal)
+    err = io.StringIO()
+    call_command("jobs_steward", stderr=err)
+    assert "standing by" in err.getvalue()
+    assert "ended" in err.getvalue()
+    assert holders[0] is not None
+    assert Lease.objects.get(name="steward").holder is None

@@ -1,0 +1,99 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from jobs import display
+from jobs.models import Job
+from jobs.templatetags import jobs_display
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "0 ms"), (0, "0 ms"), (0.34, "340 ms"), (2.44, "2.4 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"),
+        (65, "1 min 05 s"), (3599.6, "1 h 00 min"), (12_000, "3 h 20 min"), (172_800, "2 d 0 h"), (10**7, "115 d 17 h"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float, words: str) -> None:
+    assert display.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"), (-1, "just now"), (5, "5 s ago"), (90, "1 min ago"), (7200, "2 h ago"), (100_000, "27 h ago"),
+        (3 * 86_400, "3 d ago"), (-300, "in 5 min"),
+    ],
+)  # fmt: skip
+def test_distances(seconds: float, words: str) -> None:
+    assert display.distance(NOON - timedelta(seconds=seconds), NOON) == words
+
+
+def test_how_long_a_job_ran() -> None:
+    assert display.ran_for(Job(), NOON) == ""
+    assert display.ran_for(Job(started_at=NOON - timedelta(seconds=5)), NOON) == "5.0 s"
+    assert display.ran_for(Job(started_at=NOON, finished_at=NOON + timedelta(seconds=2)), None) == "2.0 s"
+
+
+def test_attempts() -> None:
+    shown = [display.attempts(Job(attempt=attempt, max_retries=most)) for attempt, most in ((0, 3), (1, 0), (2, 3))]
+    assert shown == ["–", "1", "2 of 4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"abc", "<3 bytes>"),
+        (NOON, "2030-01-01T12:00:00+00:00"),
+        (date(2030, 1, 1), "2030-01-01"),
+        (Decimal("1.50"), "1.50"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (timedelta(seconds=90), "0:01:30"),
+    ],
+)
+def test_what_json_has_no_word_for(value: Any, shown: str) -> None:
+    assert json.loads(display.as_json({"at": [value]})) == {"at": [shown]}
+
+
+def test_a_long_value_is_cut_and_says_so() -> None:
+    shown = display.as_json("x" * 50_000)
+    assert len(shown) < 20_100
+    assert shown.endswith("… 30,002 characters more")
+
+
+def test_the_bulk_of_a_picture_is_left_out() -> None:
+    shown = display.as_json({"type": "image/png", "base64": "A" * 5000})
+    assert json.loads(shown) == {"type": "image/png", "base64": "<5,000 characters>"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1, 'k"<&>': ["<b>", -1.5e-7, True, None, 'q"uote\\']},
+        [],
+        "null",
+        {"1": "2: 3"},
+        "x" * 30_000,
+        'a"' * 20_000,
+    ],
+)
+def test_colours_change_no_character(value: Any) -> None:
+    """Without its tags, and unescaped, the block is the JSON text."""
+    block = jobs_display.json_block(value)
+    bare = block.replace("</span>", "")
+    for kind in ("key", "string", "number", "word"):
+        bare = bare.replace(f'<span class="j-{kind}">', "")
+    assert "<" not in bare
+    for entity, letter in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&amp;": "&"}.items():
+        bare = bare.replace(entity, letter)
+    assert bare == display.as_json(value)

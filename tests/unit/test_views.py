@@ -1,0 +1,421 @@
+"""The pages: who sees and does what, what they show, and that nothing a job says becomes markup."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import get_resolver, reverse
+
+from jobs import job, job_manager
+from jobs.models import Job
+from jobs.querysets import counting
+from jobs.states import JobState
+from jobs.views import listing, workers
+from tests.app import people, stages
+
+pytestmark = pytest.mark.django_db
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"the rest of the file" * 9
+LIST = "/jobs/"
+
+
+@job(name="views.nothing")
+def nothing(*_: Any, **__: Any) -> None: ...
+
+
+@job(name="views.other")
+def other() -> None: ...
+
+
+@pytest.fixture
+def row() -> Job:
+    return job_manager.submit(nothing, owner=people.OWNER)
+
+
+@pytest.fixture
+def admin_client() -> Client:
+    return people.client("superuser")
+
+
+def url(name: str, row: Job | str) -> str:
+    return reverse(f"jobs:job-{name}", args=[row.id if isinstance(row, Job) else row])
+
+
+def page(browser: Client, address: str) -> str:
+    response = browser.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def listed(browser: Client, query: str = "") -> list[Job]:
+    found: list[Job] = browser.get(LIST + query).context["page"].jobs
+    return found
+
+
+# --- who may see and do what -----------------------------------------------------------------------------------------
+
+
+def test_every_view_has_its_login_its_csrf_check_and_no_transaction() -> None:
+    patterns: list[Any] = get_resolver("jobs.urls").url_patterns
+    assert {pattern.name for pattern in patterns} == {"job-list", "job-detail", "job-image", "job-cancel", "job-retry"}
+    for pattern in patterns:
+        assert "default" in pattern.callback._non_atomic_requests
+        assert not getattr(pattern.callback, "csrf_exempt", False)
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_the_list_shows_staff_all_jobs_and_others_their_own(role: str, row: Job) -> None:
+    foreign = job_manager.submit(nothing, owner="somebody else")
+    nobodys = job_manager.submit(nothing)
+    browser = people.client(role)
+    response = browser.get(LIST)
+    if role == "anonymous":
+        assert response.status_code == 302
+        assert response["Location"] == f"/accounts/login/?next={LIST}"
+        return
+    expected = {"owner": {row.id}, "other": set()}.get(role, {row.id, foreign.id, nobodys.id})
+    assert {shown.id for shown in response.context["page"].jobs} == expected
+    assert response.context["tabs"][0].count.number == len(expected)
+
+
+SEEN = {"anonymous": 302, "owner": 200, "other": 404, "staff": 200, "operator": 200, "superuser": 200}
+DONE = {"anonymous": 302, "owner": 302, "other": 404, "staff": 403, "operator": 302, "superuser": 302}
+MAY = ("owner", "operator", "superuser")
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_who_sees_a_job(role: str, row: Job) -> None:
+    response = people.client(role).get(url("detail", row))
+    assert response.status_code == SEEN[role]
+    if role != "anonymous" and SEEN[role] == 200:
+        assert response.context["may_cancel"] == (role in MAY)
+        assert (url("cancel", row) in response.content.decode()) == (role in MAY)
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_who_sees_a_picture(role: str, row: Job) -> None:
+    stages.put(row, "completed", result={"type": "image/png", "base64": base64.b64encode(PNG).decode()})
+    assert people.client(role).get(url("image", row)).status_code == SEEN[role]
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_who_cancels_a_job(role: str, row: Job) -> None:
+    response = people.client(role).post(url("cancel", row), {"reason": "no longer needed"})
+    assert response.status_code == DONE[role]
+    after = stages.fresh(row)
+    assert after.state == ("cancelled" if role in MAY else "pending")
+    if role in MAY:
+        assert response["Location"] == url("detail", row)
+        assert (after.reason, after.cancel_requested_by) == ("no longer needed", role)
+        assert after.events.get(name="cancel").actor == role
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_who_retries_a_job(role: str, row: Job) -> None:
+    stages.put(row, "failed")
+    response = people.client(role).post(url("retry", row))
+    assert response.status_code == DONE[role]
+    assert stages.fresh(row).state == ("pending" if role in MAY else "failed")
+    if role in MAY:
+        assert row.events.get(name="requeue").actor == role
+
+
+@pytest.mark.parametrize("name", ["detail", "image", "cancel", "retry"])
+def test_a_foreign_job_is_as_missing_as_one_that_is_not_there(name: str, row: Job) -> None:
+    browser = people.client("other")
+    ask = browser.post if name in {"cancel", "retry"} else browser.get
+    foreign, missing = ask(url(name, row)), ask(url(name, str(uuid4())))
+    assert foreign.status_code == missing.status_code == 404
+    assert foreign.content == missing.content
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+def test_reading_changes_nothing(name: str, row: Job, admin_client: Client) -> None:
+    before = Job.objects.values().get(pk=row.pk)
+    assert admin_client.get(url(name, row)).status_code == 405
+    assert admin_client.head(url(name, row)).status_code == 405
+    for address in (LIST, url("detail", row)):
+        assert admin_client.get(address).status_code == 200
+        assert admin_client.post(address).status_code == 405
+    assert Job.objects.values().get(pk=row.pk) == before
+
+
+@pytest.mark.parametrize("name", ["cancel", "retry"])
+def test_a_post_needs_its_csrf_token(name: str, row: Job) -> None:
+    browser = people.client("superuser", enforce_csrf_checks=True)
+    if name == "retry":
+        stages.put(row, "failed")
+    assert browser.post(url(name, row)).status_code == 403
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page(browser, url("detail", row)))
+    assert token is not None
+    assert browser.post(url(name, row), {"csrfmiddlewaretoken": token[1]}).status_code == 302
+    assert stages.fresh(row).state == ("cancelled" if name == "cancel" else "pending")
+
+
+# --- cancel and retry ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "said"),
+    [
+        ("pending", "cancel", "Cancelled."),
+        ("running", "cancel", "Asked to stop"),
+        ("completed", "cancel", "Nothing to cancel"),
+        ("failed", "retry", "Queued again"),
+        ("completed", "retry", "only a failed or cancelled job"),
+    ],
+)
+def test_the_answer_is_told(state: str, name: str, said: str, row: Job, admin_client: Client) -> None:
+    stages.put(row, state)
+    response = admin_client.post(url(name, row))
+    assert [str(message) for message in get_messages(response.wsgi_request) if said in str(message)]
+
+
+def test_a_retry_whose_key_is_taken_is_refused(admin_client: Client) -> None:
+    first = job_manager.run_job("castle", nothing).job
+    stages.put(first, "failed")
+    assert job_manager.run_job("castle", nothing).created
+    admin_client.post(url("retry", first))
+    assert stages.fresh(first).state == "failed"
+    assert "holds the same key" in page(admin_client, url("detail", first))
+
+
+def test_a_refresh_leaves_the_message_for_the_person(row: Job, admin_client: Client) -> None:
+    admin_client.post(url("cancel", row))
+    refreshed = admin_client.get(url("detail", row), headers={"X-Jobs-Refresh": "1"})
+    assert "Cancelled." not in refreshed.content.decode()
+    assert "Cancelled." in page(admin_client, url("detail", row))
+
+
+def test_a_reason_that_no_database_holds_is_mended(row: Job, admin_client: Client) -> None:
+    admin_client.post(url("cancel", row), {"reason": "a\0b" + "c" * 2000})
+    reason = stages.fresh(row).reason
+    assert reason.startswith("a\ufffdb")
+    assert len(reason) <= 500
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_nothing_a_job_says_becomes_markup(state: str, admin_client: Client) -> None:
+    row = people.hostile_job(state)
+    query = f"?task={row.task}&key={row.key}&owner={row.owner}&q={people.MARK}"
+    for address in (LIST, url("detail", row), LIST + query, LIST + "?state=" + people.MARK):
+        assert people.is_harmless(page(admin_client, address))
+    assert "alert(1)" in page(admin_client, url("detail", row))
+
+
+@pytest.mark.parametrize("role", ["owner", "superuser"])
+def test_the_pages_have_no_inline_script_or_style_and_say_so(role: str) -> None:
+    row = people.hostile_job()
+    stages.put(row, "running", result={"type": "image/png", "base64": base64.b64encode(PNG).decode()})
+    browser = people.client(role)
+    for address in (LIST, LIST + "?state=paused", url("detail", row)):
+        response = browser.get(address)
+        policy = response["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        markup = re.sub(r'"[^"]*"', '""', response.content.decode())  # without the values of attributes
+        assert not re.findall(r"<script(?![^>]*\bsrc=)|<style\b|<[^>]*\s(?:style|on\w+)=", markup)
+        assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
+
+
+def test_secrets_are_masked(admin_client: Client) -> None:
+    row = job_manager.submit("views.nothing", kwargs={"api_key": "hunter2", "n": 1}, metadata={"password": "hunter2"})
+    stages.put(row, "completed", result={"deep": [{"token": "hunter2"}]}, live_state={"secret": "hunter2"})
+    shown = page(admin_client, url("detail", row))
+    assert "hunter2" not in shown
+    assert shown.count("••••••") == 4
+
+
+def test_the_page_of_a_job_tells_its_story(admin_client: Client) -> None:
+    row = job_manager.submit(nothing, max_retries=1)
+
+    def body(*_: Any) -> None:
+        raise ValueError("the third row has no date")
+
+    stages.perform(row, body)
+    shown = page(admin_client, url("detail", row))
+    assert "The last attempt failed" in shown
+    assert "the third row has no date" in shown
+    assert "Traceback (most recent call last)" in shown
+    events = [step.event.name for step in admin_client.get(url("detail", row)).context["steps"]]
+    assert events == stages.edges(row) == ["create", "admit", "claim", "retry"]
+
+
+def test_the_phases_fill_the_whole(clock: stages.Clock, admin_client: Client) -> None:
+    row = job_manager.submit(nothing)
+    clock.forward(30)
+    claimed = stages.claim(row)
+    clock.forward(10)
+    assert claimed is not None
+    phases = admin_client.get(url("detail", row)).context["phases"]
+    assert [(phase.state, phase.seconds, phase.x, phase.width) for phase in phases] == [
+        ("pending", 30, 0, 750),
+        ("running", 10, 750, 250),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        ({"type": "image/png", "base64": base64.b64encode(PNG).decode()}, "image/png"),
+        ({"image_png": base64.b64encode(PNG).decode(), "size": 3}, "image/png"),
+        ({"type": "image/png", "base64": PNG}, "image/png"),
+        ({"type": "image/gif", "base64": base64.b64encode(b"GIF89a and so on").decode()}, "image/gif"),
+    ],
+)
+def test_a_result_that_is_a_picture_is_shown(result: Any, kind: str, row: Job, admin_client: Client) -> None:
+    stages.put(row, "completed", result=result)
+    assert f'src="{url("image", row)}"' in page(admin_client, url("detail", row))
+    response = admin_client.get(url("image", row))
+    assert response["Content-Type"] == kind
+    assert response.content == (PNG if kind == "image/png" else b"GIF89a and so on")
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert response["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        7,
+        {"type": "image/svg+xml", "base64": base64.b64encode(b"<svg onload=alert(1)>").decode()},
+        {"type": "text/html", "base64": base64.b64encode(PNG).decode()},
+        {"type": "image/png", "base64": base64.b64encode(b"<html>").decode()},
+        {"type": "image/png", "base64": "not base64 at all, and with ümlauts"},
+        {"type": "image/png", "base64": base64.b64encode(PNG).decode()[:-3]},
+        {"type": "image/png", "base64": ["list"]},
+        {"image_png": None},
+    ],
+)
+def test_a_result_that_is_no_picture_is_not_served_as_one(result: Any, row: Job, admin_client: Client) -> None:
+    stages.put(row, "completed", result=result)
+    assert admin_client.get(url("image", row)).status_code == 404
+    assert admin_client.get(url("detail", row)).status_code == 200
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+def test_each_filter_finds_what_it_names(admin_client: Client) -> None:
+    failed = stages.put(job_manager.submit(nothing), "failed")
+    keyed = job_manager.run_job("castle " + "x" * 300, other).job
+    job_manager.run_job("castle " + "x" * 300 + "y", other)
+    owned = job_manager.submit(nothing, owner="ada", external_id="ticket-7")
+    for query, found in {
+        "?state=failed": [failed],
+        "?state=paused": [],
+        "?task=views.nothing": [owned, failed],
+        f"?key={keyed.key}": [keyed],
+        f"?key={keyed.key}&state=failed": [],
+        "?owner=ada": [owned],
+        "?q=ticket-7": [owned],
+        f"?q={keyed.key}": [keyed],
+        f"?q={owned.id}": [owned],
+        f"?q={owned.id.hex}": [owned],
+        "?q=ticket": [],
+        "?q=a%00b": [],
+        "?task=a%00b": [],
+    }.items():
+        assert listed(admin_client, query) == found, query
+
+
+def test_a_search_does_not_reach_beyond_what_one_may_see(row: Job) -> None:
+    browser = people.client("other")
+    assert listed(browser, f"?q={row.id}") == []
+    assert listed(browser, f"?owner={people.OWNER}") == []
+
+
+def test_the_tabs_count_within_the_filter(admin_client: Client) -> None:
+    stages.put(job_manager.submit(nothing), "failed")
+    job_manager.submit(other)
+    for query, expected in {"": ("2", "1", "1"), "?task=views.other": ("1", "1", "0")}.items():
+        tabs = {tab.state: str(tab.count) for tab in admin_client.get(LIST + query).context["tabs"]}
+        assert (tabs[""], tabs["pending"], tabs["failed"]) == expected
+
+
+@pytest.mark.parametrize("query", ["", "?task=views.nothing"])
+def test_counts_stop_at_a_ceiling(query: str, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "CEILING", 3)
+    job_manager.submit_many(nothing, [((), {})] * 5)
+    tabs = {tab.state: str(tab.count) for tab in admin_client.get(LIST + query).context["tabs"]}
+    assert (tabs[""], tabs["pending"], tabs["failed"]) == ("3+", "3+", "0")
+
+
+def test_pages_show_every_job_once_in_either_direction(admin_client: Client) -> None:
+    made = [row.id for row in job_manager.submit_many(nothing, [((), {})] * (2 * listing.PAGE + 7))][::-1]
+    seen: list[Any] = []
+    pages: list[list[Any]] = []
+    query = "?state=pending"
+    response: Any = None
+    while query:
+        response = admin_client.get(LIST + query)
+        pages.append([row.id for row in response.context["page"].jobs])
+        seen += pages[-1]
+        query = response.context["older"]
+    assert seen == made
+    back = admin_client.get(LIST + response.context["newer"])
+    assert [row.id for row in back.context["page"].jobs] == pages[-2]
+    assert admin_client.get(LIST + back.context["newer"]).context["newer"] == ""
+
+
+def test_an_id_that_is_none_turns_no_page(row: Job, admin_client: Client) -> None:
+    assert listed(admin_client, "?after=nonsense&before=%00") == [row]
+
+
+def test_a_page_costs_the_same_whatever_it_shows(admin_client: Client) -> None:
+    row = stages.put(people.hostile_job(), "pending")
+    few = [_statements(admin_client, address) for address in (LIST, url("detail", row))]
+    job_manager.submit_many(nothing, [((), {})] * 60)
+    for _ in range(5):
+        stages.claim(row)
+        stages.put(row, "pending")
+    assert [_statements(admin_client, address) for address in (LIST, url("detail", row))] == few
+    assert max(few) <= 12
+
+
+def _statements(browser: Client, address: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert browser.get(address).status_code == 200
+    return len(captured)
+
+
+def test_an_empty_list_teaches(admin_client: Client) -> None:
+    shown = page(admin_client, LIST)
+    assert "job_manager.submit(greet" in shown
+    assert "manage.py jobs_submit" in shown
+    assert "celery -A jobcenter worker -Q default -c 4" in shown
+    assert "No job matches." in page(admin_client, "/jobs/?state=failed")
+    assert "Did you mean &#x27;failed&#x27;?" in page(admin_client, "/jobs/?state=faild")
+
+
+def test_the_pages_say_when_nobody_works(row: Job, admin_client: Client) -> None:
+    command = "celery -A jobcenter worker -Q default -c 4"
+    assert command in page(admin_client, LIST)
+    assert command in page(admin_client, url("detail", row))
+    stages.start_worker(pools=["elsewhere"])
+    assert command in page(admin_client, LIST)
+    stages.start_worker()
+    assert command not in page(admin_client, LIST)
+    assert command not in page(admin_client, url("detail", row))
+
+
+def test_the_owner_is_not_told_how_to_start_a_worker(row: Job) -> None:
+    shown = page(people.client("owner"), url("detail", row))
+    assert "no worker serves its pool" in shown
+    assert "celery -A" not in shown + page(people.client("other"), LIST)
+
+
+def test_a_pool_in_a_command_is_quoted() -> None:
+    assert workers.worker_command(["a b", "c"]) == "celery -A jobcenter worker -Q 'a b,c' -c 4"
