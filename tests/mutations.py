@@ -115,7 +115,7 @@ MUTATIONS = {
         "DID NOT RAISE",
     ),
     "no source states": Mutation(
-        _patch("jobs.transitions._standing_at", lambda edge: "state = state"), POSTGRES,
+        _patch("jobs.transitions.spelling.standing_at", lambda edge: "state = state"), POSTGRES,
         f"{_LIFE}test_a_body_that_ends_well_wins_over_the_request", "failed",
     ),
     "no fence": Mutation(

@@ -1,0 +1,113 @@
+"""The only writer of Job.state: moves jobs along a named edge by compare-and-set and records the event beside it.
+
+Zero moved rows is an answer ("someone else was first"), never an error. What others want to know of a move they learn
+through `HOOKS`, after the commit; this package neither logs nor counts nor notifies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from jobs import signals
+from jobs.conf import settings
+from jobs.models import Job
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import after_commit, execute, query
+from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
+from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
+
+__all__ = [
+    "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved", "Sql",
+    "announce",
+    "give_back", "move", "note", "send_signals",
+]  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+Hook = Callable[[Sequence[Moved]], None]
+HOOKS: list[Hook] = []
+
+_NOBODY_ASKED = " AND cancel_requested_at IS NULL AND pause_requested_at IS NULL"
+
+
+def move(
+    edge_name: str,
+    where: str,
+    params: Sequence[Any] = (),
+    *,
+    to: str | None = None,
+    sets: Mapping[str, Any] | None = None,
+    attempt: Mapping[str, Any] | None = None,
+    actor: str = "",
+    data: Mapping[str, Any] | None = None,
+    returning: tuple[str, ...] = (),
+) -> list[Moved]:
+    """Move every job that matches `where` and stands at a source of the edge; returns those that moved.
+
+    `where` is SQL over the job's columns; one that names no id says the state itself, so that an index serves it.
+    `to` is an SQL expression for the new state of an edge with several targets.
+    `sets` gives further columns, `attempt` the columns of the attempt that the edge opens (claim) or closes. The event
+    row is part of the same transaction; hooks run after the commit.
+    """
+    plan = Plan(edge_name, where, tuple(params), to, sets or {}, attempt or {}, actor, data or {}, returning)
+    moved = plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
+    if moved:
+        after_commit(announce, moved)
+    return moved
+
+
+def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
+    """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead."""
+    moved = move(edge_name, where + _NOBODY_ASKED, params, **options)
+    carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
+    moved += move("cancel", f"{where} AND cancel_requested_at IS NOT NULL AND state = 'running'", params, **carried)
+    moved += move("pause", f"{where} AND pause_requested_at IS NOT NULL AND state = 'running'", params, **carried)
+    return moved
+
+
+def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
+    """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
+    using = settings.DATABASE
+    with transaction.atomic(using=using):
+        rows = query(
+            using,
+            "UPDATE jobs_job SET event_seq = event_seq + 1 WHERE id = %s RETURNING event_seq, state",
+            [id_param(using, job_id)],
+        )
+        for seq, state in rows:
+            values = (id_param(using, job_id), seq, name, state, state, actor, json.dumps(data or {}))
+            execute(
+                using,
+                f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)",
+                values,
+            )
+    return bool(rows)
+
+
+def announce(moved: Sequence[Moved]) -> None:
+    """Tell the hooks; one that raises is logged and stops no other."""
+    for hook in HOOKS:
+        try:
+            hook(moved)
+        except Exception:
+            logger.exception("hook %r failed on %s", hook, moved[0].edge)
+
+
+def send_signals(moved: Sequence[Moved]) -> None:
+    """The hook that turns moves into Django signals; a receiver that raises is logged."""
+    for one in moved:
+        for signal in (signals.BY_EDGE.get(one.edge), signals.job_transitioned):
+            if signal is not None and signal.has_listeners(Job):
+                signal.send_robust(
+                    Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
+                    actor=one.actor, at=one.at,
+                )  # fmt: skip
+
+
+HOOKS.append(send_signals)

@@ -1,0 +1,75 @@
+"""The SQL of a move, put together once per shape. Every value is a parameter; nothing here runs a statement."""
+
+from __future__ import annotations
+
+import functools
+
+from jobs.querysets.dialect import Dialect
+from jobs.states import EDGES, Edge
+
+Texts = tuple[tuple[str, str], ...]  # column, SQL expression
+ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
+
+
+@functools.cache
+def one_statement(
+    edge_name: str, where: str, to: str | None, sets: Texts, attempt: Texts, columns: tuple[str, ...], words: Dialect
+) -> str:
+    edge = EDGES[edge_name]
+    names = ", ".join(f"j.{column}" for column in columns)
+    if len(edge.sources) == 1:
+        head_update = update_job(edge_name, where, to, sets, words, alias="j")
+        head = f"WITH moved AS ({head_update} RETURNING {names}, '{edge.sources[0]}' AS from_state)"
+    else:
+        standing = f"({where}) AND {standing_at(edge)}"
+        old = f"SELECT id, state AS from_state FROM jobs_job WHERE {standing} ORDER BY id FOR UPDATE"
+        head_update = f"UPDATE jobs_job j SET {_setting(edge, to, sets, words)} FROM old WHERE j.id = old.id"
+        head = f"WITH old AS ({old}), moved AS ({head_update} RETURNING {names}, old.from_state)"
+    event = (
+        "event AS (INSERT INTO jobs_jobevent (job_id, seq, name, from_state, to_state, at, attempt_id, actor, data)"
+        f" SELECT id, event_seq, '{edge_name}', from_state, state, updated_at, attempt_id, %s, %s::jsonb FROM moved)"
+    )
+    parts = [head, event, *_attempt_cte(edge, attempt)]
+    return f"{', '.join(parts)} SELECT {', '.join(columns)}, from_state FROM moved"
+
+
+def _attempt_cte(edge: Edge, attempt: Texts) -> list[str]:
+    if edge.name == "claim":
+        names = ", ".join(["id", "job_id", "run", "number", "started_at", *(name for name, _ in attempt)])
+        given = (f"{text}::{ATTEMPT_TYPES[name]}" for name, text in attempt)  # a bare parameter here would be text
+        values = ", ".join(["attempt_id", "id", "run", "attempt", "updated_at", *given])
+        return [f"opened AS (INSERT INTO jobs_attempt ({names}) SELECT {values} FROM moved)"]
+    if edge.outcome:
+        closing = closing_columns(edge, attempt)
+        return [
+            f"closed AS (UPDATE jobs_attempt a SET {closing} FROM moved"
+            " WHERE a.id = moved.attempt_id AND a.outcome = '')"
+        ]
+    return []
+
+
+def closing_columns(edge: Edge, attempt: Texts) -> str:
+    return ", ".join(
+        ["finished_at = {now}", f"outcome = '{edge.outcome}'", *(f"{name} = {text}" for name, text in attempt)]
+    )
+
+
+def update_job(edge_name: str, where: str, to: str | None, sets: Texts, words: Dialect, alias: str = "") -> str:
+    edge = EDGES[edge_name]
+    guard = standing_at(edge)
+    return f"UPDATE jobs_job {alias} SET {_setting(edge, to, sets, words)} WHERE ({where}) AND {guard}"
+
+
+def _setting(edge: Edge, to: str | None, sets: Texts, words: Dialect) -> str:
+    state = to if to is not None else f"'{edge.target}'"
+    columns = [f"{name} = {text.replace('{uuid}', words.new_uuid)}" for name, text in sets]
+    return ", ".join([f"state = {state}", "event_seq = event_seq + 1", "updated_at = {now}", *columns])
+
+
+def standing_at(edge: Edge) -> str:
+    """The guard. COALESCE keeps it from every index: the row is found by what `where` says, which is its id as a rule.
+
+    With statistics that are behind, PostgreSQL took the index on the state for the cheapest way to one row, and read
+    every queued job to find it.
+    """
+    return f"COALESCE(state, '') IN ({', '.join(repr(str(source)) for source in edge.sources)})"
