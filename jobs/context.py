@@ -67,8 +67,8 @@ class JobContext:
         if sub_progress is not None:
             said["sub_progress"] = _percent("sub_progress", sub_progress)
         if diagnostics:
-            encoding.check_json(diagnostics, field="diagnostics")
-            self.diagnostics.append({"at": self._now(), "level": "info", **diagnostics})
+            stored = encoding.check_json(diagnostics, field="diagnostics")
+            self.diagnostics.append({"at": self._now(), "level": "info", **stored})
             said["diagnostics"] = list(self.diagnostics)
         self.draft.say(**said)
         self.check()
@@ -96,9 +96,9 @@ class JobContext:
 
     def update_metadata(self, **pairs: Any) -> None:
         """Add to the job's metadata; written with the next flush."""
-        encoding.check_json(pairs, field="metadata")
+        stored = encoding.check_json({**self.metadata, **pairs}, field="metadata")  # the body may have written to it
         self.metadata.update(pairs)
-        self.draft.say(metadata=dict(self.metadata))
+        self.draft.say(metadata=stored)
         self._watch()
 
     def _watch(self) -> None:

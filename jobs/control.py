@@ -102,6 +102,8 @@ def delete_rows(job_ids: list[UUID]) -> int:
     using = settings.DATABASE
     final = Job.objects.using(using).final().filter(pk__in=job_ids).order_by("pk")
     locked = list(final.select_for_update().values_list("pk", flat=True))
+    if not locked:
+        return 0
     for model in (JobLog, JobEvent, Attempt):
         model._base_manager.using(using).filter(job_id__in=locked)._raw_delete(using)
     return Job.objects.using(using).filter(pk__in=locked)._raw_delete(using)

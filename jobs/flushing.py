@@ -146,6 +146,8 @@ class Flusher:
         except Error as error:
             logger.warning("progress of job %s not written: %s", job_id, error)
             connections[settings.DATABASE].close()
+        except Exception:  # the thread serves other bodies as well, and brings them the request to stop
+            logger.exception("progress of job %s not written", job_id)
         with self._wake:
             if attempt_id in self._watched:
                 self._watched[attempt_id] = (job_id, draft, time.monotonic())

@@ -56,16 +56,18 @@ def dumps(value: Any, *, field: str = "args") -> str:
     return text
 
 
-def check_json(value: Any, *, field: str) -> None:
-    """Raise `InvalidPayload` for what `dumps` refuses, and for what only a tag could carry: searched JSON has none."""
+def check_json(value: Any, *, field: str) -> Any:
+    """A copy of `value` as it will be stored; the caller's own may change afterwards.
+
+    Raises `InvalidPayload` for what `dumps` refuses, and for what only a tag could carry: searched JSON has none.
+    """
 
     def refuse(item: object) -> None:
         problem = f"{shown(item)} is of type {type(item).__name__}, which cannot be searched; pass text, as str(value)."
         raise InvalidPayload(field, problem)
 
-    if value:
-        dumps(value, field=field)
-        json.dumps(value, default=refuse)
+    dumps(value, field=field)
+    return json.loads(json.dumps(value, default=refuse))
 
 
 def loads(text: str) -> Any:

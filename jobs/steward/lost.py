@@ -9,6 +9,7 @@ from jobs.conf import settings
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import query
 
+BATCH = 500
 LONGEST = 600  # seconds between two doorbells of a job that nobody answers
 _POOLS = """
 SELECT p.name,
@@ -26,7 +27,8 @@ def release() -> int:
 
     A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is
     idle, or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one.
-    The jobs of a pool that has been paused are given back at once.
+    The jobs of a pool that has been paused are given back at once. What somebody's open transaction has locked is
+    passed over: the steward waits for nobody.
     """
     return sum(_release(pool, at_once) for pool, at_once in _suspects())
 
@@ -46,9 +48,7 @@ def _release(pool: str, at_once: bool) -> int:
     words = dialect(settings.DATABASE)
     patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
     overdue = "" if at_once else f" AND published_at < {words.later('{now}', f'-({patience})')}"
-    params = [pool] if at_once else [pool, settings.LOST_AFTER]
+    params = [pool, BATCH] if at_once else [pool, settings.LOST_AFTER, BATCH]
     why = "the pool is paused" if at_once else "nobody answered the doorbell"
-    moved = transitions.move(
-        "release", f"pool = %s AND state = 'queued'{overdue}", params, actor="steward", data={"why": why}
-    )
-    return len(moved)
+    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND state = 'queued'{overdue} ORDER BY id LIMIT %s")
+    return len(transitions.move("release", queued, params, actor="steward", data={"why": why}))

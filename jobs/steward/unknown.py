@@ -6,11 +6,15 @@ from jobs import transitions
 from jobs.conf import settings
 from jobs.querysets.dialect import dialect
 
+BATCH = 500
+
 
 def give_up() -> int:
     """Fail what has been unknown for UNKNOWN_TASK_AFTER, category `unknown_task`; returns how many jobs."""
     seconds = settings.UNKNOWN_TASK_AFTER
     message = f"no worker has known this task for {seconds:g} s: is its module imported there, or was it renamed?"
     error = {"error_category": "unknown_task", "error_type": "UnknownTask", "error_message": message}
-    long_unknown = f"state = 'queued' AND unknown_since < {dialect(settings.DATABASE).later('{now}')}"
-    return len(transitions.move("fail", long_unknown, [-seconds], sets=error, actor="steward"))
+    words = dialect(settings.DATABASE)
+    long_unknown = f"state = 'queued' AND unknown_since < {words.later('{now}')}"
+    found = words.picked(f"SELECT id FROM jobs_job WHERE {long_unknown} ORDER BY id LIMIT %s")
+    return len(transitions.move("fail", found, [-seconds, BATCH], sets=error, actor="steward"))

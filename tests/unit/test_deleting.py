@@ -26,6 +26,8 @@ def test_a_job_that_is_run_again_meanwhile_keeps_its_history() -> None:
     with transaction.atomic():
         assert control.delete_rows([gone.id, kept.id]) == 1
     assert list(Job.objects.values_list("id", flat=True)) == [kept.id]
+    with transaction.atomic():
+        assert control.delete_rows([gone.id, kept.id]) == 0
     stages.check_history(stages.fresh(kept))
     assert [one.job_id for one in Attempt.objects.all()] == [kept.id]
     assert not JobEvent.objects.filter(job=gone).exists()

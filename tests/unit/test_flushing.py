@@ -187,7 +187,7 @@ def test_a_thread_that_died_is_replaced(running: JobContext, turns: Turns, monke
     died = threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
     with monkeypatch.context() as patch:
-        patch.setattr(flushing, "_exchange", lambda *_: 1 / 0)
+        patch.setattr(flushing.Flusher, "_attend", lambda *_: 1 / 0)
         running.check()
         assert died.wait(DEADLINE)
     other = stages.claim(job_manager.submit(nothing)).context
