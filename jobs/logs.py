@@ -19,9 +19,10 @@ class JobFilter(logging.Filter):
     """Adds `job` and `attempt` to every record; both are "" outside a body. Put it on a handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        job = context.current()
-        record.job = str(job.id) if job is not None and job.id else ""
-        record.attempt = job.attempt if job is not None else ""
+        if not hasattr(record, "job"):  # the log of transitions brings its own
+            job = context.current()
+            record.job = str(job.id) if job is not None and job.id else ""
+            record.attempt = job.attempt if job is not None else ""
         return True
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from jobs import liveness
 from jobs.liveness import Identity
-from jobs.models import Worker
+from jobs.models import Pool, Worker
 from jobs.querysets.dialect import bound_now
 from tests.app import stages
 from tests.app.stages import Clock
@@ -41,3 +41,45 @@ def test_a_registration_whose_answer_was_lost_may_be_repeated() -> None:
     liveness.register(identity)
     assert liveness.beat(identity.boot_id, 2)
     assert Worker.objects.count() == 1
+
+
+def test_a_registration_brings_worker_and_pools_into_being(clock: Clock) -> None:
+    identity = Identity(uuid4(), "celery@host", 7, ("gpu", "default"), 3)
+    liveness.register(identity)
+    worker = Worker.objects.get()
+    assert (worker.boot_id, worker.hostname, worker.pid) == (identity.boot_id, "celery@host", 7)
+    assert (worker.pools, worker.slots) == (["gpu", "default"], 3)
+    assert worker.started_at == worker.beat_at == clock.moment
+    assert Pool.objects.filter(name="gpu").exists()
+
+
+def test_a_beat_renews_the_time_and_the_slots(clock: Clock) -> None:
+    boot_id = stages.start_worker(slots=1)
+    clock.forward(5)
+    assert liveness.beat(boot_id, 4)
+    worker = Worker.objects.get()
+    assert (worker.beat_at, worker.slots, worker.started_at) == (clock.moment, 4, clock.moment - timedelta(seconds=5))
+    assert not liveness.beat(uuid4(), 1)
+
+
+def test_a_worker_that_has_ended_beats_no_more(clock: Clock) -> None:
+    boot_id = stages.start_worker()
+    liveness.retire(boot_id)
+    clock.forward(5)
+    liveness.retire(boot_id)
+    assert Worker.objects.get().fenced_at == clock.moment - timedelta(seconds=5)
+    assert not liveness.beat(boot_id, 1)
+    assert liveness.heartbeats() == []
+
+
+def test_who_is_live(clock: Clock) -> None:
+    leaving, gone, silent = (stages.start_worker() for _ in range(3))
+    clock.forward(21)
+    lively = stages.start_worker()
+    for boot_id in (leaving, gone):
+        liveness.beat(boot_id, 1)
+    liveness.drain(leaving)
+    liveness.retire(gone)
+    assert set(Worker.objects.live(20)) == {Worker(boot_id=lively)}
+    assert set(Worker.objects.live(22)) == {Worker(boot_id=lively), Worker(boot_id=silent)}
+    assert {boot_id for boot_id, _ in liveness.heartbeats()} == {leaving, silent, lively}
