@@ -105,9 +105,11 @@ def _lock(pool: str, *, system_wide: bool) -> bool:
 
 
 def _take(pool: str, count: int) -> list[Moved]:
+    """Move the best; they come back best first, which is the order their doorbells ring in."""
     words = dialect(settings.DATABASE)
     best = words.picked("SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' ORDER BY rank, id LIMIT %s")
-    return transitions.move("admit", best, [pool, count], actor="admission")
+    moved = transitions.move("admit", best, [pool, count], actor="admission", returning=("rank",))
+    return sorted(moved, key=lambda one: (one.row["rank"], one.id))
 
 
 def _doorbell(admitted: Moved) -> Doorbell:

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from jobs import admission, bodies, context, encoding, transitions
 from jobs.conf import settings
 from jobs.context import JobContext, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted, JobFailed
-from jobs.flushing import flusher, write_lines
+from jobs.flushing import Line, flusher, write_lines
 from jobs.models import Attempt, Job
 from jobs.querysets.dialect import dialect, prepare
 from jobs.transitions import Moved, Sql
@@ -232,11 +232,9 @@ def _finish(
     with draft.writing:
         said, lines = draft.take()
     options = {"sets": {**_last_words(said, edge), **(sets or {})}, "attempt": attempt, "actor": "execution"}
-    if not _take_edge(claimed, edge, fence, options):
+    if not _take_edge(claimed, edge, fence, options, lines):
         draft.put_back(said, lines)
         return False
-    if lines:
-        _persist(lambda: write_lines(claimed.row["id"], claimed.row["attempt_id"], lines))
     return True
 
 
@@ -247,10 +245,11 @@ def _last_words(said: dict[str, Any], edge: str) -> dict[str, Any]:
     return {**said, "progress": 100.0} if edge == "complete" else said
 
 
-def _take_edge(claimed: Claimed, edge: str, fence: str, options: dict[str, Any]) -> Sequence[Moved]:
-    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+def _take_edge(
+    claimed: Claimed, edge: str, fence: str, options: dict[str, Any], lines: Sequence[Line]
+) -> Sequence[Moved]:
     try:
-        return _persist(lambda: act(edge, fence, claimed.fence, **options))
+        return _persist(lambda: _move_and_tell(claimed, edge, fence, options, lines))
     except DatabaseError as error:
         if isinstance(error, OperationalError):
             raise
@@ -260,6 +259,20 @@ def _take_edge(claimed: Claimed, edge: str, fence: str, options: dict[str, Any])
     return _persist(
         lambda: transitions.move("fail", _FENCE, claimed.fence, sets=failure.columns, attempt=failure.columns)
     )
+
+
+def _move_and_tell(
+    claimed: Claimed, edge: str, fence: str, options: dict[str, Any], lines: Sequence[Line]
+) -> Sequence[Moved]:
+    """One statement, or with lines left to write one transaction: whoever sees the end sees the last line as well."""
+    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    if not lines:
+        return act(edge, fence, claimed.fence, **options)
+    with transaction.atomic(using=settings.DATABASE):
+        moved = act(edge, fence, claimed.fence, **options)
+        if moved:
+            write_lines(claimed.row["id"], claimed.row["attempt_id"], lines)
+    return moved
 
 
 def _note_stale(claimed: Claimed, edge: str) -> None:

@@ -149,7 +149,7 @@ def _insert_keyed(draft: _Draft, row: Row, key: object) -> Job | None:
         with transaction.atomic(using=draft.using), _key_wait(draft.using):
             return next(iter(_insert(draft, [row])), None)
     except OperationalError as error:
-        if _is_lock_timeout(error):
+        if _is_held(error):
             raise KeyBusy(key) from error
         raise
 
@@ -170,8 +170,9 @@ class _key_wait:  # noqa: N801 - reads as a function where it is used
             query(self.using, "SELECT set_config('lock_timeout', %s, true)", [self.before])
 
 
-def _is_lock_timeout(error: OperationalError) -> bool:
-    return getattr(error.__cause__, "sqlstate", "") == "55P03" or "locked" in str(error)
+def _is_held(error: OperationalError) -> bool:
+    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys."""
+    return getattr(error.__cause__, "sqlstate", "") in {"55P03", "40P01"} or "locked" in str(error)
 
 
 class _NoTransaction:
