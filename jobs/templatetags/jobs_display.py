@@ -17,7 +17,7 @@ from jobs.models import Job
 register = template.Library()
 
 _TOKEN = re.compile(
-    r'(?P<string>"(?:\\.|[^"\\])*")(?P<colon>\s*:)?'
+    r'(?P<string>"(?:\\.|[^"\\])*"?)(?P<colon>\s*:)?'  # without an end where the text was cut: never search twice
     r"|(?P<number>-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)"
     r"|(?P<word>\b(?:true|false|null)\b)"
 )

@@ -11,6 +11,7 @@
   let pause = EVERY;
   let timer = 0;
   let isLooking = false;
+  let problem = "";
 
   const regions = (root) => [...root.querySelectorAll("[data-region]")];
   const isFinal = () => document.querySelector("[data-final]") !== null;
@@ -20,11 +21,10 @@
 
   async function look() {
     const response = await fetch(location.href, { headers: { "X-Jobs-Refresh": "1" }, credentials: "same-origin" });
-    if (response.redirected || !response.ok) throw new Error(`answer ${response.status}`);
+    if (response.redirected) throw new Error("Signed out");
+    if (!response.ok) throw new Error(response.status === 404 ? "Gone" : "No answer, trying again");
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    const found = regions(fresh);
-    if (!found.length) throw new Error("another page");
-    found.forEach(exchange);
+    regions(fresh).forEach(exchange);
   }
 
   function exchange(fresh) {
@@ -91,7 +91,9 @@
     try {
       await look();
       pause = EVERY;
-    } catch {
+      problem = "";
+    } catch (error) {
+      problem = error instanceof TypeError ? "No answer, trying again" : error.message; // TypeError: the network
       pause = Math.min(pause * 2, SLOWEST);
     }
     isLooking = false;
@@ -100,10 +102,9 @@
 
   function show() {
     if (!toggle) return;
-    const lost = pause > EVERY;
     toggle.hidden = isFinal();
-    toggle.classList.toggle("lost", isOn() && lost);
-    const words = !isOn() ? "Paused" : lost ? "No answer, trying again" : "Live";
+    toggle.classList.toggle("lost", isOn() && problem !== "");
+    const words = isOn() ? problem || "Live" : "Paused";
     const label = toggle.querySelector(".label");
     if (label.textContent !== words) label.textContent = words;
     toggle.title = isOn() ? `Looks again every ${pause / 1000} s. Click to pause.` : "Click to go on.";
