@@ -6,7 +6,7 @@ It reads no clock and no database, and must not change what is stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any
 
@@ -14,6 +14,7 @@ from jobs import encoding
 from jobs.models import Job
 
 MAX_SHOWN = 20_000  # characters of one value on a page
+MAX_EXCERPT = 60  # characters of all arguments in a list
 _PICTURES = ("base64", "image_png")
 
 
@@ -28,6 +29,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
     return value.isoformat() if isinstance(value, (date, datetime, time)) else str(value)
+
+
+def excerpt(args: str, kwargs: str) -> str:
+    """The arguments in at most `MAX_EXCERPT` characters, masked, from the beginnings of their stored texts.
+
+    `["json", 79]` and `{"deep": true}` give "json, 79, deep=true".
+    """
+    words: list[str] = []
+    for head in (args, kwargs):
+        pairs, has_more = encoding.beginning(head)
+        words += [f"{name}={_word(value)}" if name else _word(value) for name, value in _masked(pairs)]
+        words += ["…"] if has_more else []
+    text = ", ".join(words)
+    return text if len(text) <= MAX_EXCERPT else f"{text[: MAX_EXCERPT - 1].rstrip()}…"
 
 
 def shortened(text: str, limit: int) -> str:
@@ -72,6 +87,18 @@ def attempts(job: Job) -> str:
     if not job.attempt:
         return "–"
     return f"{job.attempt} of {job.max_retries + 1}" if job.max_retries else str(job.attempt)
+
+
+def _masked(pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, value in pairs:
+        yield name, encoding.mask({name: value})[name]
+
+
+def _word(value: Any) -> str:
+    """A value on one line; a string without its quotes, unless nothing would be left of it."""
+    if isinstance(value, str) and (text := " ".join(value.split())):
+        return text
+    return json.dumps(value, ensure_ascii=False, default=plain)
 
 
 def _brief(value: Any) -> Any:

@@ -4,11 +4,12 @@
 `clean_text` and `describe_error` make any text and any exception storable. This package must not touch the database.
 """
 
+from jobs.encoding.beginnings import beginning
 from jobs.encoding.masking import MASK, SECRET_KEYS, mask
 from jobs.encoding.payload import MAX_DEPTH, check_json, dumps, loads
 from jobs.encoding.texts import ErrorText, clean_text, describe_error
 
 __all__ = [
-    "MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "check_json", "clean_text", "describe_error", "dumps", "loads",
-    "mask",
+    "MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "beginning", "check_json", "clean_text", "describe_error", "dumps",
+    "loads", "mask",
 ]  # fmt: skip

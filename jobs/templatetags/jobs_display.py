@@ -71,6 +71,13 @@ def attempts(job: Job) -> str:
 
 
 @register.filter
+def excerpt(job: Job) -> str:
+    """What tells a job without a key from others of its task: the beginning of its arguments. Needs `HEADS`."""
+    args, kwargs = getattr(job, "args_head", None), getattr(job, "kwargs_head", None)
+    return "" if args is None or kwargs is None else display.excerpt(args, kwargs)
+
+
+@register.filter
 def tail(identifier: object) -> str:
     """The end of an id, which is what tells neighbours apart: the beginning is the time."""
     return str(identifier)[-8:]

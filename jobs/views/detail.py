@@ -18,6 +18,7 @@ from jobs.querysets.dialect import DbNow
 from jobs.states import EDGES, MEANINGS, JobState
 from jobs.views import workers
 from jobs.views.access import is_refresh, may, page, person, visible_jobs
+from jobs.views.heads import HEADS
 from jobs.views.pictures import picture_type
 
 EVENTS, ATTEMPTS, LINES, REMARKS = 200, 50, 200, 50  # shown of each, the newest
@@ -27,7 +28,7 @@ EVENTS, ATTEMPTS, LINES, REMARKS = 200, 50, 200, 50  # shown of each, the newest
 @require_safe
 def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job, with its history and its values; secrets are masked."""
-    job = visible_jobs(request).annotate(read_at=DbNow()).filter(pk=job_id).first()
+    job = visible_jobs(request).annotate(read_at=DbNow(), **HEADS).filter(pk=job_id).first()
     if job is None:
         raise Http404("There is no such job.")
     read_at: datetime = job.read_at  # type: ignore[attr-defined]  # annotated above

@@ -23,6 +23,7 @@ from jobs.querysets.jobs import JobQuerySet
 from jobs.states import MEANINGS, JobState
 from jobs.views import workers
 from jobs.views.access import is_refresh, page, person, visible_jobs
+from jobs.views.heads import HEADS
 
 PAGE = 50  # jobs
 COLUMNS = (
@@ -135,7 +136,7 @@ class Page:
 
 def turn_page(jobs: JobQuerySet, after: UUID | None, before: UUID | None) -> Page:
     """The newest jobs, or those that follow an id in either direction. Each has `read_at`, the database's time."""
-    rows = jobs.only(*COLUMNS).annotate(read_at=DbNow())
+    rows = jobs.only(*COLUMNS).annotate(read_at=DbNow(), **HEADS)
     if before is not None and after is None:
         found = list(rows.filter(pk__gt=before).order_by("pk")[: PAGE + 1])
         has_newer, has_older = len(found) > PAGE, True

@@ -9,10 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from jobs import display
+from jobs.encoding import beginning, dumps
 from jobs.models import Job
 from jobs.templatetags import jobs_display
+from jobs.views.heads import HEAD
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -97,3 +101,40 @@ def test_colours_change_no_character(value: Any) -> None:
     for entity, letter in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&amp;": "&"}.items():
         bare = bare.replace(entity, letter)
     assert bare == display.as_json(value)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "shown"),
+    [
+        ([], {}, ""),
+        (["json", 79], {"deep": True}, "json, 79, deep=true"),
+        (["two\n lines", "", None, [1, {"a": "b"}]], {}, 'two lines, "", null, [1, {"a": "b"}]'),
+        ([NOON, b"abc"], {"price": Decimal("1.50")}, '"2030-01-01T12:00:00+00:00", "<3 bytes>", price="1.50"'),
+        ([{"password": "hunter2"}], {"api_key": "hunter2"}, '{"password": "••••••"}, api_key=••••••'),
+        (["x" * 59, "y"], {}, "x" * 59 + "…"),
+        (["a", list(range(500))], {"b": 1}, "a, …, b=1"),
+        (["a"], {"b": 1, "c": "d" * 400}, "a, b=1, c=" + "d" * 49 + "…"),
+        (["a"], {"b": {"password": "hunter2", "c": "d" * 400}}, "a, …"),
+        (["a"], {"token": "hunter2" * 400}, "a, token=••••••, …"),
+        ([], {"__jobs__": 1, "password": "hunter2"}, "…"),
+    ],
+)
+def test_arguments_in_short(args: list[Any], kwargs: dict[str, Any], shown: str) -> None:
+    assert display.excerpt(dumps(args)[:HEAD], dumps(kwargs)[:HEAD]) == shown
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+VALUES = st.recursive(TEXTS | st.integers() | st.none(), lambda one: st.lists(one) | st.dictionaries(TEXTS, one))
+
+
+@example(["x", 1], len('["x",'))
+@given(st.lists(VALUES), st.integers(0, 200))
+def test_the_beginning_of_a_value_is_the_value_cut(values: list[Any], length: int) -> None:
+    whole = dumps(values)
+    pairs, has_more = beginning(whole[:length])
+    found = [value for _, value in pairs]
+    assert has_more is (length < len(whole))
+    if found and has_more and found[-1] != values[len(found) - 1]:  # a string may be cut
+        assert values[len(found) - 1].startswith(found.pop())
+    assert found == values[: len(found)]
+    assert has_more or found == values

@@ -234,7 +234,7 @@ def test_secrets_are_masked(admin_client: Client) -> None:
     stages.put(row, "completed", result={"deep": [{"token": "hunter2"}]}, live_state={"secret": "hunter2"})
     shown = page(admin_client, url("detail", row))
     assert "hunter2" not in shown
-    assert shown.count("••••••") == 4
+    assert shown.count("••••••") == 4 + 2  # title and headline show the beginning of the arguments
 
 
 def test_the_page_of_a_job_tells_its_story(admin_client: Client) -> None:
@@ -383,6 +383,17 @@ def test_a_page_costs_the_same_whatever_it_shows(admin_client: Client) -> None:
         stages.put(row, "pending")
     assert [_statements(admin_client, address) for address in (LIST, url("detail", row))] == few
     assert max(few) <= 12
+
+
+def test_a_job_without_a_key_is_known_by_its_arguments(admin_client: Client) -> None:
+    row = job_manager.submit(nothing, ["<b>json</b>"], {"password": "hunter2", "text": "x" * 5000})
+    job_manager.run_job("its own name", nothing, ["not shown"])
+    named = Job.objects.get(key="its own name")
+    for address in (LIST, url("detail", row)):
+        assert '<bdi class="args">&lt;b&gt;json&lt;/b&gt;, password=••••••, text=xxx' in page(admin_client, address)
+    assert page(admin_client, LIST).count('class="args"') == 1
+    assert 'class="args"' not in page(admin_client, url("detail", named))
+    assert {"args", "kwargs"} <= listed(admin_client)[0].get_deferred_fields()
 
 
 def _statements(browser: Client, address: str) -> int:
