@@ -38,8 +38,8 @@ def admit(pool: str) -> int:
     admitted is out of reach of priority and pause, so it had better stay pending. While others finish jobs as fast as
     this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
     """
-    total, until = 0, time.monotonic() + LONGEST
-    while not publishing.breaker.is_open:
+    total, empty, until = 0, 0, time.monotonic() + LONGEST
+    while not publishing.breaker.is_open and empty < 2:
         room = limits.room(pool)
         if room is None or not room.is_worth_a_try:
             break
@@ -47,7 +47,7 @@ def admit(pool: str) -> int:
         if admitted is None:
             break
         publishing.publish([_doorbell(one) for one in admitted])
-        total += len(admitted)
+        total, empty = total + len(admitted), 0 if admitted else empty + 1
         if time.monotonic() >= until:
             break
     return total
@@ -79,14 +79,19 @@ def after_finish(pool: str) -> None:
 
 
 def _admit_batch(pool: str, seen: Room) -> list[Moved] | None:
-    """One locked pass; None when another process holds the lock or nothing was left to move."""
+    """One locked pass; None when another process holds the lock, which will look again after its commit.
+
+    Nothing to move is no reason to leave without a last look: who came meanwhile has found the lock busy.
+    """
     with transaction.atomic(using=settings.DATABASE):
         if not _lock(pool, system_wide=seen.system_maximum is not None):
             return None
         room = limits.room(pool)
         if room is None or not room.is_worth_a_try:
-            return None
-        return _take(pool, min(room.free, BATCH)) or None
+            return []
+        if room.system_maximum is not None and seen.system_maximum is None:
+            return []  # it was set just now, and is not locked
+        return _take(pool, min(room.free, BATCH))
 
 
 def _lock(pool: str, *, system_wide: bool) -> bool:
@@ -100,7 +105,11 @@ def _lock(pool: str, *, system_wide: bool) -> bool:
     if not query(using, f"SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
         return False
     if system_wide and words.for_update:
-        query(using, f"SELECT name FROM jobs_limit WHERE name = %s{words.for_update}", [limits.SYSTEM_LIMIT])
+        lock = f"SELECT name FROM jobs_limit WHERE name = %s{words.for_update}"
+        if not query(using, lock, [limits.SYSTEM_LIMIT]):
+            raise LookupError(
+                "the row of the system-wide limit is missing: run `manage.py migrate`, which puts it back"
+            )
     return True
 
 

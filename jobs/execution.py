@@ -25,6 +25,7 @@ from jobs.context import JobContext, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted, JobFailed
 from jobs.flushing import Line, flusher, write_lines
 from jobs.models import Attempt, Job
+from jobs.models.fields import Unreadable
 from jobs.querysets.dialect import dialect, prepare
 from jobs.transitions import Moved, Sql
 
@@ -139,7 +140,8 @@ def _context_of(row: dict[str, Any]) -> JobContext:
 def _run(claimed: Claimed, body: Body) -> None:
     """Call the body and take the edge that its end calls for."""
     try:
-        result = bodies.call(body, *claimed.context.args, **claimed.context.kwargs)
+        args, kwargs = _arguments(claimed.context)
+        result = bodies.call(body, *args, **kwargs)
     except JobSnoozed as snoozed:
         _end(claimed, "snooze", sets=_in(snoozed.seconds))
     except BaseException as error:
@@ -150,6 +152,16 @@ def _run(claimed: Claimed, body: Body) -> None:
             raise  # whoever pressed Ctrl-C meant the process as well
     else:
         _complete(claimed, result)
+
+
+def _arguments(job: JobContext) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments, or InvalidArguments where a newer version has written what this one cannot read."""
+    for name, value in (("args", job.args), ("kwargs", job.kwargs)):
+        if isinstance(value, Unreadable):
+            raise InvalidArguments(
+                f"{name} cannot be read here: {value.problem}. Is this worker older than its caller?"
+            )
+    return job.args, job.kwargs
 
 
 def _complete(claimed: Claimed, result: Any) -> None:

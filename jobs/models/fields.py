@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
 
 from jobs import encoding
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A stored value that this version cannot read, such as a tag of a newer one: kept as it is, and shown as text."""
+
+    text: str
+    problem: str
 
 
 class PayloadField(models.TextField):  # type: ignore[type-arg]
@@ -16,9 +25,14 @@ class PayloadField(models.TextField):  # type: ignore[type-arg]
     """
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
-        return None if value is None else encoding.loads(value)
+        try:
+            return None if value is None else encoding.loads(value)
+        except ValueError as error:
+            return Unreadable(str(value), str(error))
 
     def get_prep_value(self, value: Any) -> str | None:
+        if isinstance(value, Unreadable):
+            return value.text
         return None if value is None else encoding.dumps(value, field=self.column or "value")
 
     def to_python(self, value: Any) -> Any:

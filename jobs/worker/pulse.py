@@ -45,6 +45,7 @@ class Pulse:
         self._suspects: set[Pair] = set()
         self._draining = self._stopping = False
         self._statement = threading.Lock()
+        self._forking = threading.local()  # two threads may fork at once
         self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
 
     def start(self) -> None:
@@ -174,10 +175,10 @@ class Pulse:
                     connection.close()
 
     def _before_fork(self) -> None:
-        self._held = self._statement.acquire(timeout=_FORK_WAIT)
+        self._forking.held = self._statement.acquire(timeout=_FORK_WAIT)
 
     def _after_fork(self) -> None:
-        if self._held:
+        if self._forking.held:
             self._statement.release()
 
 
