@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from jobs import display
 from jobs.admin import actions
-from jobs.admin.base import BigTableAdmin
+from jobs.admin.base import BigTableAdmin, OneOrderList
 from jobs.admin.filters import PoolFilter, PriorityFilter, StateFilter, TaskFilter
 from jobs.models import Job
 from jobs.querysets import search
@@ -27,7 +27,7 @@ LARGE = ("args", "kwargs", "result", "live_state", "diagnostics", "metadata", "t
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
 
 
-class JobChangeList(ChangeList):
+class JobList(OneOrderList):
     """The list without the large columns, and with the database's time for what is still running."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
@@ -62,7 +62,7 @@ class JobAdmin(BigTableAdmin):
     )  # fmt: skip
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return JobChangeList
+        return JobList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

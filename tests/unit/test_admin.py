@@ -161,8 +161,9 @@ def test_no_condition_of_ones_own_reaches_the_table(query: str, row: Job, admin_
     assert response.status_code == 400 or query == "?o=3.4"
     for statement in captured.captured_queries:
         assert "LIKE" not in statement["sql"]
-        order = re.search(r"ORDER BY (.*?) LIMIT", statement["sql"])
-        assert order is None or "jobs_job" not in statement["sql"] or order[1] in {'"jobs_job"."id" DESC', "1 DESC"}
+        order = re.search(r'FROM "jobs_job".* ORDER BY ([^)]*?)( LIMIT|$)', statement["sql"])
+        assert order is None or order[1] in {'"jobs_job"."id" DESC', "1 DESC"}
+    assert response.status_code == 400 or [row] == list(response.context["cl"].result_list)
 
 
 def test_a_filter_without_an_index_looks_at_the_newest_only(
@@ -238,6 +239,14 @@ def test_a_search_for_attempts_is_by_id(row: Job, admin_client: Client) -> None:
     for word, number in {str(row.id): 1, str(claimed.row["attempt_id"]): 1, "": 2, "hostname": 0}.items():
         response = admin_client.get("/admin/jobs/attempt/", {"q": word})
         assert len(response.context["cl"].result_list) == number
+
+
+def test_attempts_keep_the_order_of_their_index(row: Job, admin_client: Client) -> None:
+    stages.claim(row)
+    for query in ("", "?o=4", "?o=-6.3"):
+        ordered = [sql for sql in _sql(admin_client, "/admin/jobs/attempt/" + query) if "ORDER BY" in sql]
+        orders = {sql.partition("ORDER BY ")[2] for sql in ordered if 'FROM "jobs_attempt"' in sql}
+        assert orders == {'"jobs_attempt"."job_id" DESC, "jobs_attempt"."run" DESC, "jobs_attempt"."number" DESC'}
 
 
 # --- cancel and retry ------------------------------------------------------------------------------------------------

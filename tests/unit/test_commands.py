@@ -15,7 +15,9 @@ from uuid import uuid4
 import pytest
 from django.core.management import ManagementUtility, call_command, get_commands, load_command_class
 from django.core.management.base import CommandError
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from jobs import job, job_manager
 from jobs.management import arguments, output
@@ -301,7 +303,9 @@ def test_a_table_is_as_wide_as_it_must_be() -> None:
 
 
 def mixed() -> list[Job]:
-    """One job at each state, and two more failed ones with one key."""
+    """A failed job whose key an unfinished one has, one job at each state, and two failed ones that share a key."""
+    stages.put(job_manager.run_job("gate", nothing).job, "failed")
+    job_manager.run_job("gate", greet, ["Ada"])
     rows = [stages.put(job_manager.submit(nothing), state) for state in JobState]
     return rows + [stages.put(job_manager.run_job("castle", nothing).job, "failed") for _ in range(2)]
 
@@ -355,7 +359,7 @@ def test_retry_by_filter_is_oldest_first_and_gives_a_key_to_one() -> None:
     rows = mixed()
     ended = run("jobs_retry", *FILTER)
     assert ended.code == 0
-    assert ended.out == "1 not retried: their key is taken\n3 queued again\n"
+    assert ended.out == "2 not retried: their key is taken\n3 queued again\n"
     assert states(rows)[-4:] == ["pending", "pending", "pending", "failed"]
 
 
@@ -408,7 +412,9 @@ def test_cleanup_deletes_what_is_older_and_final(older: Callable[[str, float], J
         "older_than": dict.fromkeys(("completed", "failed", "cancelled"), 2 * DAY),
     }
     assert Job.objects.count() == 7
-    assert run("jobs_cleanup", "--older-than", "2d", "--batch", 2).out == "3 jobs deleted\n"
+    with CaptureQueriesContext(connection) as captured:
+        assert run("jobs_cleanup", "--older-than", "2d", "--batch", 2).out == "3 jobs deleted\n"
+    assert len([one for one in captured.captured_queries if one["sql"].startswith('DELETE FROM "jobs_job"')]) == 2
     assert Job.objects.filter(pk=running.pk).exists()
     assert Job.objects.count() == 4
     assert run("jobs_cleanup", "--older-than", "0s", "--state", "failed").out == "1 job deleted\n"

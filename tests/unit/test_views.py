@@ -160,6 +160,13 @@ def test_a_post_needs_its_csrf_token(name: str, row: Job) -> None:
     assert stages.fresh(row).state == ("cancelled" if name == "cancel" else "pending")
 
 
+def test_the_token_is_asked_for_where_the_host_has_no_middleware_for_it(row: Job, settings: Any) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
+    browser = people.client("superuser", enforce_csrf_checks=True)
+    assert browser.post(url("cancel", row)).status_code == 403
+    assert stages.fresh(row).state == "pending"
+
+
 # --- cancel and retry ------------------------------------------------------------------------------------------------
 
 
