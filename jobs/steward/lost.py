@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs import publishing, transitions
+from jobs import limits, publishing, transitions
 from jobs.conf import settings
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import query
@@ -13,7 +13,7 @@ BATCH = 500
 LONGEST = 600  # seconds between two doorbells of a job that nobody answers
 _POOLS = """
 SELECT p.name,
-       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running'),
+       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running') - {beyond},
        (SELECT COALESCE(sum(slots), 0) FROM jobs_worker w
          WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {fresh} AND {serves_p}),
        p.paused_at IS NOT NULL
@@ -36,8 +36,11 @@ def release() -> int:
 def _suspects() -> Iterator[tuple[str, bool]]:
     using = settings.DATABASE
     words = dialect(using)
-    sql = _POOLS.format(fresh=words.later("{now}"), serves_p=words.contains("w.pools").replace("%s", "p.name"))
-    for name, running, slots, paused in query(using, sql, [-settings.STALE_AFTER]):
+    sql = _POOLS.format(
+        fresh=words.later("{now}"), beyond=limits.beyond(using),
+        serves_p=words.contains("w.pools").replace("%s", "p.name"),
+    )  # fmt: skip
+    for name, running, slots, paused in query(using, sql, [-settings.STALE_AFTER] * 2):
         if paused:
             yield name, True
         elif slots > running or (slots > 0 and publishing.queue_depth(name) == 0):

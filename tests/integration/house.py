@@ -22,7 +22,7 @@ from tests.services.processes import wait_until
 
 RESCUES = 2
 QUICK = json.dumps({"MAX_RESCUES": RESCUES, "UNKNOWN_TASK_AFTER": 1})
-LONG = 20.0  # seconds after which what should have happened did not
+LONG = 30.0  # seconds after which what should have happened did not
 
 
 @dataclass

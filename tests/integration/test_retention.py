@@ -32,10 +32,8 @@ def _finished(house: House) -> list[Job]:
 def _left_of(jobs: list[Job]) -> int:
     """Rows of any kind that belong to these jobs."""
     ids = [job.pk for job in jobs]
-    histories: tuple[Any, ...] = (Attempt, JobEvent, JobLog)
-    return Job.objects.filter(pk__in=ids).count() + sum(
-        model.objects.filter(job__in=ids).count() for model in histories
-    )
+    count = Job.objects.filter(pk__in=ids).count() + Attempt.objects.filter(job__in=ids).count()
+    return count + JobEvent.objects.filter(job__in=ids).count() + JobLog.objects.filter(job__in=ids).count()
 
 
 def _by_manager() -> int:

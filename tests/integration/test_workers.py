@@ -29,8 +29,7 @@ def test_a_worker_that_joins_late_gets_what_waits(start_worker: StartWorker, tmp
     jobs = [job_manager.submit(hold, [str(gate)]) for _ in range(3)]
     assert {fresh(job).state for job in jobs} == {"pending"}  # nobody lives who could run them
     first = start_worker(concurrency=2, env=EXACT)
-    for job in jobs[:2]:
-        wait_until(lambda job=job: fresh(job).state == "running", LONG, "two jobs running")
+    wait_until(lambda: {fresh(job).state for job in jobs[:2]} == {"running"}, LONG, "two jobs running")
     assert fresh(jobs[2]).state == "pending"
     second = start_worker(concurrency=1, env=EXACT)
     wait_until(lambda: fresh(jobs[2]).state == "running", LONG, "the third job on the second worker")

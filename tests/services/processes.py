@@ -84,11 +84,14 @@ def marked(variable: str, value: str) -> Iterator[psutil.Process]:
 
 
 def kill_marked(variable: str, value: str) -> int:
-    """Kill them all, with what they start meanwhile, and wait for their end. Returns how many there were."""
+    """Kill them all, with what they start meanwhile, and wait for their end. Returns how many there were.
+
+    One that is dead and not yet buried has ended: whoever inherited it may take seconds to notice.
+    """
     count = 0
     while victims := list(marked(variable, value)):
         for process in victims:
             process.kill()
         count += len(victims)
-        psutil.wait_procs(victims, timeout=5)
+        wait_until(lambda: not any(alive(process.pid) for process in victims), 5, "the end of killed processes")
     return count

@@ -99,6 +99,24 @@ def test_a_worker_that_is_silent_gone_or_leaving_does_not_count(clock: Clock) ->
         assert _room().window == 8
 
 
+def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock) -> None:
+    """Else a deploy stalls: the new worker would wait for the last long job of the old one."""
+    leaving = stages.start_worker(slots=2)
+    rows = job_manager.submit_many(nothing, [([], {})] * 4)
+    for row in rows[:2]:
+        stages.claim(row, leaving)
+    with override_settings(JOBS={"LOOK_AHEAD": 0}):
+        assert _room().free == 0
+        liveness.drain(leaving)
+        stages.start_worker(slots=2)
+        assert (_room().in_flight, _room().free) == (2, 2)
+        clock.forward(61)  # as long as a silent one is not fenced, its jobs count for every maximum
+        stages.start_worker(slots=3)
+        assert (_room().in_flight, _room().free) == (2, 3)
+        Pool.objects.update(max_concurrent=3)
+        assert _room().free == 1
+
+
 def test_a_pools_name_is_not_matched_in_part() -> None:
     Pool.objects.create(name="gp")
     stages.start_worker(pools=["gpu", "default"])
