@@ -2,11 +2,13 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="jobs:job-list")),
+    path("favicon.ico", RedirectView.as_view(url=static("jobs/icon.svg"))),  # asked for by pages that name no icon
     path("jobs/", include("jobs.urls")),
     path("accounts/login/", LoginView.as_view(template_name="jobcenter/login.html"), name="login"),
     path("accounts/logout/", LogoutView.as_view(template_name="jobcenter/signed_out.html"), name="logout"),

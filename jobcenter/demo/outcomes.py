@@ -6,6 +6,7 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 
+from django.urls import reverse
 from django.utils import timezone
 
 from jobcenter.demo import library, mandelbrot, tasks
@@ -40,7 +41,14 @@ def check_pages(address: str, user: str, password: str) -> str:
     if "{" not in visitor.get(STYLE):
         raise WrongOutcome(f"{STYLE} holds no style")
     visitor.sign_in(user, password)
-    return f"web: sign-in page, style sheet and the signed-in admin answer at {address}"
+    pictures = Job.objects.filter(batch_id=BATCH, task=tasks.draw_mandelbrot.name)
+    here = f"{reverse('jobs:job-list')}?task={tasks.draw_mandelbrot.name}"
+    listed = visitor.get(here)
+    for job in pictures:
+        _must(reverse("jobs:job-detail", args=[job.id]) in listed, f"{here} does not list job {job.id}")
+    image = reverse("jobs:job-image", args=[pictures[0].id])
+    _must(visitor.fetch(image) == base64.b64decode(pictures[0].result["base64"]), f"{image} is not the job's picture")
+    return f"web: sign-in, style sheet, admin, the list of jobs and a picture in it answer at {address}"
 
 
 def table() -> list[str]:

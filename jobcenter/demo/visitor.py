@@ -38,7 +38,17 @@ class Visitor:
 
     def get(self, path: str) -> str:
         """A page's text."""
-        return self._open(path)
+        return self.fetch(path).decode()
+
+    def fetch(self, path: str, data: bytes | None = None) -> bytes:
+        """What is there, as it comes; with `data`, what answers to posting that."""
+        try:
+            with self._opener.open(f"{self.address}{path}", data, timeout=TIMEOUT) as answer:
+                return bytes(answer.read())
+        except HTTPError as error:
+            raise PageWrong(f"{path} answered {error.code}") from error
+        except (URLError, OSError) as error:
+            raise PageWrong(f"{path} did not answer: {error}") from error
 
     def sign_in(self, name: str, password: str) -> None:
         """Fill in the form of the sign-in page; afterwards the admin must greet this person."""
@@ -46,14 +56,5 @@ class Visitor:
         if token is None:
             raise PageWrong(f"{LOGIN} shows no form")
         fields = {"username": name, "password": password, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
-        if 'id="logout-form"' not in self._open(LOGIN, urlencode(fields).encode()):
+        if 'id="logout-form"' not in self.fetch(LOGIN, urlencode(fields).encode()).decode():
             raise PageWrong(f"{LOGIN} did not let {name} in")
-
-    def _open(self, path: str, data: bytes | None = None) -> str:
-        try:
-            with self._opener.open(f"{self.address}{path}", data, timeout=TIMEOUT) as answer:
-                return str(answer.read().decode())
-        except HTTPError as error:
-            raise PageWrong(f"{path} answered {error.code}") from error
-        except (URLError, OSError) as error:
-            raise PageWrong(f"{path} did not answer: {error}") from error
