@@ -96,7 +96,55 @@ def _announce_at_once() -> None:
     submission.after_commit = lambda act, *args: act(*args)
 
 
+def _no_fence_at_the_end() -> None:
+    execution: Any = import_module("jobs.execution")
+    execution._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
+
+
+def _deaf_to_its_own_death() -> None:
+    liveness: Any = import_module("jobs.liveness")
+    beat = liveness.beat
+    liveness.beat = lambda *args: beat(*args) or True
+
+
+def _fence_whoever_was_stale() -> None:
+    liveness: Any = import_module("jobs.liveness")
+    fence = liveness.fence
+    liveness.fence = lambda boot_id, _: fence(boot_id, dict(liveness.heartbeats()).get(boot_id))
+
+
+def _rescue_whatever_runs_now() -> None:
+    """The job counts, not the attempt that was seen to be lost."""
+    models, rescue, orphans = map(import_module, ("jobs.models", "jobs.rescue", "jobs.steward.orphans"))
+    right = rescue.rescue
+
+    def wrong(pairs: Any, *args: Any) -> Any:
+        jobs = models.Job.objects.filter(pk__in=[job_id for job_id, _ in pairs])
+        return right(list(jobs.values_list("id", "attempt_id")), *args)
+
+    for module in (rescue, orphans):
+        vars(module)["rescue"] = wrong
+
+
+def _count_what_was_not_seen() -> None:
+    """The steward goes on counting from before an outage, an election or a pause."""
+    orphans: Any = import_module("jobs.steward.orphans")
+    orphans.Watch.forget = lambda self: None
+
+
+def _one_feeder_for_life() -> None:
+    feeder: Any = import_module("jobs.worker.feeder")
+    feeder.Feeder.is_alive = lambda self: True
+
+
+def _knock_patiently() -> None:
+    publishing: Any = import_module("jobs.publishing")
+    for bounds in publishing._BOUNDS.values():
+        del bounds["max_retries"]
+
+
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
+FAULTS = "faults:postgres+redis"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _LIFE = "integration/test_cancelling.py::"
 
@@ -132,6 +180,62 @@ MUTATIONS = {
     "announced before the commit": Mutation(
         _announce_at_once, SQLITE, "integration/test_running.py::test_nothing_happens_of_what_was_rolled_back",
         "failed",
+    ),
+    "no fence at the end": Mutation(
+        _no_fence_at_the_end, FAULTS,
+        "faults/test_workers.py::test_a_worker_that_stood_still_changes_nothing_and_begins_anew", "the refusal",
+    ),
+    "no fence at the claim": Mutation(
+        _patch("jobs.execution._DOORBELL", "id = %s AND %s IS NOT NULL"), FAULTS,
+        "faults/test_broker.py::test_the_doorbell_of_a_bygone_admission_starts_nothing", "'claim' != 'release'",
+    ),
+    "the dead may claim": Mutation(
+        _patch("jobs.execution._NOT_FENCED", " AND %s IS NOT NULL"), FAULTS,
+        "faults/test_workers.py::test_a_fenced_worker_cannot_claim", "'claim' != 'release'",
+    ),
+    "deaf to its own death": Mutation(
+        _deaf_to_its_own_death, FAULTS,
+        "faults/test_workers.py::test_a_worker_that_stood_still_changes_nothing_and_begins_anew", "the new life",
+    ),
+    "a verdict without a look": Mutation(
+        _fence_whoever_was_stale, FAULTS,
+        "faults/test_stewards.py::test_a_steward_that_stood_still_fences_nobody_who_has_beaten_since",
+        "assert True is False",
+    ),
+    "no fence at the rescue": Mutation(
+        _rescue_whatever_runs_now, FAULTS,
+        "faults/test_stewards.py::test_a_steward_that_stood_still_takes_back_no_later_attempt", "assert 1 == 0",
+    ),
+    "count what was not seen": Mutation(
+        _count_what_was_not_seen, FAULTS, "faults/test_database.py::test_an_outage_of_forty_seconds_rescues_nobody",
+        "lost",
+    ),
+    "record once": Mutation(
+        _patch("jobs.execution.FINISH_WITHIN", -1), FAULTS,
+        "faults/test_database.py::test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later", "lost",
+    ),
+    "publish once": Mutation(
+        _patch("jobs.steward.unsent.publish", lambda: 0), FAULTS,
+        "faults/test_submitting.py::test_who_dies_after_the_commit_has_submitted[publishing]", "the end of all",
+    ),
+    "trust the broker": Mutation(
+        _patch("jobs.steward.lost.release", lambda: 0), FAULTS,
+        "faults/test_broker.py::test_a_broker_that_forgets_everything_loses_no_job", "the end of all",
+    ),
+    "wait for Celery": Mutation(
+        _patch("jobs.worker.pulse._is_dead", lambda pid: False), FAULTS,
+        "faults/test_children.py::test_a_killed_child_costs_one_attempt", "< 2",
+    ),
+    "knock patiently": Mutation(
+        _knock_patiently, FAULTS, "faults/test_broker.py::test_jobs_are_submitted_while_the_broker_is_down", "< 2",
+    ),
+    "no breaker": Mutation(
+        _patch("jobs.publishing._OPEN_FOR", (0.0,)), FAULTS,
+        "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]", "is_open",
+    ),
+    "one feeder for life": Mutation(
+        _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",
+        "the end of all",
     ),
 }  # fmt: skip
 

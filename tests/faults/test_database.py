@@ -1,5 +1,7 @@
 """The database is away while jobs run: nobody is declared dead for it, and every end is recorded once it is back."""
 
+import os
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -9,8 +11,8 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from jobs import job_manager, liveness
-from jobs.models import Job
+from jobs import job_manager
+from jobs.models import Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold
@@ -40,28 +42,33 @@ def test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later(
 def test_an_outage_of_forty_seconds_rescues_nobody(
     served: StartWorker, stack: Stack, ledger_file: Path, gate: Path, recovered: Recovered
 ) -> None:
-    """Two workers, of which one is the steward; two bodies end in the middle of the outage and two after it."""
+    """Two bodies end in the middle of the outage and two after it.
+
+    The steward sees the database again before the worker does, and in it a heartbeat that is 40 s old.
+    """
     early, late = gate.with_name("early"), gate.with_name("late")
-    jobs = _four_on_two_workers(served, ledger_file, [early, late])
+    worker = served(concurrency=4)
+    jobs = [job_manager.submit(hold, [str(one)], {"talking": talking}) for one in (early, late) for talking in (0, 1)]
+    wait_for_lines(ledger_file, "begin", 4, 15)
     with _no_database(stack):
         time.sleep(OUTAGE / 2)  # the outage itself, as above
         early.touch()
         wait_for_lines(ledger_file, EFFECT, 2, 5)
         time.sleep(OUTAGE / 2)
+        os.kill(worker.pid, signal.SIGSTOP)  # its main process, which beats; its feeder, the steward, goes on
+    _see_the_steward_tick(3)
+    os.kill(worker.pid, signal.SIGCONT)
     recovered("the database is back after 40 s; what ended meanwhile is recorded", wait_for_end(jobs[:2], 20))
-    time.sleep(5)  # longer than STALE_AFTER: whoever was to be taken for dead would be by now
     late.touch()
     wait_for_end(jobs, 10)
     _check_that_nothing_was_lost(jobs, ledger_file)
 
 
-def _four_on_two_workers(served: StartWorker, ledger_file: Path, gates: Sequence[Path]) -> list[Job]:
-    """Four running jobs, two at each gate, one of either pair talking."""
-    served(), served()
-    wait_for(lambda: len(liveness.heartbeats()) == 2, 10, "the first beats")
-    jobs = [job_manager.submit(hold, [str(gate)], {"talking": talking}) for gate in gates for talking in (False, True)]
-    wait_for_lines(ledger_file, "begin", 4, 15)
-    return jobs
+def _see_the_steward_tick(times: int) -> None:
+    """Each tick renews the lease, so one that is renewed `times` times has looked at the heartbeats."""
+    for _ in range(times + 1):
+        before = Lease.objects.get().expires_at
+        wait_for(Lease.objects.exclude(expires_at=before).exists, 5, "the steward's tick")
 
 
 def _check_that_nothing_was_lost(jobs: Sequence[Job], ledger_file: Path) -> None:
