@@ -1,0 +1,278 @@
+"""Random orders of everything that may happen to jobs, by several workers, with doorbells lost, late and repeated.
+
+What must hold after each step: one unfinished job per key, never more in flight than the limits allow, one outcome for
+each attempt, and a history that replays to the row. At the end whoever is left runs what waits, until all has ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from django.test import override_settings
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from jobs import Answer, admission, execution, job, job_manager, liveness, rescue
+from jobs.context import JobSnoozed
+from jobs.exceptions import JobAborted, JobFailed
+from jobs.execution import Claimed, RetryJob
+from jobs.models import Attempt, Job, JobEvent, Limit, Pool, Worker
+from jobs.publishing import Doorbell
+from jobs.states import EDGES, IN_FLIGHT
+from jobs.steward import due, lost, unsent
+from jobs.testing import drain
+from tests.app import stages
+from tests.app.stages import Clock
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+KEYS = ["a", "b"]
+ENDS: dict[str, BaseException | None] = {
+    "complete": None,
+    "raise": ValueError("no"),
+    "fail": JobFailed("no"),
+    "snooze": JobSnoozed(30),
+    "retry": RetryJob(countdown=5),
+    "abort": JobAborted("told to stop"),
+}
+NEVER_STALE = {"STALE_AFTER": 10**9, "MAX_RESCUES": 2, "RETRY": {"jitter": False, "initial_delay": 5}, "LOOK_AHEAD": 1}
+
+
+@job(name="property.work")
+def work() -> str:
+    return "done"
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One database, a virtual clock, and a handful of workers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = ExitStack()
+        self.all.enter_context(override_settings(JOBS=NEVER_STALE))
+        self.rolled_back = self.all.enter_context(_rolled_back())
+        self.clock = Clock(NOON, self.all)
+        self.bells: list[Doorbell] = self.all.enter_context(
+            stages.collected()
+        )  # each may be answered again at any time
+        self.claims: list[Claimed] = []  # what bodies somewhere are running, or believe to be
+        self.workers: list[UUID] = []
+        self.claimed = 0
+
+    @initialize(pool=st.integers(1, 3), system=st.integers(1, 4))
+    def limit(self, pool: int, system: int) -> None:
+        Pool.objects.filter(name="default").update(max_concurrent=pool)
+        Limit.objects.filter(name="system").update(size=system)
+        self.limits = pool, system
+        self.hire()
+        self.hire()
+        for retries in range(3):
+            job_manager.submit(work, max_retries=retries)
+
+    # --- people and programs
+
+    @rule(
+        priority=st.sampled_from(["low", "medium", "high", "critical"]),
+        later=st.sampled_from([0, 20]),
+        retries=st.integers(0, 2),
+        start=st.booleans(),
+    )
+    def submit(self, priority: str, later: int, retries: int, start: bool) -> None:
+        job_manager.submit(work, priority=priority, run_after=later, max_retries=retries, start=start)
+
+    @rule(key=st.sampled_from(KEYS), retries=st.integers(0, 1))
+    def run_job(self, key: str, retries: int) -> None:
+        held = Job.objects.unfinished().filter(key=key).first()
+        answer = job_manager.run_job(key, work, max_retries=retries)
+        assert answer.created == (held is None)
+        assert held is None or answer.job.id == held.id
+
+    @rule(data=st.data())
+    def start_job(self, data: st.DataObject) -> None:
+        row = self._any(data, Job.objects.filter(state="paused"))
+        if row is not None:
+            assert job_manager.start_job(row.id) == Answer.STARTED
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        row = self._any(data, Job.objects.all())
+        if row is None:
+            return
+        expected = Answer.ALREADY_FINAL if row.is_final else Answer.CANCELLED
+        assert job_manager.cancel_job(row.id) == (Answer.REQUESTED if row.state == "running" else expected)
+
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        row = self._any(data, Job.objects.final())
+        if row is None:
+            return
+        taken = row.key is not None and Job.objects.unfinished().filter(key=row.key).exists()
+        expected = Answer.NOT_FINAL if row.state == "completed" else Answer.KEY_TAKEN if taken else Answer.REQUEUED
+        assert job_manager.retry_job(row.id) == expected
+
+    @rule(seconds=st.sampled_from([1, 5, 30, 700]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.forward(seconds)
+
+    # --- admission and the steward
+
+    @rule()
+    def admit(self) -> None:
+        admission.admit_everywhere()
+
+    @rule(chore=st.sampled_from([due.promote, unsent.publish, lost.release]))
+    def chore(self, chore: Any) -> None:
+        chore()
+
+    # --- workers
+
+    @precondition(lambda self: len(self.workers) < 3)
+    @rule()
+    def hire(self) -> None:
+        self.workers.append(stages.start_worker(slots=2))
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        """The worker is declared dead; what it runs may go on for a while, and must change nothing any more."""
+        worker = data.draw(st.sampled_from(self.workers))
+        self.workers.remove(worker)
+        liveness.retire(worker)
+        rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
+
+    @rule(data=st.data(), fresh=st.sampled_from([True, True, False]))
+    def answer(self, data: st.DataObject, fresh: bool) -> None:
+        """A worker takes a doorbell: a fresh one, or any that ever rang."""
+        admission.admit_everywhere()
+        queued = set(Job.objects.filter(state="queued").values_list("attempt_id", flat=True))
+        bells = [bell for bell in self.bells if not fresh or bell.pairs[0][1] in queued]
+        if not bells:
+            return
+        ((job_id, attempt_id),) = data.draw(st.sampled_from(bells)).pairs
+        worker = data.draw(st.sampled_from([None, *Worker.objects.order_by("pk").values_list("pk", flat=True)]))
+        claimed = execution.claim(job_id, attempt_id, worker)
+        assert (claimed is not None) == (attempt_id in queued and (worker is None or worker in self.workers))
+        if claimed is not None:
+            self.claims.append(claimed)
+            self.claimed += 1
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), late=st.booleans(), twice=st.booleans())
+    def finish(self, data: st.DataObject, end: str, late: bool, twice: bool) -> None:
+        """A body ends; that of a worker declared dead may do so long after, and one may even report twice."""
+        running = set(Job.objects.filter(state="running").values_list("attempt_id", flat=True))
+        overtaken = [claimed for claimed in self.claims if claimed.row["attempt_id"] not in running]
+        claimed = data.draw(st.sampled_from(overtaken if late and overtaken else self.claims))
+        if not twice:
+            self.claims.remove(claimed)
+        before = Job.objects.get(pk=claimed.row["id"])
+        execution._run(claimed, _ending(ENDS[end]))
+        after = Job.objects.get(pk=before.pk)
+        if claimed.row["attempt_id"] in running:
+            assert after.state != "running"
+            assert Attempt.objects.get(pk=claimed.row["attempt_id"]).outcome
+        else:
+            assert (after.state, after.attempt_id) == (before.state, before.attempt_id)
+            assert after.event_seq == before.event_seq + 1
+            assert after.events.get(seq=after.event_seq).name == "stale"
+
+    def _any(self, data: st.DataObject, rows: Any) -> Job | None:
+        found = list(rows.order_by("pk"))
+        return data.draw(st.sampled_from(found)) if found else None
+
+    # --- what must hold
+
+    @invariant()
+    def one_unfinished_job_per_key(self) -> None:
+        keys = Counter(Job.objects.unfinished().exclude(key=None).values_list("key", flat=True))
+        assert not keys or max(keys.values()) == 1
+
+    @invariant()
+    def never_more_in_flight_than_allowed(self) -> None:
+        if hasattr(self, "limits"):
+            assert Job.objects.filter(state__in=IN_FLIGHT).count() <= min(self.limits)
+
+    @invariant()
+    def one_outcome_per_attempt(self) -> None:
+        attempts = {attempt.pk: attempt for attempt in Attempt.objects.all()}
+        assert len(attempts) == self.claimed
+        running = set(Job.objects.filter(state="running").values_list("attempt_id", flat=True))
+        assert {pk for pk, attempt in attempts.items() if attempt.finished_at is None} == running
+        assert all(bool(attempt.outcome) == (attempt.finished_at is not None) for attempt in attempts.values())
+        closing = [name for name, edge in EDGES.items() if edge.outcome]
+        ends = Counter(
+            JobEvent.objects.filter(name__in=closing, from_state="running").values_list("attempt_id", flat=True)
+        )
+        assert set(ends) == set(attempts) - running
+        assert not ends or max(ends.values()) == 1
+
+    @invariant()
+    def the_history_replays_to_the_row(self) -> None:
+        for row in Job.objects.prefetch_related("events"):
+            events = sorted(row.events.all(), key=lambda event: event.seq)
+            assert [event.seq for event in events] == list(range(1, row.event_seq + 1))
+            state = ""
+            for event in events:
+                assert event.from_state == state
+                edge = EDGES.get(event.name)
+                assert edge is None or ((state in edge.sources or not state) and event.to_state in edge.targets)
+                assert edge is not None or event.to_state == state
+                state = event.to_state
+            assert state == row.state
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "limits"):
+                self._everything_comes_to_an_end()
+        finally:
+            self.all.close()
+
+    def _everything_comes_to_an_end(self) -> None:
+        for worker in self.workers:
+            liveness.retire(worker)
+        rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
+        for claimed in self.claims:  # those that no worker stood for
+            execution._run(claimed, work.body)
+        drain()
+        left = set(Job.objects.unfinished().values_list("state", flat=True))
+        assert left <= {"paused"}
+
+
+def _ending(end: BaseException | None) -> Any:
+    def body() -> str:
+        if end is not None:
+            raise end
+        return "done"
+
+    return body
+
+
+class _rolled_back:  # noqa: N801 - reads as a function where it is used
+    """A transaction that is undone at the end."""
+
+    def __enter__(self) -> None:
+        self.block = transaction.atomic()
+        self.block.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        transaction.set_rollback(True)
+        self.block.__exit__(None, None, None)
+
+
+@pytest.mark.django_db
+def test_every_order_of_operations() -> None:
+    how = settings(max_examples=20, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Lifecycle, settings=how)
