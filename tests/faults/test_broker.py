@@ -88,18 +88,20 @@ def test_submitting_to_a_broker_that_hangs_takes_little(
     if connected:
         wait_for_end([job_manager.submit(touch)], 10)
     stack.broker.freeze()
-    first, seconds = _timed(lambda: job_manager.submit(touch))
-    recovered(f"13: the broker hangs; first submit ({'' if connected else 'un'}connected)", seconds)
-    assert seconds < 2
+    first = [_timed(lambda: job_manager.submit(touch))]
+    while not publishing.breaker.is_open:  # the worker's feeder was there before this process, and published it
+        assert len(first) < 10
+        first.append(_timed(lambda: job_manager.submit(touch)))
     more = [_timed(lambda: job_manager.submit(touch)) for _ in range(5)]
-    assert publishing.breaker.is_open
-    slowest = max(seconds for _, seconds in more)
-    recovered("13: the broker hangs; slowest submit with the breaker open", slowest)
-    assert slowest < 0.05
+    slowest, slowest_of_more = (max(seconds for _, seconds in timed) for timed in (first, more))
+    recovered(f"13: the broker hangs; first submit ({'' if connected else 'un'}connected)", slowest)
+    recovered("13: the broker hangs; slowest submit with the breaker open", slowest_of_more)
+    assert slowest < 2
+    assert slowest_of_more < 0.05
     stack.broker.thaw()
-    jobs = [first, *(job for job, _ in more)]
-    recovered("13: the broker answers again; 6 jobs done", wait_for_end(jobs, 30))
-    assert [outcomes(job) for job in jobs] == [["completed"]] * 6
+    jobs = [job for job, _ in first + more]
+    recovered("13: the broker answers again; all done", wait_for_end(jobs, 30))
+    assert all(outcomes(job) == ["completed"] for job in jobs)
 
 
 def _timed(act: Callable[[], T]) -> tuple[T, float]:
