@@ -6,6 +6,8 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+admin.site.site_header = admin.site.site_title = "jobcenter"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="jobs:job-list")),
     path("favicon.ico", RedirectView.as_view(url=static("jobs/icon.svg"))),  # asked for by pages that name no icon

@@ -20,8 +20,9 @@ from jobs.admin.filters import PoolFilter, PriorityFilter, StateFilter, TaskFilt
 from jobs.models import Job
 from jobs.querysets import search
 from jobs.querysets.dialect import DbNow
+from jobs.querysets.heads import HEADS
 from jobs.querysets.jobs import JobQuerySet
-from jobs.templatetags.jobs_display import ago
+from jobs.templatetags.jobs_display import ago, excerpt
 
 LARGE = ("args", "kwargs", "result", "live_state", "diagnostics", "metadata", "tags")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
@@ -32,7 +33,7 @@ class JobList(OneOrderList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        shown: QuerySet[Any] = rows.defer(*LARGE).annotate(read_at=DbNow())
+        shown: QuerySet[Any] = rows.defer(*LARGE).annotate(read_at=DbNow(), **HEADS)
         return shown
 
 
@@ -40,7 +41,7 @@ class JobList(OneOrderList):
 class JobAdmin(BigTableAdmin):
     """Jobs, newest first."""
 
-    list_display = ("state_badge", "task", "key", "priority", "progress_bar", "attempts", "created", "duration")
+    list_display = ("state_badge", "task", "name", "priority", "progress_bar", "attempts", "created", "duration")
     list_display_links = ("state_badge", "task")
     list_filter = (StateFilter, TaskFilter, PriorityFilter, PoolFilter)
     search_fields = ("id",)
@@ -90,6 +91,10 @@ class JobAdmin(BigTableAdmin):
     @admin.display(description="state")
     def state_badge(self, job: Job) -> SafeString:
         return format_html('<span class="jobs-badge jobs-{}">{}</span>', job.state, job.state)
+
+    @admin.display(description="key or arguments")
+    def name(self, job: Job) -> str:
+        return excerpt(job) if job.key is None else job.key
 
     @admin.display(description="progress")
     def progress_bar(self, job: Job) -> SafeString:

@@ -15,10 +15,10 @@ from django.views.decorators.http import require_safe
 
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.querysets.dialect import DbNow
+from jobs.querysets.heads import HEADS
 from jobs.states import EDGES, MEANINGS, JobState
 from jobs.views import workers
 from jobs.views.access import is_refresh, may, page, person, visible_jobs
-from jobs.views.heads import HEADS
 from jobs.views.pictures import picture_type
 
 EVENTS, ATTEMPTS, LINES, REMARKS = 200, 50, 200, 50  # shown of each, the newest

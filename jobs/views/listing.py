@@ -19,11 +19,11 @@ from jobs.models import Job
 from jobs.querysets import counting, search
 from jobs.querysets.counting import Bounded
 from jobs.querysets.dialect import DbNow
+from jobs.querysets.heads import HEADS
 from jobs.querysets.jobs import JobQuerySet
 from jobs.states import MEANINGS, JobState
 from jobs.views import workers
 from jobs.views.access import is_refresh, page, person, visible_jobs
-from jobs.views.heads import HEADS
 
 PAGE = 50  # jobs
 COLUMNS = (

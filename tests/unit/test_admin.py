@@ -195,7 +195,7 @@ def test_the_list_costs_the_same_however_long_it_is(row: Job, admin_client: Clie
 def test_the_list_leaves_the_large_columns_alone(row: Job, admin_client: Client) -> None:
     for statement in _sql(admin_client, JOBS):
         assert '"jobs_job"."result"' not in statement
-        assert '"jobs_job"."args"' not in statement
+        assert '"jobs_job"."args"' not in statement.replace('SUBSTR("jobs_job"."args", 1, 300)', "")
 
 
 def _sql(browser: Client, address: str) -> list[str]:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jobs import display
 from jobs.encoding import beginning, dumps
 from jobs.models import Job
+from jobs.querysets.heads import HEAD
 from jobs.templatetags import jobs_display
-from jobs.views.heads import HEAD
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -392,6 +392,15 @@ def test_a_page_costs_the_same_whatever_it_shows(admin_client: Client) -> None:
     assert max(few) <= 12
 
 
+def test_what_is_not_there_is_said_on_a_page_like_the_others(row: Job) -> None:
+    browser = people.client("other")
+    answers = [browser.get(address) for address in (url("detail", row), "/nowhere/")]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    for answer in answers:
+        assert "There is no such page or job, or it is none of yours." in answer.content.decode()
+        assert 'href="/jobs/"' in answer.content.decode()
+
+
 def test_a_job_without_a_key_is_known_by_its_arguments(admin_client: Client) -> None:
     row = job_manager.submit(nothing, ["<b>json</b>"], {"password": "hunter2", "text": "x" * 5000})
     job_manager.run_job("its own name", nothing, ["not shown"])
