@@ -41,13 +41,16 @@ def test_a_worker_that_joins_late_gets_what_waits(start_worker: StartWorker, tmp
 def test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest(
     start_worker: StartWorker, tmp_path: Path, ledger_file: Path
 ) -> None:
-    """SIGTERM: the row says so, the running job ends there, what was only fetched runs elsewhere, once."""
+    """SIGTERM: the row says so, running jobs end there, what was only fetched runs elsewhere, once.
+
+    Meanwhile the new worker has its room, though as many jobs are running as it could hold.
+    """
     gate = tmp_path / "gate"
-    leaving = start_worker(concurrency=1)
-    running = job_manager.submit(hold, [str(gate)])
-    wait_until(lambda: fresh(running).state == "running", LONG, "a job running")
+    leaving = start_worker(concurrency=2)
+    running = [job_manager.submit(hold, [str(gate)]) for _ in range(2)]
+    wait_until(lambda: {fresh(job).state for job in running} == {"running"}, LONG, "two jobs running")
     fetched = job_manager.submit(whoami)
-    wait_until(lambda: fresh(fetched).published_at is not None, LONG, "a second doorbell")
+    wait_until(lambda: fresh(fetched).published_at is not None, LONG, "a third doorbell")
     os.kill(leaving.pid, signal.SIGTERM)
     wait_until(lambda: row(leaving).draining_at is not None, LONG, "the word that it leaves")
     staying = start_worker(concurrency=1)
@@ -56,11 +59,11 @@ def test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest(
     assert not leaving.ended()
     gate.touch()
     wait_until(leaving.ended, LONG, "the end of the worker")
-    assert fresh(running).result == "opened"
-    assert outcomes(running) == ["completed"]
+    assert [fresh(job).result for job in running] == ["opened"] * 2
+    assert [outcomes(job) for job in running] == [["completed"]] * 2
     assert row(leaving).fenced_at is not None
     assert job_manager.handle(fetched.id).wait(LONG).result in staying.children()
-    assert len(ledger.read(ledger_file, "effect")) == 2
+    assert len(ledger.read(ledger_file, "effect")) == 3
     assert "rescue" not in story(fetched)
 
 
