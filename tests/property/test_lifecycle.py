@@ -30,7 +30,7 @@ from jobs import Answer, admission, execution, job, job_manager, liveness, rescu
 from jobs.context import JobSnoozed
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import Claimed, RetryJob
-from jobs.models import Attempt, Job, JobEvent, Limit, Pool, Worker
+from jobs.models import Attempt, Job, JobEvent, Limit, Pool
 from jobs.publishing import Doorbell
 from jobs.states import EDGES, IN_FLIGHT
 from jobs.steward import due, lost, unsent
@@ -70,6 +70,7 @@ class Lifecycle(RuleBasedStateMachine):
         )  # each may be answered again at any time
         self.claims: list[Claimed] = []  # what bodies somewhere are running, or believe to be
         self.workers: list[UUID] = []
+        self.hired: list[UUID] = []  # the dead as well
         self.claimed = 0
 
     @initialize(pool=st.integers(1, 3), system=st.integers(1, 4))
@@ -85,57 +86,51 @@ class Lifecycle(RuleBasedStateMachine):
     # --- people and programs
 
     @rule(
-        priority=st.sampled_from(["low", "medium", "high", "critical"]),
-        later=st.sampled_from([0, 20]),
+        key=st.sampled_from([None, None, *KEYS]),
+        priority=st.sampled_from(["low", "medium", "critical"]),
+        later=st.sampled_from([0, 0, 20]),
         retries=st.integers(0, 2),
-        start=st.booleans(),
+        start=st.sampled_from([True, True, False]),
     )
-    def submit(self, priority: str, later: int, retries: int, start: bool) -> None:
-        job_manager.submit(work, priority=priority, run_after=later, max_retries=retries, start=start)
-
-    @rule(key=st.sampled_from(KEYS), retries=st.integers(0, 1))
-    def run_job(self, key: str, retries: int) -> None:
+    def submit(self, key: str | None, priority: str, later: int, retries: int, start: bool) -> None:
+        options: dict[str, Any] = {"priority": priority, "run_after": later, "max_retries": retries, "start": start}
+        if key is None:
+            job_manager.submit(work, **options)
+            return
         held = Job.objects.unfinished().filter(key=key).first()
-        answer = job_manager.run_job(key, work, max_retries=retries)
+        answer = job_manager.run_job(key, work, **options)
         assert answer.created == (held is None)
         assert held is None or answer.job.id == held.id
 
-    @rule(data=st.data())
-    def start_job(self, data: st.DataObject) -> None:
-        row = self._any(data, Job.objects.filter(state="paused"))
-        if row is not None:
-            assert job_manager.start_job(row.id) == Answer.STARTED
+    @rule(data=st.data(), wish=st.sampled_from(["start", "cancel", "cancel what runs", "retry"]))
+    def somebody_wishes(self, data: st.DataObject, wish: str) -> None:
+        among = {
+            "start": Job.objects.filter(state="paused"), "cancel": Job.objects.all(),
+            "cancel what runs": Job.objects.filter(state="running"), "retry": Job.objects.final(),
+        }  # fmt: skip
+        rows = list(among[wish].order_by("pk"))
+        if rows:
+            row = data.draw(st.sampled_from(rows))
+            getattr(self, wish.split(maxsplit=1)[0])(row)
 
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        row = self._any(data, Job.objects.all())
-        if row is None:
-            return
+    def start(self, row: Job) -> None:
+        assert job_manager.start_job(row.id) == Answer.STARTED
+
+    def cancel(self, row: Job) -> None:
         expected = Answer.ALREADY_FINAL if row.is_final else Answer.CANCELLED
         assert job_manager.cancel_job(row.id) == (Answer.REQUESTED if row.state == "running" else expected)
 
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
-        row = self._any(data, Job.objects.final())
-        if row is None:
-            return
+    def retry(self, row: Job) -> None:
         taken = row.key is not None and Job.objects.unfinished().filter(key=row.key).exists()
         expected = Answer.NOT_FINAL if row.state == "completed" else Answer.KEY_TAKEN if taken else Answer.REQUEUED
         assert job_manager.retry_job(row.id) == expected
 
-    @rule(seconds=st.sampled_from([1, 5, 30, 700]))
+    @rule(seconds=st.sampled_from([0, 1, 5, 30, 700]))
     def time_passes(self, seconds: int) -> None:
+        """And the steward does what it causes."""
         self.clock.forward(seconds)
-
-    # --- admission and the steward
-
-    @rule()
-    def admit(self) -> None:
-        admission.admit_everywhere()
-
-    @rule(chore=st.sampled_from([due.promote, unsent.publish, lost.release]))
-    def chore(self, chore: Any) -> None:
-        chore()
+        for chore in (due.promote, unsent.publish, lost.release, admission.admit_everywhere):
+            chore()
 
     # --- workers
 
@@ -143,55 +138,76 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def hire(self) -> None:
         self.workers.append(stages.start_worker(slots=2))
+        self.hired.append(self.workers[-1])
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data())
-    def die(self, data: st.DataObject) -> None:
-        """The worker is declared dead; what it runs may go on for a while, and must change nothing any more."""
+    @rule(data=st.data(), overtaken=st.booleans())
+    def die(self, data: st.DataObject, overtaken: bool) -> None:
+        """The worker is declared dead, and another may take its jobs at once; its bodies must change nothing more."""
         worker = data.draw(st.sampled_from(self.workers))
         self.workers.remove(worker)
         liveness.retire(worker)
-        rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
+        rescued = rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
+        if overtaken:
+            admission.admit_everywhere()
+            for bell in self._fresh_bells(among={one.id for one in rescued}):
+                assert self._claim(bell, None)
 
-    @rule(data=st.data(), fresh=st.sampled_from([True, True, False]))
-    def answer(self, data: st.DataObject, fresh: bool) -> None:
-        """A worker takes a doorbell: a fresh one, or any that ever rang."""
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), twice=st.sampled_from([False, False, True]))
+    def go_on(self, data: st.DataObject, end: str, twice: bool) -> None:
+        """A body ends, and perhaps reports twice; the workers take the doorbells that they should take."""
+        if self.claims:
+            claimed = data.draw(st.sampled_from(self.claims))
+            if not twice:
+                self.claims.remove(claimed)
+            self._finish(claimed, end)
         admission.admit_everywhere()
-        queued = set(Job.objects.filter(state="queued").values_list("attempt_id", flat=True))
-        bells = [bell for bell in self.bells if not fresh or bell.pairs[0][1] in queued]
-        if not bells:
-            return
-        ((job_id, attempt_id),) = data.draw(st.sampled_from(bells)).pairs
-        worker = data.draw(st.sampled_from([None, *Worker.objects.order_by("pk").values_list("pk", flat=True)]))
+        for bell in self._fresh_bells(among=set(Job.objects.values_list("pk", flat=True))):
+            if self.workers:
+                assert self._claim(bell, data.draw(st.sampled_from(self.workers)))
+
+    @precondition(lambda self: self.bells)
+    @rule(data=st.data())
+    def answer_wrongly(self, data: st.DataObject) -> None:
+        """A worker takes any doorbell that ever rang, or is dead itself."""
+        bell = data.draw(st.sampled_from(sorted(self.bells, key=_job_of)))
+        worker = data.draw(st.sampled_from(self.hired))
+        is_fresh = Job.objects.filter(state="queued", attempt_id=bell.pairs[0][1]).exists()
+        assert self._claim(bell, worker) == (is_fresh and worker in self.workers)
+
+    def _fresh_bells(self, among: set[UUID]) -> list[Doorbell]:
+        queued = set(Job.objects.filter(state="queued", pk__in=among).values_list("attempt_id", flat=True))
+        return sorted((bell for bell in self.bells if bell.pairs[0][1] in queued), key=_job_of)
+
+    def _claim(self, bell: Doorbell, worker: UUID | None) -> bool:
+        ((job_id, attempt_id),) = bell.pairs
         claimed = execution.claim(job_id, attempt_id, worker)
-        assert (claimed is not None) == (attempt_id in queued and (worker is None or worker in self.workers))
-        if claimed is not None:
-            self.claims.append(claimed)
-            self.claimed += 1
+        if claimed is None:
+            return False
+        self.claims.append(claimed)
+        self.claimed += 1
+        return True
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), late=st.booleans(), twice=st.booleans())
-    def finish(self, data: st.DataObject, end: str, late: bool, twice: bool) -> None:
-        """A body ends; that of a worker declared dead may do so long after, and one may even report twice."""
-        running = set(Job.objects.filter(state="running").values_list("attempt_id", flat=True))
-        overtaken = [claimed for claimed in self.claims if claimed.row["attempt_id"] not in running]
-        claimed = data.draw(st.sampled_from(overtaken if late and overtaken else self.claims))
-        if not twice:
-            self.claims.remove(claimed)
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)))
+    def finish_what_was_overtaken(self, data: st.DataObject, end: str) -> None:
+        """A body ends while another has its job, if there is one."""
+        runs = dict(Job.objects.filter(state="running").values_list("pk", "attempt_id"))
+        late = [one for one in self.claims if runs.get(one.row["id"], one.row["attempt_id"]) != one.row["attempt_id"]]
+        if late:
+            self._finish(data.draw(st.sampled_from(late)), end)
+
+    def _finish(self, claimed: Claimed, end: str) -> None:
         before = Job.objects.get(pk=claimed.row["id"])
         execution._run(claimed, _ending(ENDS[end]))
         after = Job.objects.get(pk=before.pk)
-        if claimed.row["attempt_id"] in running:
+        if before.state == "running" and before.attempt_id == claimed.row["attempt_id"]:
             assert after.state != "running"
             assert Attempt.objects.get(pk=claimed.row["attempt_id"]).outcome
         else:
             assert (after.state, after.attempt_id) == (before.state, before.attempt_id)
             assert after.event_seq == before.event_seq + 1
             assert after.events.get(seq=after.event_seq).name == "stale"
-
-    def _any(self, data: st.DataObject, rows: Any) -> Job | None:
-        found = list(rows.order_by("pk"))
-        return data.draw(st.sampled_from(found)) if found else None
 
     # --- what must hold
 
@@ -251,6 +267,11 @@ class Lifecycle(RuleBasedStateMachine):
         assert left <= {"paused"}
 
 
+def _job_of(bell: Doorbell) -> UUID:
+    """Ids of jobs are ordered by time, so what is drawn is the same in each run; the order of admission is not."""
+    return bell.pairs[0][0]
+
+
 def _ending(end: BaseException | None) -> Any:
     def body() -> str:
         if end is not None:
@@ -274,5 +295,5 @@ class _rolled_back:  # noqa: N801 - reads as a function where it is used
 
 @pytest.mark.django_db
 def test_every_order_of_operations() -> None:
-    how = settings(max_examples=20, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    how = settings(max_examples=25, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Lifecycle, settings=how)
