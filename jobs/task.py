@@ -19,6 +19,7 @@ from celery.exceptions import Ignore
 from jobs import context, execution, inline, submission
 from jobs.context import JobContext
 from jobs.exceptions import InvalidArguments, InvalidOption
+from jobs.failures import RetryJob
 from jobs.options import JobOptions
 from jobs.publishing import JOBS_HEADER
 from jobs.results import JobResult
@@ -126,7 +127,7 @@ class JobTask(DjangoTask[Any, Any]):
         for name, value in changes.items():
             if value is not None:
                 raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
-        raise execution.RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
+        raise RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
 
     def body(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function as a running job does: who submitted by name had no signature to check against."""

@@ -29,7 +29,8 @@ from hypothesis.stateful import (
 from jobs import Answer, admission, execution, job, job_manager, liveness, rescue
 from jobs.context import JobSnoozed
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import Claimed, RetryJob
+from jobs.execution import Claimed
+from jobs.failures import RetryJob
 from jobs.models import Attempt, Job, JobEvent, Limit, Pool
 from jobs.publishing import Doorbell
 from jobs.states import EDGES, IN_FLIGHT

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from jobs import JobTask, context, execution, job, job_manager, liveness, transitions
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import back_off
+from jobs.failures import RetryJob, back_off
 from jobs.flushing import flusher
 from jobs.models import Job
 from jobs.publishing import Doorbell
@@ -345,7 +345,7 @@ def _snooze() -> None:
 
 
 @pytest.mark.parametrize(
-    "then", [_check, _snooze, _raise(ValueError("late")), _raise(execution.RetryJob()), sys.exit],
+    "then", [_check, _snooze, _raise(ValueError("late")), _raise(RetryJob()), sys.exit],
     ids=["check", "snooze", "exception", "retry", "exit"],
 )  # fmt: skip
 def test_a_cancel_request_wins_over_retry_snooze_and_failure(then: Callable[[], Any]) -> None:

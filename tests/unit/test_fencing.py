@@ -6,7 +6,7 @@ import pytest
 
 from jobs import JobTask, control, execution, job, job_manager, rescue
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import RetryJob
+from jobs.failures import RetryJob
 from jobs.models import Job
 from tests.app import stages
 
