@@ -26,6 +26,7 @@ def nothing() -> None: ...
 
 @pytest.fixture(autouse=True)
 def ended() -> Iterator[None]:
+    flusher.stop()  # a body of another test may have started it
     yield
     flusher.stop()
     flusher._watched.clear()
