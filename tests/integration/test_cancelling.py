@@ -1,15 +1,17 @@
 """Cancelling: at once what waits, by request what runs; and who wins when both ends come together."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
-from jobs import job_manager
+from jobs import Job, job_manager
 from jobs.exceptions import JobCancelled
 from jobs.models import Pool
 from tests.app import ledger
-from tests.app.jobs import add, answer_request, fail_first, hold, ignore_requests, probe
-from tests.integration.house import House, attempts, fresh, outcomes, story
+from tests.app.jobs import add, answer_request, count_to, fail_first, hold, ignore_requests, probe
+from tests.integration.house import LONG, House, attempts, fresh, outcomes, story
+from tests.services.processes import wait_until
 
 
 def _scheduled(house: House) -> str:
@@ -54,14 +56,26 @@ def test_what_waits_is_cancelled_at_once(house: House, waiting: object) -> None:
     assert len(house.effects(job)) == ran_before
 
 
-def test_a_running_job_stops_at_its_next_look(house: House) -> None:
-    job = house.in_body(hold, house.gate())
+def _looking(house: House) -> Job:
+    return house.in_body(hold, house.gate())
+
+
+def _telling(house: House) -> Job:
+    job = house.submit(count_to, 3000, 0.01)
+    wait_until(lambda: fresh(job).progress > 0, LONG, "the first word of its body")
+    return job
+
+
+@pytest.mark.parametrize("running", [_looking, _telling])
+def test_a_running_job_stops_at_its_next_look_or_word(house: House, running: Callable[[House], Job]) -> None:
+    job = running(house)
     began = time.monotonic()
     assert job_manager.cancel_job(job.id, reason="too slow", actor="ann") == "REQUESTED"
     assert job_manager.cancel_job(job.id, reason="too slow", actor="ann") in ("REQUESTED", "ALREADY_FINAL")
     done = house.done(job)
     assert time.monotonic() - began < 4  # asked once a second
     assert (done.state, done.reason, done.cancel_requested_by) == ("cancelled", "too slow", "ann")
+    assert done.progress < 100
     assert outcomes(job) == ["cancelled"]
     assert story(job)[3] == "cancel_requested"
     assert story(job)[-1] == "cancel"

@@ -1,8 +1,10 @@
 """Order and maxima: who comes first, and never one too many, whoever admits at the same moment."""
 
 import random
+from typing import Any
 
 import pytest
+from django.db import IntegrityError
 from django.db.models import Max
 
 from jobs import Job, job_manager
@@ -82,6 +84,13 @@ def test_doorbells_of_one_admission_ring_in_the_order_of_rank(stack: Stack) -> N
     Pool.objects.filter(name="default").update(max_concurrent=None)
     rung = stages.admit()
     assert [bell.pairs[0][0] for bell in rung] == [job.id for job in sorted(submitted, key=_goes_before)]
+
+
+@pytest.mark.parametrize(("model", "column"), [(Pool, "max_concurrent"), (Limit, "size")])
+def test_every_database_refuses_a_negative_maximum(house: House, model: Any, column: str) -> None:
+    with pytest.raises(IntegrityError):
+        model.objects.update(**{column: -1})
+    assert house.run(nap).state == "completed"
 
 
 def _goes_before(job: Job) -> tuple[int, object]:

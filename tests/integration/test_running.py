@@ -1,19 +1,22 @@
 """The way of a job that ends well, and what it left on the way: row, events, attempt, what it said meanwhile."""
 
+import math
 import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from celery import current_app
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from jobs import job_manager, publishing, signals, transitions
-from jobs.exceptions import InvalidArguments, JobNotFinished, JobNotFound, UnknownPool
+from jobs.exceptions import InvalidArguments, InvalidOption, InvalidPayload, JobNotFinished, JobNotFound, UnknownPool
 from jobs.models import Job, JobEvent, JobLog, Pool
 from jobs.models import Worker as WorkerRow
 from jobs.publishing import Doorbell
@@ -155,15 +158,28 @@ def test_other_hooks_of_the_commit_run_whatever_admission_does(house: House, mon
     assert house.done(job).result == 2  # the steward admits what nobody else did
 
 
+DEEP: Any = reduce(lambda inner, _: [inner], range(101), [])  # type: ignore[arg-type,return-value]
+
+
 @pytest.mark.parametrize(
     ("task", "args", "options", "error"),
     [
         (add, [1], {}, InvalidArguments),
         ("tests.app.jobs.add", [1], {}, InvalidArguments),
         (add, [1, 2], {"pool": "nowhere"}, UnknownPool),
+        (add, [1, 2], {"colour": "red"}, InvalidOption),
+        (add, [1, math.nan], {}, InvalidPayload),
+        (add, [1, -math.inf], {}, InvalidPayload),
+        (add, [1, "NUL \0"], {}, InvalidPayload),
+        (add, [1, "surrogate \ud800"], {}, InvalidPayload),
+        (add, [1, DEEP], {}, InvalidPayload),
+        (add, [1, "x" * 2**20], {}, InvalidPayload),
+        (add, [1, 2], {"metadata": {"name": "NUL \0"}}, InvalidPayload),
     ],
 )
-def test_a_wrong_call_writes_nothing(house: House, task: Any, args: list[int], options: Any, error: type) -> None:
+def test_a_wrong_call_writes_nothing_on_any_database(
+    house: House, task: Any, args: list[Any], options: Any, error: type
+) -> None:
     before = Job.objects.count()
     with pytest.raises(error):
         house.submit(task, *args, **options)
@@ -270,3 +286,16 @@ def test_a_doorbell_of_another_admission_starts_nothing(house: House) -> None:
     assert [house.run(add, 2, 2).result for _ in range(4)] == [4] * 4
     assert [attempt.id for attempt in attempts(job)] == [present]
     assert len(house.effects(job)) == 1
+
+
+def test_async_code_awaits_the_same_answers(house: House) -> None:
+    gate = house.gate()
+
+    async def go() -> tuple[str, str, str]:
+        answer = await job_manager.arun_job("castle", hold, [str(gate)])
+        again = await job_manager.arun_job("castle", hold, [str(gate)])
+        gate.touch()
+        await sync_to_async(house.done)(answer.job)
+        return answer.type, again.type, await job_manager.aget_job_results(answer.job.id)
+
+    assert async_to_sync(go)() == ("JOB_CREATED", "JOB_ALREADY_RUNNING", "opened")
