@@ -48,7 +48,8 @@ class House:
 
     def done(self, job: Job) -> Job:
         """The row, once it has ended."""
-        return job_manager.handle(job.id).wait(LONG)
+        wait_until(lambda: fresh(job).is_final, LONG, f"the end of {job.task}")
+        return fresh(job)
 
     def until(self, job: Job, state: str) -> Job:
         """The row, once it is in that state."""
