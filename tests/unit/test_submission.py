@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.test import override_settings
 
 from jobs import JobManager, JobTask, job, job_manager, submission
@@ -164,6 +164,21 @@ def _submit_and_fail() -> None:
     job_manager.submit_many(echo, [([1], {}), ([2], {})])
     job_manager.run_job("key", echo)
     raise LookupError
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("table", ["jobs_job", "jobs_jobevent"])
+def test_a_database_that_refuses_the_insert_leaves_nothing_half_written(table: str) -> None:
+    with stages.refusing(f"INSERT ON {table}"):
+        for submit in (
+            lambda: job_manager.submit(echo),
+            lambda: job_manager.submit_many(echo, [([1], {}), ([2], {})]),
+            lambda: job_manager.run_job("key", echo),
+        ):
+            with pytest.raises(DatabaseError, match="refused by the test"):
+                submit()
+    assert _nothing_was_written()
+    assert job_manager.run_job("key", echo).created
 
 
 # --- values
