@@ -203,7 +203,8 @@ class Lifecycle(RuleBasedStateMachine):
         execution._run(claimed, _ending(ENDS[end]))
         after = Job.objects.get(pk=before.pk)
         if before.state == "running" and before.attempt_id == claimed.row["attempt_id"]:
-            assert after.state != "running"
+            asked = before.cancel_requested_at is not None and end != "complete"
+            assert after.state == "cancelled" if asked else after.state != "running"
             assert Attempt.objects.get(pk=claimed.row["attempt_id"]).outcome
         else:
             assert (after.state, after.attempt_id) == (before.state, before.attempt_id)
