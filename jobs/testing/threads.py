@@ -25,6 +25,7 @@ from jobs.task import JobTask
 from jobs.worker.feeder import Feeder, loop
 
 SHUTDOWN_WITHIN = 10.0  # seconds for jobs that still run
+WAKE_EVERY = 0.2
 
 
 @contextmanager
@@ -98,6 +99,9 @@ class _Controller(TestWorkController):
             self.ended.set()
 
     def on_consumer_ready(self, consumer: Any) -> None:
+        hub = getattr(self, "hub", None)
+        if hub is not None:  # on AMQP nothing else wakes it for ten seconds, and it must see that it is to end
+            hub.call_repeatedly(WAKE_EVERY, lambda: None)
         signals.worker_ready.send(sender=consumer)
         super().on_consumer_ready(consumer)
 
