@@ -106,7 +106,12 @@ def find_rabbitmq(directory: Path) -> Iterator[Service]:
         return
     if PrivateRabbitMQ.binary():
         server = PrivateRabbitMQ(directory)
-        server.start()
+        try:
+            server.start()
+        except TimeoutError as error:
+            if server.running():
+                server.stop()
+            raise NoService(f"the RabbitMQ installed here does not start: {error}") from error
         try:
             yield Service(server.url, "private")
         finally:
