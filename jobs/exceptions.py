@@ -14,7 +14,6 @@
     ├── UnknownPool          (LookupError)            no pool of that name
     ├── UnknownTask          (LookupError)            no task of that name
     ├── UnknownFilter        (TypeError)              a filter that `list_jobs` does not know
-    ├── PublishFailed                                 the broker did not take a message
     └── ResultUnavailable                             finished, but the result is not there
 
 Each class says its cause and its cure. All survive pickling, because Celery carries exceptions between processes.
@@ -216,10 +215,6 @@ class UnknownFilter(_Unknown, TypeError):
     """A filter that `list_jobs` and the bulk actions do not know. Cure: a public column of Job, or metadata__<key>."""
 
     thing = "filter"
-
-
-class PublishFailed(JobsError):
-    """The broker did not take a message. Internal: the job is stored, and published once the broker answers again."""
 
 
 class ResultUnavailable(JobsError):

@@ -41,12 +41,6 @@ class JobQuerySet(models.QuerySet["Job"]):
             state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=DbNow() - timedelta(seconds=seconds)
         )
 
-    def orphaned(self) -> Self:
-        """Running on a worker that is fenced: its process is dead or must not write any more."""
-        return self.filter(
-            state=JobState.RUNNING, attempts__finished_at__isnull=True, attempts__worker__fenced_at__isnull=False
-        )
-
     def owned_by(self, owner: str) -> Self:
         """What one person submitted."""
         return self.filter(owner=owner)

@@ -20,7 +20,6 @@ from jobs.exceptions import (
     JobNotFound,
     JobsError,
     KeyBusy,
-    PublishFailed,
     ResultUnavailable,
     UnknownFilter,
     UnknownPool,
@@ -51,7 +50,6 @@ ONE_OF_EACH = [
     (UnknownPool("gpuu", ["default", "gpu"]), LookupError, "Did you mean 'gpu'?", {"name": "gpuu"}),
     (UnknownTask("demo.rendr", ["demo.render"]), LookupError, "Did you mean 'demo.render'?", {"name": "demo.rendr"}),
     (UnknownFilter("stat", ["state"]), TypeError, "Did you mean 'state'?", {"name": "stat"}),
-    (PublishFailed("the broker is away"), Exception, "the broker is away", {}),
     (ResultUnavailable("expired", JOB_ID), Exception, "expired", {"reason": "expired", "job_id": JOB_ID}),
 ]
 
