@@ -30,6 +30,7 @@ class Dialect:
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
     writes_in_cte: ClassVar[bool] = False
+    notifies: ClassVar[bool] = False
     no_moment: ClassVar[str] = "NULL"
     moment: ClassVar[str] = "%s"
 
@@ -88,6 +89,7 @@ class PostgreSQL(Dialect):
     skip_locked = " FOR UPDATE SKIP LOCKED"
     for_update = " FOR UPDATE"
     writes_in_cte = True
+    notifies = True
     no_moment = "NULL::timestamptz"
     moment = "%s::timestamptz"
 
