@@ -1,0 +1,67 @@
+"""A lane: all waiting jobs of a pool that admission cannot tell apart but by their rank.
+
+Whatever decides whether a job has room is one of the facts here, and the lane's id is a hash of them. So the first job
+of a lane speaks for all of them, and a lane without room is passed over whole, however many wait in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+MEMORY, CPU, DISK = "memory_mb", "cpu_weight", "disk_mb"
+COLUMNS = (
+    "task", "partition_by", "partition", "access", "memory_mb", "cpu_weight", "disk_mb", "resources", "max_concurrent",
+    "rate", "timeout",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What admission decides by. Needs are MB, CPU weight, or units of a named resource; `timeout` is seconds."""
+
+    task: str
+    partition_by: str = ""
+    partition: str = ""
+    access: str = ""
+    memory_mb: int | None = None
+    cpu_weight: float | None = None
+    disk_mb: int | None = None
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+    max_concurrent: int | None = None
+    rate: str = ""
+    timeout: float | None = None
+
+    @cached_property
+    def lane(self) -> UUID:
+        """The lane's id: 128 bits, so that nobody can choose a partition to end up in another's lane."""
+        text = json.dumps([_plain(getattr(self, name)) for name in COLUMNS], sort_keys=True)
+        return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())
+
+    @cached_property
+    def tenant(self) -> tuple[str, str]:
+        """Whom the job counts for in the fair share: its partition; all jobs without one are one tenant."""
+        return (self.partition_by, self.partition) if self.partition_by else ("", "")
+
+    @cached_property
+    def needs(self) -> dict[str, float]:
+        """What the job takes of the pool's budgets while it is in flight, by name; nothing it does not need."""
+        named = {MEMORY: self.memory_mb, CPU: self.cpu_weight, DISK: self.disk_mb, **self.resources}
+        return {name: float(amount) for name, amount in named.items() if amount}
+
+
+def facts_of(row: Mapping[str, Any]) -> Facts:
+    """The facts of a job, from its columns by name."""
+    return Facts(**{name: row[name] for name in COLUMNS})
+
+
+def _plain(value: Any) -> Any:
+    """512 and 512.0 are one need."""
+    if isinstance(value, Mapping):
+        return {name: _plain(amount) for name, amount in value.items()}
+    return float(value) if isinstance(value, (int, float)) else value
