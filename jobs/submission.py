@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -150,7 +150,7 @@ class _Draft:
 
     def lane(self, partition: str) -> UUID:
         """The lane of a call."""
-        return (replace(self.facts, partition=partition) if partition else self.facts).lane
+        return (self.facts._replace(partition=partition) if partition else self.facts).lane
 
 
 def _declared_pools() -> set[str]:

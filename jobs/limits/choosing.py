@@ -7,8 +7,8 @@ partition among the others. A lane that has no room is passed over, whoever wait
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from jobs.conf import settings
@@ -46,16 +46,21 @@ def plan(look: Look, most: int) -> Plan:
     free = max(0, min(tally.free, most))
     if not free:
         return Plan(tally, 0, (), None)
-    heads = sorted(look.heads, key=tally.order)
-    reserve(tally, heads)
+    reserve(tally)
     with_room, waits = [], []
-    for head in heads:
+    for head in _in_turn(tally):
         blocker = first_blocker(tally, head)
         if blocker is None:
             with_room.append(head)
         elif blocker.kind == RATE and blocker.until is not None:
             waits.append(blocker.until)
-    return Plan(tally, free, with_room, min(waits, default=None))
+    return Plan(tally, free, sorted(with_room, key=tally.order), min(waits, default=None))
+
+
+def _in_turn(tally: Tally) -> Iterator[Head]:
+    """The lanes in any order, but readers and writers in theirs: who is kept holds back those behind."""
+    yield from (head for head in tally.look.heads if not head.facts.access)
+    yield from sorted((head for head in tally.look.heads if head.facts.access), key=tally.order)
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:
@@ -66,17 +71,17 @@ def first_blocker(tally: Tally, head: Head) -> Blocker | None:
     return blocker
 
 
-def reserve(tally: Tally, heads: Iterable[Head]) -> None:
+def reserve(tally: Tally) -> None:
     """Keep room for large jobs that have waited: in their order, each for the first moment at which it is sure to fit.
 
     One that fits just now is kept its room as well: else a smaller one, whose turn it is, would take it each time.
     """
-    now = tally.look.now
-    for head in heads:
+    latest = tally.look.now - settings.RESERVE_AFTER
+    waited = [head for head in tally.look.heads if head.eligible_at <= latest and head.facts.needs]
+    for head in sorted(waited, key=tally.order):
         if len(tally.reservations) >= MOST_RESERVATIONS:
             return
-        has_waited = now - head.eligible_at >= settings.RESERVE_AFTER
-        if head.facts.needs and has_waited and {one.kind for one in tally.blockers(head)} <= {BUDGET, RESERVED}:
+        if {blocker.kind for blocker in tally.blockers(head)} <= {BUDGET, RESERVED}:
             _reserve(tally, head)
 
 
@@ -128,7 +133,7 @@ def _by_lane(plan: Plan, candidates: Iterable[Candidate]) -> dict[str, list[tupl
     heads = {head.lane: head for head in plan.lanes}
     waiting: dict[str, list[tuple[Head, Candidate]]] = {}
     for one in sorted(candidates, key=lambda one: (one.rank, one.id), reverse=True):
-        head = replace(heads[one.lane], rank=one.rank, is_critical=one.is_critical)
+        head = heads[one.lane]._replace(rank=one.rank, is_critical=one.is_critical)
         waiting.setdefault(one.lane, []).append((head, one))
     return waiting
 

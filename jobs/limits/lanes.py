@@ -9,20 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 MEMORY, CPU, DISK = "memory_mb", "cpu_weight", "disk_mb"
-COLUMNS = (
-    "task", "partition_by", "partition", "access", "memory_mb", "cpu_weight", "disk_mb", "resources", "max_concurrent",
-    "rate", "timeout",
-)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What admission decides by. Needs are MB, CPU weight, or units of a named resource; `timeout` is seconds."""
 
     task: str
@@ -32,27 +25,32 @@ class Facts:
     memory_mb: int | None = None
     cpu_weight: float | None = None
     disk_mb: int | None = None
-    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+    resources: Mapping[str, float] | None = None
     max_concurrent: int | None = None
     rate: str = ""
     timeout: float | None = None
 
-    @cached_property
+    @property
     def lane(self) -> UUID:
         """The lane's id: 128 bits, so that nobody can choose a partition to end up in another's lane."""
-        text = json.dumps([_plain(getattr(self, name)) for name in COLUMNS], sort_keys=True)
+        text = json.dumps([_plain(value) for value in self._replace(resources=self.resources or {})], sort_keys=True)
         return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())
 
-    @cached_property
+    @property
     def tenant(self) -> tuple[str, str]:
         """Whom the job counts for in the fair share: its partition; all jobs without one are one tenant."""
         return (self.partition_by, self.partition) if self.partition_by else ("", "")
 
-    @cached_property
+    @property
     def needs(self) -> dict[str, float]:
         """What the job takes of the pool's budgets while it is in flight, by name; nothing it does not need."""
-        named = {MEMORY: self.memory_mb, CPU: self.cpu_weight, DISK: self.disk_mb, **self.resources}
+        if self.memory_mb is self.cpu_weight is self.disk_mb is None and not self.resources:
+            return {}
+        named = {MEMORY: self.memory_mb, CPU: self.cpu_weight, DISK: self.disk_mb, **(self.resources or {})}
         return {name: float(amount) for name, amount in named.items() if amount}
+
+
+COLUMNS = Facts._fields
 
 
 def facts_of(row: Mapping[str, Any]) -> Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
@@ -27,8 +27,7 @@ class PoolFacts:
     budgets: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Flight:
+class Flight(NamedTuple):
     """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when their time-outs are over.
 
     Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
@@ -41,8 +40,7 @@ class Flight:
     ends: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The first waiting job of a lane, which speaks for all of it. Moments are epoch seconds."""
 
     lane: str
@@ -109,9 +107,10 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
 
 
 def _flight(pool: str, number: int, newest: float, starts: Sequence[float] | None, *facts: Any) -> Flight:
-    seen = Facts(*facts)
-    return Flight(pool, seen, number, newest, tuple(start + (seen.timeout or 0) for start in starts or ()))
+    seen = Facts._make(facts)
+    ends = tuple(start + seen.timeout for start in starts) if starts and seen.timeout else ()
+    return Flight(pool, seen, number, newest, ends)
 
 
 def _head(lane: str, rank: float, eligible_at: float, priority: str, *facts: Any) -> Head:
-    return Head(lane, rank, eligible_at, priority == "critical", Facts(*facts))
+    return Head(lane, rank, eligible_at, priority == "critical", Facts._make(facts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.limits.lanes import Facts
 from jobs.rates import Spacing
@@ -61,22 +61,40 @@ class Rule:
         return self.pool, self.task, self.partition_by, self.kind
 
 
+class Under(NamedTuple):
+    """What a job is under: rules on how many are in flight, rules on how many start, its partition's weight."""
+
+    sizes: tuple[Rule, ...]
+    rates: tuple[Rule, ...]
+    weight: float
+
+
 class Rules:
     """All rules that may concern a pool, found quickly for each lane."""
 
     def __init__(self, rows: Iterable[Sequence[Any]], system_maximum: int | None) -> None:
-        rules = (Rule(*row) for row in rows)
-        self.all = [_with_default(rule, system_maximum) for rule in rules]
-        self._known: dict[tuple[str, str, str, str], list[Rule]] = {}
+        self.all = [_with_default(Rule(*row), system_maximum) for row in rows]
+        self._tells_partitions_apart = any(rule.partition for rule in self.all)
+        self._known: dict[tuple[str, str, str, str], Under] = {}
 
-    def of(self, facts: Facts, pool: str) -> list[Rule]:
+    def of(self, facts: Facts, pool: str) -> Under:
         """The rules that a job is under. One for its very partition stands in place of the general one."""
-        key = (pool, facts.task, facts.partition_by, facts.partition)
-        if key not in self._known:
-            found = [rule for rule in self.all if rule.counts(facts, pool)]
-            special = {rule.subject for rule in found if rule.partition}
-            self._known[key] = [rule for rule in found if rule.partition or rule.subject not in special]
-        return self._known[key]
+        key = (pool, facts.task, facts.partition_by, facts.partition if self._tells_partitions_apart else "")
+        under = self._known.get(key)
+        if under is None:
+            under = self._known[key] = self._find(facts, pool)
+        return under
+
+    def _find(self, facts: Facts, pool: str) -> Under:
+        found = [rule for rule in self.all if rule.counts(facts, pool)]
+        special = {rule.subject for rule in found if rule.partition}
+        found = [rule for rule in found if rule.partition or rule.subject not in special]
+        sized = [rule for rule in found if rule.size is not None]
+        return Under(
+            tuple(rule for rule in sized if rule.kind == CONCURRENCY),
+            tuple(rule for rule in sized if rule.kind == RATE),
+            max((rule.weight for rule in found if facts.partition_by), default=1.0),
+        )
 
 
 def _with_default(rule: Rule, system_maximum: int | None) -> Rule:

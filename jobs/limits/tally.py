@@ -10,13 +10,13 @@ import sys
 from collections import Counter as Count
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jobs.conf import settings
-from jobs.limits import rules
 from jobs.limits.lanes import Facts
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER, Profile, Stay
-from jobs.limits.rules import Counter
+from jobs.limits.rules import Counter, Under
 from jobs.rates import Spacing, spacing
 
 PAUSED, DRAINING, NO_WORKER, NO_SLOT, POOL_FULL = "pool_paused", "pool_draining", "no_worker", "no_slot", "pool_limit"
@@ -26,8 +26,7 @@ EXCLUSIVE = "exclusive"
 Order = tuple[int, float, float]  # class, share, rank
 
 
-@dataclass(frozen=True)
-class Blocker:
+class Blocker(NamedTuple):
     """One thing in the way of a job.
 
     `limit` names the limit row, budget or partition; `size` is what it allows and `used` what of it is taken; `need` is
@@ -103,15 +102,17 @@ class Tally:
     def blockers(self, head: Head) -> Iterator[Blocker]:
         """What keeps this job, and its whole lane, beside what keeps the pool; the first one is reason enough."""
         facts = head.facts
-        for rule in self.look.rules.of(facts, self.look.pool.name):
-            used = self.counts[rule.counter(facts)]
-            if rule.kind == rules.CONCURRENCY and rule.size is not None and used + 1 > rule.size:
-                yield Blocker(LIMIT, rule.name, rule.size, used, partition=rule.counter(facts)[1])
-        own = self.own[_own(facts)]
-        if facts.max_concurrent is not None and own >= facts.max_concurrent:
+        for rule in self._under(facts).sizes:
+            counter = rule.counter(facts)
+            used = self.counts.get(counter, 0)
+            if rule.size is not None and used + 1 > rule.size:
+                yield Blocker(LIMIT, rule.name, rule.size, used, partition=counter[1])
+        if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
             yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
-        yield from self._access_blockers(facts)
-        yield from self._budget_blockers(head)
+        if facts.access:
+            yield from self._access_blockers(facts)
+        if facts.needs:
+            yield from self._budget_blockers(head)
         yield from self._rate_blockers(facts)
 
     def take(self, head: Head) -> None:
@@ -134,8 +135,8 @@ class Tally:
     def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
         """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
         own = spacing(facts.rate) if facts.rate else None
-        for rule in self.look.rules.of(facts, self.look.pool.name):
-            if rule.kind == rules.RATE and rule.spacing is not None:
+        for rule in self._under(facts).rates:
+            if rule.spacing is not None:
                 is_tasks = own is not None and rule.name == rate_name(facts.task)
                 yield rule.counter(facts), rule.spacing.tightened(own) if is_tasks and own else rule.spacing
         if own is not None and not self._has_rate(facts):
@@ -143,11 +144,10 @@ class Tally:
 
     def most(self, facts: Facts) -> int:
         """How many more jobs of a lane the limits on their number allow; a large number where none is set."""
-        under = self.look.rules.of(facts, self.look.pool.name)
         rooms = [
-            rule.size - self.counts[rule.counter(facts)]
-            for rule in under
-            if rule.kind == rules.CONCURRENCY and rule.size is not None
+            rule.size - self.counts.get(rule.counter(facts), 0)
+            for rule in self._under(facts).sizes
+            if rule.size is not None
         ]
         if facts.max_concurrent is not None:
             rooms.append(facts.max_concurrent - self.own[_own(facts)])
@@ -155,8 +155,7 @@ class Tally:
 
     def share(self, facts: Facts) -> float:
         """What a tenant has in flight, by its weight."""
-        weights = [rule.weight for rule in self.look.rules.of(facts, self.look.pool.name) if facts.partition_by]
-        return self.tenants[facts.tenant] / max(weights, default=1.0)
+        return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
 
     def profile(self, head: Head) -> Profile:
         """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it."""
@@ -165,32 +164,34 @@ class Tally:
         booked = [Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs) for one in kept]
         return Profile(self.look.pool.budgets, [*self.stays, *booked])
 
+    def _under(self, facts: Facts) -> Under:
+        return self.look.rules.of(facts, self.look.pool.name)
+
     def _count(self, facts: Facts, pool: str, number: int) -> None:
-        for rule in self.look.rules.of(facts, pool):
+        for rule in self.look.rules.of(facts, pool).sizes:
             self.counts[rule.counter(facts)] += number
         self.own[_own(facts)] += number
         if facts.access:
             self.access[(facts.partition_by, facts.partition, facts.access)] += number
 
     def _occupy(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
+        tenant = facts.tenant
         self.in_flight += number
-        self.tenants[facts.tenant] += number
-        self.newest[facts.tenant] = max(newest, self.newest.get(facts.tenant, 0.0))
-        for name, need in facts.needs.items():
+        self.tenants[tenant] += number
+        self.newest[tenant] = max(newest, self.newest.get(tenant, 0.0))
+        needs = facts.needs
+        for name, need in needs.items():
             self.used[name] += need * number  # type: ignore[assignment]  # a Counter counts in fractions as well
-        if facts.needs:
+        if needs:
             now = self.look.now
-            self.stays += [Stay(now, max(end, now + 1), facts.needs) for end in ends]
-            self.stays += [Stay(now, NEVER, facts.needs)] * (number - len(ends))
+            self.stays += [Stay(now, max(end, now + 1), needs) for end in ends]
+            self.stays += [Stay(now, NEVER, needs)] * (number - len(ends))
 
     def _has_rate(self, facts: Facts) -> bool:
-        under = self.look.rules.of(facts, self.look.pool.name)
-        return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in under)
+        return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
 
     def _access_blockers(self, facts: Facts) -> Iterator[Blocker]:
         """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""
-        if not facts.access:
-            return
         name, partition = facts.partition_by, facts.partition
         writers = self.access[(name, partition, EXCLUSIVE)]
         readers = self.access[(name, partition, "shared")]
@@ -205,7 +206,7 @@ class Tally:
             if size is not None and used + need > size + 1e-9:
                 fits = False
                 yield Blocker(BUDGET, name, size, used, need)
-        if fits and self.reservations and head.facts.needs:
+        if fits and self.reservations:
             yield from self._reservation_blockers(head)
 
     def _reservation_blockers(self, head: Head) -> Iterator[Blocker]:
@@ -219,8 +220,8 @@ class Tally:
             opens = space.opens_at(self.tats.get(counter, 0.0))
             if opens > self.look.now:
                 yield Blocker(RATE, counter[0], until=opens, partition=counter[1])
-        for rule in self.look.rules.of(facts, self.look.pool.name):
-            if rule.kind == rules.RATE and rule.size == 0:
+        for rule in self._under(facts).rates:
+            if rule.size == 0:
                 yield Blocker(RATE, rule.name, 0, partition=rule.counter(facts)[1])
 
 

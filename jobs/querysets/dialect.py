@@ -84,9 +84,13 @@ class Dialect:
         """An aggregate: the JSON list of an expression, over the rows for which a condition holds."""
         raise NotImplementedError
 
+    def json_value(self, column: str) -> str:
+        """A column that `json_list` has made as `json_rows` takes it."""
+        raise NotImplementedError
+
     def json_column(self, column: str) -> str:
-        """A JSON column as `json_rows` takes it."""
-        return column
+        """A column that holds a JSON object as `json_rows` takes it; NULL for an empty one."""
+        raise NotImplementedError
 
     def now(self) -> str:
         """The database's clock at the statement, or the literal that a test has bound."""
@@ -143,6 +147,12 @@ class PostgreSQL(Dialect):
     def json_list(self, expression: str, only: str) -> str:
         return f"json_agg({expression}) FILTER (WHERE {only})"
 
+    def json_value(self, column: str) -> str:
+        return column
+
+    def json_column(self, column: str) -> str:
+        return f"NULLIF({column}, '{{}}'::jsonb)"
+
 
 def _sqlite_moment(arguments: str) -> str:
     """A moment as Django writes it, where a whole second has no fraction: SQLite compares texts."""
@@ -191,8 +201,11 @@ class SQLite(Dialect):
     def json_list(self, expression: str, only: str) -> str:
         return f"json(json_group_array({expression}) FILTER (WHERE {only}))"
 
-    def json_column(self, column: str) -> str:
+    def json_value(self, column: str) -> str:
         return f"json({column})"
+
+    def json_column(self, column: str) -> str:
+        return f"json(NULLIF({column}, '{{}}'))"
 
 
 _DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}

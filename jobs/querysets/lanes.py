@@ -128,7 +128,7 @@ def _flights(words: Dialect, facts: tuple[str, ...], shown: tuple[str, ...], eve
         f"(SELECT pool, {names}, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
         f" FROM jobs_job WHERE {where} GROUP BY pool, lane, {names}) f"
     )
-    return words.json_rows(("pool", "number", "newest", words.json_column("starts"), *shown), rows)
+    return words.json_rows(("pool", "number", "newest", words.json_value("starts"), *shown), rows)
 
 
 def _walk(words: Dialect, facts: tuple[str, ...]) -> str:
