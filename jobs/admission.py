@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import Error, transaction
 
-from jobs import limits, publishing, transitions
+from jobs import limits, publishing, transitions, waking
 from jobs.conf import settings
 from jobs.limits import Look, Plan, Tally
 from jobs.models import Pool
@@ -66,10 +66,10 @@ def admit_everywhere() -> int:
 
 
 def admit_on_commit(pool: str) -> None:
-    """After the caller's commit: wake the feeder where this process has one, admit here where it has none."""
+    """After the caller's commit: wake a feeder, this process's own or another's, or admit here where there is none."""
     if bell is not None:
         after_commit(bell)
-    else:
+    elif waking.is_left_to_caller(pool):
         after_commit(admit, pool)
 
 

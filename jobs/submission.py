@@ -18,7 +18,7 @@ from uuid import UUID
 from celery import Signature, current_app
 from django.db import OperationalError, connections, transaction
 
-from jobs import admission, conflicts, encoding, pools, transitions
+from jobs import admission, conflicts, encoding, pools, transitions, waking
 from jobs.calls import Call, JobLike, Row, encoded
 from jobs.conf import settings
 from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
@@ -44,10 +44,9 @@ def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Ma
     rows = [encoded(known, call, chosen) for call in calls]
     draft.check()
     with transaction.atomic(using=draft.using) if len(rows) > CHUNK or draft.standing else _NoTransaction():
-        made = [job for chunk in _chunks(draft, rows) for job in _insert(draft, chunk)]
-    if made and made[0].state == "pending":
-        admission.admit_on_commit(draft.pool)
-    return made
+        made = [_insert(draft, chunk) for chunk in _chunks(draft, rows)]
+    _have_admitted(draft, made)
+    return [job for part in made for job in part.jobs]
 
 
 def submit_keyed(
@@ -65,10 +64,9 @@ def submit_keyed(
     draft.check()
     for _ in range(10):
         made = _insert_keyed(draft, row, key)
-        if made is not None:
-            if made.state == "pending":
-                admission.admit_on_commit(draft.pool)
-            return made, True
+        if made.jobs:
+            _have_admitted(draft, [made])
+            return made.jobs[0], True
         held = holder(manager, key)
         if held is not None:
             return held, False
@@ -185,12 +183,12 @@ def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
     return signature["task"], (tuple(signature["args"]), dict(signature["kwargs"]))
 
 
-def _insert_keyed(draft: _Draft, row: Row, key: object) -> Job | None:
+def _insert_keyed(draft: _Draft, row: Row, key: object) -> _Made:
     """Insert unless an unfinished job holds the key; never aborts the caller's transaction."""
     try:
         with transaction.atomic(using=draft.using), _key_wait(draft.using):
             (chunk,) = _chunks(draft, [row])
-            return next(iter(_insert(draft, chunk)), None)
+            return _insert(draft, chunk)
     except OperationalError as error:
         if _is_held(error):
             raise KeyBusy(key) from error
@@ -226,23 +224,41 @@ class _NoTransaction:
     def __exit__(self, *_: object) -> None: ...
 
 
-def _insert(draft: _Draft, rows: Sequence[Row]) -> list[Job]:
-    """One statement for jobs and events (two on SQLite); rows whose key is taken do not come back."""
+@dataclass(frozen=True)
+class _Made:
+    """What one statement has inserted, and whether the caller must see to its admission."""
+
+    jobs: list[Job]
+    is_left_to_caller: bool
+
+
+def _have_admitted(draft: _Draft, made: Sequence[_Made]) -> None:
+    if any(part.is_left_to_caller and part.jobs and part.jobs[0].state == "pending" for part in made):
+        admission.admit_on_commit(draft.pool)
+
+
+def _insert(draft: _Draft, rows: Sequence[Row]) -> _Made:
+    """One statement for jobs, events and waking a feeder (two on SQLite); rows whose key is taken do not come back."""
     words = dialect(draft.using)
     names = tuple(draft.columns)
     when, when_params = _moment(draft.options.run_after, words)
-    sql = _insert_sql(words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None)
+    wakes = words.notifies and draft.options.start and not when_params and admission.bell is None
+    sql = _insert_sql(
+        words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None, wakes
+    )
     values = [prepare(draft.using, Job, name, value) for name, value in draft.columns.items()]
     params = [*values, draft.options.priority, *when_params]
     params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
     if words.writes_in_cte:
-        returned = query(draft.using, sql, [*params, draft.options.owner])
+        waking_params = waking.wake_params(draft.pool) if wakes else []
+        returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
     else:
         with transaction.atomic(using=draft.using):
             returned = query(draft.using, sql, params)
             if returned:
                 query(draft.using, _EVENTS_SQLITE, [draft.options.owner, words.ids(row[0] for row in rows)])
-    return _jobs(draft, rows, returned)
+    is_left = any(row[-1] for row in returned) if wakes else True
+    return _Made(_jobs(draft, rows, returned), is_left)
 
 
 _RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
@@ -255,7 +271,7 @@ _EVENTS_SQLITE = (
 
 @functools.cache
 def _insert_sql(
-    words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool
+    words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool, wakes: bool
 ) -> str:
     eligible = "CASE WHEN v.run_after > {now} THEN v.run_after ELSE {now} END"
     state = "CASE WHEN v.run_after > {now} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
@@ -272,7 +288,8 @@ def _insert_sql(
     if not words.writes_in_cte:
         return insert
     event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
-    return f"WITH made AS ({insert}), event AS ({event}) SELECT * FROM made"
+    woken = f", {waking.wake_sql(words)}" if wakes else ""
+    return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
 
 
 @functools.cache

@@ -21,6 +21,7 @@ class Worker(models.Model):
     beat_at = models.DateTimeField()
     fenced_at = models.DateTimeField(null=True, blank=True, help_text="declared dead, or gone; claims nothing any more")
     draining_at = models.DateTimeField(null=True, blank=True)
+    listens = models.BooleanField(default=False, db_default=False, help_text="its feeder is told of new jobs")
 
     objects = WorkerQuerySet.as_manager()
 

@@ -32,6 +32,7 @@ class Dialect:
     for_update: ClassVar[str] = ""
     writes_in_cte: ClassVar[bool] = False
     has_lateral: ClassVar[bool] = False
+    notifies: ClassVar[bool] = False
     no_moment: ClassVar[str] = "NULL"
     moment: ClassVar[str] = "%s"
     uuid: ClassVar[str] = "%s"
@@ -108,6 +109,7 @@ class PostgreSQL(Dialect):
     for_update = " FOR UPDATE"
     writes_in_cte = True
     has_lateral = True
+    notifies = True
     no_moment = "NULL::timestamptz"
     moment = "%s::timestamptz"
     uuid = "%s::uuid"

@@ -22,6 +22,7 @@ from jobs.flushing import flusher
 from jobs.models import Pool
 from jobs.steward import Steward
 from jobs.task import JobTask
+from jobs.worker.ear import Ear
 from jobs.worker.feeder import Feeder, loop
 
 SHUTDOWN_WITHIN = 10.0  # seconds for jobs that still run
@@ -79,7 +80,7 @@ class ThreadFeeder(Feeder):
 
     def _run(self) -> None:
         try:
-            loop(self._read, lambda: self._goes_on, Steward(self.label))
+            loop(self._read, lambda: self._goes_on, Steward(self.label), Ear(JobTask.worker_id))
         finally:
             publishing.disconnect()
             connections.close_all()

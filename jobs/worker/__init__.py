@@ -5,6 +5,7 @@ Connected to Celery's signals when the app is ready: a worker started with plain
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["JobRequest", "connect"]
 
 logger = logging.getLogger(__name__)
 
-make_feeder: Callable[[str], Feeder] = Feeder
+make_feeder: Callable[[str, Callable[[], object]], Feeder] = Feeder
 """What a worker starts beside itself. `jobs.testing` puts a thread in its place: a test process should not fork."""
 
 
@@ -44,7 +45,8 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     if error is not None:
         raise SystemExit(str(error))
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
-    _running.feeder = make_feeder(str(sender.hostname))
+    set_up_logs = functools.partial(sender.app.log.setup, sender.loglevel, sender.logfile, hostname=sender.hostname)
+    _running.feeder = make_feeder(str(sender.hostname), set_up_logs)
     _running.feeder.start()
 
 

@@ -2,7 +2,7 @@
 
 Forked from the worker's main process before that has threads or a pool: no import to pay for, no lock to inherit, and
 Celery's event loop, which is the bottleneck of a worker, never waits for the database. Whoever finishes a job in this
-worker writes a byte into its pipe.
+worker writes a byte into its pipe; whoever submits one elsewhere notifies it through the database.
 """
 
 from __future__ import annotations
@@ -22,18 +22,25 @@ from django.db import Error, connections
 from jobs import admission
 from jobs.conf import settings
 from jobs.steward import Steward
+from jobs.task import JobTask
+from jobs.worker.ear import Ear
 
 logger = logging.getLogger(__name__)
 
 STOP_WITHIN = 3.0  # seconds for a last word; a database that hangs must not keep the worker from its end
+DEAF_FOR = (0.005, 0.1)  # seconds, the first time and at most: see `Patience`
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 class Feeder:
-    """The worker's side of the feeder: starts it, rings it, starts it again should it die."""
+    """The worker's side of the feeder: starts it, rings it, starts it again should it die.
 
-    def __init__(self, label: str) -> None:
+    `set_up_logs` makes the process write what the worker writes: it is forked before Celery has seen to that.
+    """
+
+    def __init__(self, label: str, set_up_logs: Callable[[], object]) -> None:
         self.label = label
+        self.set_up_logs = set_up_logs
         self.pid = 0
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
@@ -45,7 +52,21 @@ class Feeder:
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _live(self._read, parent, self.label)
+            self._live(parent)
+
+    def _live(self, parent: int) -> NoReturn:
+        """The feeder's whole life, in the forked process; never returns into the worker's code."""
+        try:
+            self.set_up_logs()
+            _prepare(parent)
+            loop(self._read, lambda: os.getppid() == parent, Steward(self.label), Ear(JobTask.worker_id))
+        except SystemExit as end:
+            logger.info("the feeder of %s ends: %s", self.label, end.code or "told to")
+        except BaseException:
+            logger.exception("the feeder of %s ends", self.label)
+        finally:
+            logging.shutdown()
+            os._exit(0)
 
     def ring(self) -> None:
         """Say that a slot is free or a job is waiting. Never waits: a full pipe says it already."""
@@ -75,20 +96,6 @@ class Feeder:
             time.sleep(0.02)
 
 
-def _live(pipe: int, parent: int, label: str) -> NoReturn:
-    """The feeder's whole life, in the forked process; never returns into the worker's code."""
-    try:
-        _prepare(parent)
-        loop(pipe, lambda: os.getppid() == parent, Steward(label))
-    except SystemExit as end:
-        logger.info("the feeder of %s ends: %s", label, end.code or "told to")
-    except BaseException:
-        logger.exception("the feeder of %s ends", label)
-    finally:
-        logging.shutdown()
-        os._exit(0)
-
-
 def _prepare(parent: int) -> None:
     admission.bell = None
     for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
@@ -108,13 +115,13 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward) -> None:
-    """Feed when the bell rings and let the steward tick, for as long as it goes on."""
-    next_tick = 0.0
+def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> None:
+    """Feed when the bell rings or the ear hears of new jobs, and let the steward tick, for as long as it goes on."""
+    next_tick, patience = 0.0, Patience()
     try:
         while goes_on():
-            if _rung(pipe, next_tick - time.monotonic()):
-                _feed()
+            rung = _rung(pipe, ear, patience, next_tick - time.monotonic())
+            _feed(rung, ear, patience)
             if time.monotonic() >= next_tick:
                 steward.tick()
                 next_tick = time.monotonic() + settings.TICK
@@ -122,17 +129,45 @@ def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward) -> None:
         steward.resign()
 
 
-def _rung(pipe: int, seconds: float) -> bool:
-    """Wait for the bell; one answer for however often it rang."""
-    ready, _, _ = select.select([pipe], [], [], max(0.0, seconds))
-    if ready:
+class Patience:
+    """How long the ear is not minded after it brought nothing: a full pool must not be looked at for every submit.
+
+    A slot that becomes free rings the bell, which is always minded.
+    """
+
+    def __init__(self) -> None:
+        self._pause = self._until = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the ear is minded again; 0 when it is."""
+        return max(0.0, self._until - time.monotonic())
+
+    def looked(self, admitted: int) -> None:
+        """What the ear said was followed: wait longer each time that it was for nothing."""
+        self._pause = 0.0 if admitted else min(max(2 * self._pause, DEAF_FOR[0]), DEAF_FOR[1])
+        self._until = time.monotonic() + self._pause
+
+
+def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
+    """Wait for the bell or the ear; whether it was the bell, with one answer for however often it rang."""
+    deaf_for = patience.left
+    heard_from = [] if deaf_for or ear.socket is None else [ear.socket]
+    seconds = min(seconds, deaf_for) if deaf_for else 0.0 if ear.has_heard else seconds
+    ready, _, _ = select.select([pipe, *heard_from], [], [], max(0.0, seconds))
+    if pipe in ready:
         os.read(pipe, 65536)
-    return bool(ready)
+    return pipe in ready
 
 
-def _feed() -> None:
+def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
     try:
-        admission.admit_everywhere()
+        began = ear.attend()
+        if rung or began:
+            ear.heard()  # the look at everything comes after what it said
+            admission.admit_everywhere()
+        elif not patience.left and (pools := ear.heard()):
+            patience.looked(sum(map(admission.admit, pools)))
     except Error as error:
         logger.warning("feeder: the database does not answer: %s", error)
         connections[settings.DATABASE].close()

@@ -162,6 +162,8 @@ class Pulse:
         self._identity = None
         for pid in _children(self._controller.pool):
             os.kill(pid, signal.SIGKILL)
+        self._feeder.stop()  # it listens in the name of the old life
+        self._feeder.start()
 
     @contextmanager
     def _own_statement(self) -> Iterator[None]:

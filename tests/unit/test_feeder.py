@@ -12,7 +12,7 @@ import pytest
 from jobs import admission, job_manager
 from jobs.publishing import Doorbell
 from jobs.worker import feeder as module
-from jobs.worker.feeder import Feeder
+from jobs.worker.feeder import Feeder, Patience
 from tests.app import stages
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
@@ -23,7 +23,7 @@ def test_a_feeder_that_hangs_does_not_keep_the_worker_from_its_end(monkeypatch: 
     with subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE) as deaf:
         assert deaf.stdout is not None
         assert deaf.stdout.readline() == b"ready\n"
-        feeder = Feeder("test")
+        feeder = Feeder("test", lambda: None)
         feeder.pid = deaf.pid
         begun = time.monotonic()
         feeder.stop()
@@ -31,6 +31,19 @@ def test_a_feeder_that_hangs_does_not_keep_the_worker_from_its_end(monkeypatch: 
         with pytest.raises(ProcessLookupError):
             os.kill(deaf.pid, 0)
         deaf.returncode = -9  # it has been waited for
+
+
+def test_the_ear_is_minded_less_while_it_brings_nothing() -> None:
+    patience = Patience()
+    assert patience.left == 0
+    pauses = []
+    for _ in range(8):
+        patience.looked(0)
+        pauses.append(patience.left)
+    assert pauses[0] < pauses[1] < pauses[2] < pauses[3]
+    assert pauses[0] <= module.DEAF_FOR[0] < pauses[-1] <= module.DEAF_FOR[1]
+    patience.looked(1)
+    assert patience.left == 0
 
 
 def test_admission_comes_back_though_there_is_room(

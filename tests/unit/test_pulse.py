@@ -34,7 +34,7 @@ class StillFeeder:
     """Counts what the pulse does to its feeder."""
 
     def __init__(self) -> None:
-        self.rings = self.starts = 0
+        self.rings = self.starts = self.stops = 0
         self.alive = True
 
     def ring(self) -> None:
@@ -42,6 +42,9 @@ class StillFeeder:
 
     def start(self) -> None:
         self.starts += 1
+
+    def stop(self) -> None:
+        self.stops += 1
 
     def is_alive(self) -> bool:
         return self.alive
@@ -107,7 +110,7 @@ def test_who_leaves_says_so(heart: Pulse, boot_id: UUID) -> None:
 
 
 def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
-    heart: Pulse, boot_id: UUID, monkeypatch: pytest.MonkeyPatch
+    heart: Pulse, feeder: StillFeeder, boot_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
@@ -116,6 +119,7 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
     liveness.retire(boot_id)
     heart._beat()
     assert killed == [7, 8]
+    assert (feeder.stops, feeder.starts) == (1, 1)  # the next one listens in the name of the new life
     assert JobTask.worker_id is not None
     assert JobTask.worker_id != boot_id
     heart._beat()

@@ -140,7 +140,7 @@ def test_more_than_a_chunk_is_one_transaction(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(submission, "CHUNK", 2)
     insert, calls = submission._insert, []
 
-    def fail_at_the_second(*args: Any) -> list[Job]:
+    def fail_at_the_second(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 2:
             raise LookupError

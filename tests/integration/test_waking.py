@@ -1,0 +1,35 @@
+"""A submit wakes a feeder that listens, with its own commit. On SQLite nobody can listen: the caller admits."""
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from jobs import job_manager, waking
+from jobs.models import Worker
+from tests.app import stages
+from tests.app.jobs import whoami
+from tests.integration.house import LONG, StartWorker
+from tests.services import Stack
+from tests.services.processes import wait_until
+
+NO_TICKS = {"JOBCENTER_TEST_JOBS": '{"TICK": 600}'}  # who was not woken sleeps for longer than the test
+
+
+def test_beside_a_living_worker_a_submit_is_one_statement(start_worker: StartWorker) -> None:
+    """And it starts at once: nobody else would begin it."""
+    start_worker(env=NO_TICKS)
+    can_listen = connection.vendor == "postgresql"
+    if can_listen:
+        wait_until(lambda: Worker.objects.filter(listens=True).exists(), LONG, "a feeder that listens")
+    job_manager.submit(whoami)  # asks which pools there are, once per process
+    for _ in range(5):
+        with CaptureQueriesContext(connection) as asked:
+            row = job_manager.submit(whoami)
+        assert (len(asked) == 1) is can_listen
+        assert job_manager.handle(row.id).wait(LONG).state == "completed"
+    assert Worker.objects.get().listens is can_listen
+
+
+def test_a_worker_that_cannot_tell_is_passed_over(stack: Stack) -> None:
+    assert waking.is_left_to_caller("default") is (connection.vendor != "postgresql")  # nobody there, nothing to admit
+    stages.start_worker()
+    assert waking.is_left_to_caller("default")
