@@ -89,6 +89,12 @@ def seconds_until_open() -> float | None:
     return max(0.0, min(_opens.values()) - time.monotonic()) if _opens else None
 
 
+def admit_opened() -> int:
+    """Admit in the pools where a rate that was in the way lets the next job start by now."""
+    now = time.monotonic()
+    return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
+
+
 def _admit_batch(pool: str) -> list[Moved] | None:
     """One locked pass; None when another process holds the lock, which will look again after its commit.
 

@@ -23,6 +23,7 @@ PAUSED, DRAINING, NO_WORKER, NO_SLOT, POOL_FULL = "pool_paused", "pool_draining"
 LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
 BUDGET, RESERVED = "budget", "reserved"
 EXCLUSIVE = "exclusive"
+EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
 Order = tuple[int, float, float]  # class, share, rank
 
 
@@ -218,7 +219,7 @@ class Tally:
     def _rate_blockers(self, facts: Facts) -> Iterator[Blocker]:
         for counter, space in self.rates(facts):
             opens = space.opens_at(self.tats.get(counter, 0.0))
-            if opens > self.look.now:
+            if opens > self.look.now + EARLY:
                 yield Blocker(RATE, counter[0], until=opens, partition=counter[1])
         for rule in self._under(facts).rates:
             if rule.size == 0:
