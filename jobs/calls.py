@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -12,9 +12,18 @@ from uuid_utils.compat import uuid7
 from jobs import encoding
 from jobs.exceptions import InvalidArguments, shown
 from jobs.options import JobOptions
+from jobs.partitions import value_of
 
 Call = tuple[Sequence[Any], Mapping[str, Any]]
-Row = tuple[UUID, str, str]  # a new job's id, args and kwargs, encoded
+
+
+class Row(NamedTuple):
+    """A new job's id, its args and kwargs encoded, and the partition that the call belongs to."""
+
+    id: UUID
+    args: str
+    kwargs: str
+    partition: str
 
 
 @runtime_checkable
@@ -29,15 +38,20 @@ class JobLike(Protocol):
         """The body's signature, without `self`."""
 
 
-def encoded(known: JobLike | None, call: object) -> Row:
-    """A call as the row of a new job; InvalidArguments where the function does not take it, InvalidPayload."""
+def encoded(known: JobLike | None, call: object, options: JobOptions) -> Row:
+    """A call as the row of a new job; InvalidArguments where the function does not take it, InvalidPayload.
+
+    InvalidOption where its partition cannot be told.
+    """
     args, kwargs = _pair(call)
     if known is not None:
         try:
             known.parameters.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidArguments(f"{known.name}{known.parameters}: {error}", task=known.name) from None
-    return uuid7(), encoding.dumps(list(args), field="args"), encoding.dumps(dict(kwargs), field="kwargs")
+    stored = encoding.dumps(list(args), field="args"), encoding.dumps(dict(kwargs), field="kwargs")
+    parameters = None if known is None else known.parameters
+    return Row(uuid7(), *stored, value_of(options.partition_by, parameters, args, kwargs, options.metadata))
 
 
 def _pair(call: object) -> Call:

@@ -164,6 +164,7 @@ class JobsSettings:
         {"low": -3600, "medium": 0, "high": 3600, "critical": 10**9}, _head_start
     )  # seeds the Priority rows
     LOOK_AHEAD: int = _key(1, _count)  # jobs admitted beyond each pool process that is free
+    AGED_AFTER: float = _key(3600, _span)  # a partition not served for so long goes before its fair share
     RESERVE_AFTER: float = _key(60, _wait)  # a job too large for the room waits this long before room is kept for it
     LIMITS: Limits = field(default_factory=Limits, metadata=_group(Limits))
     # What a job may be, and do

@@ -11,8 +11,9 @@ from jobs import admission, encoding, signals, transitions
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs.options import JobOptions
 from jobs.querysets.dialect import dialect, prepare
-from jobs.querysets.statements import after_commit, query
+from jobs.querysets.statements import after_commit, execute, query
 from jobs.transitions import Sql
 
 NOT_STARTED = "not started"
@@ -30,6 +31,12 @@ class Answer(StrEnum):
     REQUEUED = "REQUEUED"
     KEY_TAKEN = "KEY_TAKEN"
     NOT_FINAL = "NOT_FINAL"
+    CHANGED = "CHANGED"
+    PAUSED = "PAUSED"
+    DRAINING = "DRAINING"
+    RESUMED = "RESUMED"
+    NOT_PAUSED = "NOT_PAUSED"
+    NOT_POSSIBLE = "NOT_POSSIBLE"
 
 
 def start(job_id: UUID, actor: str = "") -> Answer:
@@ -80,6 +87,41 @@ def retry(job_id: UUID, actor: str = "") -> Answer:
         return Answer.NOT_FINAL
     admission.admit_on_commit(moved[0].row["pool"])
     return Answer.REQUEUED
+
+
+def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
+    """Give a job that waits another priority, which counts at once; NOT_POSSIBLE once it runs, or has ended.
+
+    One that is queued has its place already, and keeps the word for its next attempt.
+    """
+    using = settings.DATABASE
+    name = JobOptions().but({"priority": priority}).priority
+    sql = (
+        "UPDATE jobs_job SET priority = %s, updated_at = {now}, rank = "
+        f"{dialect(using).epoch('eligible_at')} - (SELECT head_start FROM jobs_priority WHERE name = %s)"
+        " WHERE id = %s AND state IN ('scheduled', 'blocked', 'pending', 'queued', 'paused') RETURNING pool"
+    )
+    with transaction.atomic(using=using):
+        changed = query(using, sql, [name, name, _id(job_id)])
+        if changed:
+            transitions.note(job_id, "priority", actor=_clean(actor), data={"priority": name})
+    if not changed:
+        _state(job_id)
+        return Answer.NOT_POSSIBLE
+    admission.admit_on_commit(changed[0][0])
+    return Answer.CHANGED
+
+
+def rerank(priority: str) -> int:
+    """Put what waits with a priority where its present head start says; returns how many jobs."""
+    using = settings.DATABASE
+    eligible = dialect(using).epoch("eligible_at")
+    head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
+    sql = (
+        f"UPDATE jobs_job SET rank = {eligible} - {head_start} WHERE priority = %s"
+        " AND state IN ('scheduled', 'blocked', 'pending', 'paused')"
+    )
+    return execute(using, sql, [priority, priority])
 
 
 def delete(job_id: UUID) -> None:

@@ -10,6 +10,8 @@
     ├── InvalidPayload       (ValueError)             a value that cannot be stored
     ├── InvalidArguments     (TypeError)              a task called with the wrong arguments
     ├── InvalidOption        (TypeError)              an unknown or bad submit option
+    │   └── ImpossibleNeed                            a need that the whole pool cannot meet
+    ├── JobRefused                                    the partition is at its limit and refuses newcomers
     ├── InvalidSettings      (ImproperlyConfigured)   a wrong value in the JOBS setting
     ├── UnknownPool          (LookupError)            no pool of that name
     ├── UnknownTask          (LookupError)            no task of that name
@@ -178,6 +180,32 @@ class InvalidOption(JobsError, TypeError):
             f"There is no option {option!r}.{did_you_mean(option, known) or _listed(known)}",
             option=option,
         )
+
+
+class ImpossibleNeed(InvalidOption):
+    """A job needs more than its whole pool has. Cure: declare less, or raise the pool's budget in the admin."""
+
+    def __init__(self, pool: str, name: str, need: float, size: float) -> None:
+        super().__init__(f"{name}: the job needs {need:,g}, and pool {pool!r} has {size:,g} in all", option=name)
+        self.pool, self.name, self.need, self.size = pool, name, need, size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.pool, self.name, self.need, self.size)
+
+
+class JobRefused(JobsError):
+    """The job's partition is at its limit, and its task refuses newcomers then; `holder` is a job that is in the way.
+
+    Cure: none is needed where one is enough; else wait for the other one, or declare another `conflict`.
+    """
+
+    def __init__(self, partition: str, holder: UUID | None) -> None:
+        who = f"job {holder} is not finished" if holder else "nothing may run there"
+        super().__init__(f"Refused: partition {shown(partition)} is at its limit, {who}.")
+        self.partition, self.holder = partition, holder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.partition, self.holder)
 
 
 class InvalidSettings(JobsError, ImproperlyConfigured):

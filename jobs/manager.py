@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, encoding, submission
+from jobs import control, encoding, pools, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -178,6 +178,24 @@ class JobManager(Generic[Key, State, Action]):
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
         return control.retry(_uuid(job_id), actor)
 
+    def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
+        """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
+        return control.set_priority(_uuid(job_id), priority, actor)
+
+    def pause_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
+        """Start nothing more in a pool, and take back what waits with the broker: PAUSED. Repeating is harmless."""
+        pools.pause(name, reason, actor)
+        return Answer.PAUSED
+
+    def drain_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
+        """Let a pool run empty, to be taken out of service: DRAINING. Repeating is harmless."""
+        pools.drain(name, reason, actor)
+        return Answer.DRAINING
+
+    def resume_pool(self, /, name: str, *, actor: str = "") -> Answer:
+        """Let a paused or drained pool go on: RESUMED or NOT_PAUSED."""
+        return Answer.RESUMED if pools.resume(name, actor) else Answer.NOT_PAUSED
+
     def cleanup_old_jobs(self, /, days: float | None = None) -> int:
         """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
         if days is None:
@@ -199,6 +217,10 @@ class JobManager(Generic[Key, State, Action]):
     aget_job_results = _twin(get_job_results)
     acancel_job = _twin(cancel_job)
     aretry_job = _twin(retry_job)
+    aset_priority = _twin(set_priority)
+    apause_pool = _twin(pause_pool)
+    adrain_pool = _twin(drain_pool)
+    aresume_pool = _twin(resume_pool)
     acleanup_old_jobs = _twin(cleanup_old_jobs)
 
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from jobs.conf import settings
 from jobs.encoding import clean_text
-from jobs.exceptions import InvalidOption, did_you_mean
+from jobs.exceptions import InvalidOption, did_you_mean, shown
+from jobs.models import Policy
+from jobs.partitions import whole_task
+from jobs.rates import parse, spacing
 
+_MOST = 2**31 - 1  # what an integer column holds
 _FAR_AWAY = 10**9  # seconds; farther off a database writes dates that Python cannot read
 
 
@@ -19,9 +23,13 @@ _FAR_AWAY = 10**9  # seconds; farther off a database writes dates that Python ca
 class JobOptions:
     """Everything that can be declared for a job; the defaults are those of a bare `@job()`.
 
-    `run_after` is an aware datetime, a timedelta or seconds from now; `retry_delay` and `estimated_duration` are
-    seconds. `start=False` holds the job until `start_job`. None for `pool`, `max_retries` and `retry_delay` means
-    the setting's.
+    `max_concurrent` jobs of the task are in flight at once, and `rate` ("10/m", "10/m burst 5") says how many start;
+    with `partition_by` (the name of a parameter or of a key of the metadata, or a callable that gets the arguments)
+    each value by itself. `conflict` says what becomes of a job whose partition is at its limit: wait, refuse,
+    cancel_running, latest. `access` makes it a reader ("shared") or a writer ("exclusive") of its partition.
+    `memory_mb`, `disk_mb`, `cpu_weight` and `resources` (units by name) are taken of the pool's budgets while the job
+    is in flight. `run_after` is an aware datetime, a timedelta or seconds from now; `timeout`, `retry_delay` and
+    `estimated_duration` are seconds. `start=False` holds the job until `start_job`. None means the setting's, or none.
     """
 
     pool: str | None = None
@@ -39,6 +47,16 @@ class JobOptions:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     run_after: datetime | timedelta | float | None = None
     start: bool = True
+    max_concurrent: int | None = None
+    partition_by: str | Callable[..., Any] | None = None
+    rate: str | None = None
+    conflict: str | None = None
+    access: str = ""
+    memory_mb: int | None = None
+    cpu_weight: float | None = None
+    disk_mb: int | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    timeout: float | None = None
 
     def but(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options with some replaced, each checked; InvalidOption names the first that is wrong."""
@@ -52,7 +70,36 @@ class JobOptions:
         merged = {**_shallow(self), **changes}
         merged["priority"] = str(merged["priority"]).lower()
         merged["tags"] = tuple(merged["tags"])
-        return JobOptions(**merged)
+        if merged["conflict"] not in (None, Policy.WAIT) and merged["partition_by"] is None:
+            merged["partition_by"] = whole_task
+        chosen = JobOptions(**merged)
+        if chosen.access and chosen.partition_by is None:
+            raise InvalidOption(
+                f"access: {chosen.access!r} is of a partition: say partition_by as well", option="access"
+            )
+        return chosen
+
+    def at_submit(self, changes: Mapping[str, Any]) -> JobOptions:
+        """These options, a task's own, with those of one submit: limits may become tighter by it, never wider."""
+        chosen = self.but(changes)
+        for name in _TIGHTER & changes.keys():
+            _only_tighter(name, getattr(self, name), getattr(chosen, name))
+        return chosen
+
+
+def _only_tighter(name: str, declared: Any, given: Any) -> None:
+    """Raise InvalidOption where a submit would have more than the task declares."""
+    if not declared or declared == given:
+        return
+    if not given:
+        raise InvalidOption(f"{name}: the task's is {shown(declared)}; a submit cannot take it away", option=name)
+    if name == "max_concurrent":
+        is_tighter = given <= declared
+    else:
+        is_tighter = name == "rate" and spacing(given).is_within(spacing(declared))
+    if not is_tighter:
+        said = f"{shown(given)} is not within the task's {shown(declared)}"
+        raise InvalidOption(f"{name}: {said}; a submit may only tighten it", option=name)
 
 
 def task_name(name: str) -> str:
@@ -96,6 +143,65 @@ def _whole(name: str, value: object) -> None:
 def _seconds(name: str, value: object) -> None:
     if value is not None and (not _is_number(value) or not 0 <= value < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(f"{name}: {value!r:.60} must be a number of seconds, not negative", option=name)
+
+
+def _at_least_one(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST):
+        raise InvalidOption(f"{name}: {value!r:.60} must be a whole number from 1 to {_MOST:,}", option=name)
+
+
+def _amount(name: str, value: object) -> None:
+    if value is not None and (not _is_number(value) or not 0 <= value <= _MOST):  # type: ignore[operator]
+        raise InvalidOption(f"{name}: {value!r:.60} must be a number from 0 to {_MOST:,}", option=name)
+
+
+def _whole_amount(name: str, value: object) -> None:
+    _amount(name, value)
+    if isinstance(value, float):
+        raise InvalidOption(f"{name}: {value!r:.60} must be a whole number", option=name)
+
+
+def _resources(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidOption(f'{name}: {value!r:.60} must be a dict, as {{"gpu": 1}}', option=name)
+    for resource, amount in value.items():
+        _words(name, resource)
+        if not resource or resource in _BUDGETS:
+            raise InvalidOption(f"{name}: {resource!r} is no name for a resource of your own", option=name)
+        if not _is_number(amount) or not 0 <= amount <= _MOST:
+            said = f"{resource!r:.60} is {amount!r:.60}; it must be a number from 0 to {_MOST:,}"
+            raise InvalidOption(f"{name}: {said}", option=name)
+
+
+def _partition_by(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        _words(name, value)
+        if not value or len(str(value)) > 100:
+            raise InvalidOption(
+                f"{name}: {value!r:.60} must name a parameter or a key of the metadata, or be a callable", option=name
+            )
+
+
+def _rate(name: str, value: object) -> None:
+    if value is not None:
+        _words(name, value)
+        parse(str(value))
+
+
+def _one_of(*words: str | None) -> Callable[[str, object], None]:
+    def check(name: str, value: object) -> None:
+        if value not in words:
+            known = [word for word in words if word]
+            raise InvalidOption(
+                f"{name}: {value!r:.60} is none of {', '.join(known)}.{did_you_mean(value, known)}", option=name
+            )
+
+    return check
+
+
+def _span(name: str, value: object) -> None:
+    if value is not None and (not _is_number(value) or not 0 < value < _FAR_AWAY):  # type: ignore[operator]
+        raise InvalidOption(f"{name}: {value!r:.60} must be a number of seconds above 0", option=name)
 
 
 def _operation(name: str, value: object) -> None:
@@ -155,6 +261,18 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "metadata": _metadata,
     "run_after": _moment,
     "start": _flag,
+    "max_concurrent": _at_least_one,
+    "partition_by": _partition_by,
+    "rate": _rate,
+    "conflict": _one_of(None, *Policy.values),
+    "access": _one_of("", "shared", "exclusive"),
+    "memory_mb": _whole_amount,
+    "disk_mb": _whole_amount,
+    "cpu_weight": _amount,
+    "resources": _resources,
+    "timeout": _span,
 }
+_TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
+_BUDGETS = {"memory_mb", "cpu_weight", "disk_mb"}
 
 assert set(_CHECKS) == set(asdict(JobOptions()))  # noqa: S101 - every option has its check

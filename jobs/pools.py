@@ -1,16 +1,24 @@
-"""Which pools exist, remembered per process: a submit asks for it every time."""
+"""Pools: which exist, remembered per process because each submit asks for it, and what people do to them."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 
 from django.db import transaction
 
+from jobs import admission, encoding, transitions
 from jobs.conf import settings
 from jobs.exceptions import UnknownPool
 from jobs.models import Pool
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import execute
+from jobs.transitions import Sql
 
+logger = logging.getLogger(__name__)
+
+BATCH = 500
 _certain: set[str] = set()
 
 
@@ -19,7 +27,7 @@ def known(name: str, declared: Callable[[], set[str]]) -> str:
     if name in _certain:
         return name
     using = settings.DATABASE
-    there = set(Pool.objects.using(using).values_list("name", flat=True))
+    there = _names()
     if name not in there:
         if name not in declared():
             raise UnknownPool(name, there | declared())
@@ -32,3 +40,67 @@ def known(name: str, declared: Callable[[], set[str]]) -> str:
 def forget() -> None:
     """Ask the database again at the next submit: the tables may have been emptied."""
     _certain.clear()
+
+
+def pause(name: str, reason: str = "", actor: str = "") -> bool:
+    """Admit nothing more, and take back what no worker has begun; False when the pool was paused already.
+
+    Reason and person of the first pause stay. UnknownPool.
+    """
+    sets = "paused_at = {now}, paused_by = %s, pause_reason = %s"
+    return _close(name, sets, "paused_at IS NULL", [actor, reason], "the pool is paused")
+
+
+def drain(name: str, reason: str = "", actor: str = "") -> bool:
+    """As `pause`, to let a pool run empty, for good or for maintenance; False when it was drained already."""
+    sets = "draining_at = {now}, paused_by = %s, pause_reason = %s"
+    return _close(name, sets, "draining_at IS NULL", [actor, reason], "the pool is drained")
+
+
+def resume(name: str, actor: str = "") -> bool:
+    """Admit again after `pause` or `drain`; False when neither was in force. UnknownPool."""
+    sets = "paused_at = NULL, draining_at = NULL, paused_by = '', pause_reason = ''"
+    where = "name = %s AND (paused_at IS NOT NULL OR draining_at IS NOT NULL)"
+    was_closed = bool(execute(settings.DATABASE, f"UPDATE jobs_pool SET {sets} WHERE {where}", [name]))
+    _must_exist(name)
+    if was_closed:
+        logger.info("pool %s: resumed by %s", name, actor or "nobody named")
+        admission.admit_on_commit(name)
+    return was_closed
+
+
+def take_back(name: str, why: str) -> int:
+    """Put queued jobs of a closed pool back to waiting, as many as nobody has locked; returns how many."""
+    total = 0
+    while True:
+        queued = dialect(settings.DATABASE).picked(
+            "SELECT id FROM jobs_job WHERE pool = %s AND state = 'queued' ORDER BY id LIMIT %s"
+        )
+        kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells
+        moved = transitions.move("release", queued, [name, BATCH], sets=kept, actor="pool", data={"why": why})
+        total += len(moved)
+        if len(moved) < BATCH:
+            return total
+
+
+def _close(name: str, sets: str, where: str, who: list[str], why: str) -> bool:
+    """The pool's row is its admission's lock: once it is ours, no admission is under way that saw it open."""
+    cleaned = [encoding.clean_text(who[0], 200), encoding.clean_text(who[1], 500)]
+    with transaction.atomic(using=settings.DATABASE):
+        sql = f"UPDATE jobs_pool SET {sets} WHERE name = %s AND {where}"
+        if not execute(settings.DATABASE, sql, [*cleaned, name]):
+            _must_exist(name)
+            return False
+        take_back(name, why)
+    logger.info("pool %s: %s, by %s: %s", name, why, cleaned[0] or "nobody named", cleaned[1])
+    return True
+
+
+def _must_exist(name: str) -> None:
+    there = _names()
+    if name not in there:
+        raise UnknownPool(name, there)
+
+
+def _names() -> set[str]:
+    return set(Pool.objects.using(settings.DATABASE).values_list("name", flat=True))

@@ -18,14 +18,18 @@ from uuid import UUID
 from celery import Signature, current_app
 from django.db import OperationalError, connections, transaction
 
-from jobs import admission, encoding, pools, transitions, waking
+from jobs import admission, conflicts, encoding, pools, transitions, waking
 from jobs.calls import Call, JobLike, Row, encoded
 from jobs.conf import settings
 from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
 from jobs.keys import active_key, key_text
-from jobs.models import Job
+from jobs.limits import Facts, declaring
+from jobs.limits.declaring import Standing
+from jobs.limits.lanes import COLUMNS
+from jobs.models import Job, Policy
 from jobs.options import JobOptions, task_name
-from jobs.querysets.dialect import Dialect, dialect, prepare, read
+from jobs.partitions import name_of
+from jobs.querysets.dialect import PAYLOAD, Dialect, dialect, prepare, read
 from jobs.querysets.statements import after_commit, query
 from jobs.transitions import Moved
 
@@ -36,10 +40,11 @@ KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited 
 def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
     """Insert one job per call, all alike but for their arguments; all of them, or on any bad call none."""
     known, name, chosen = _resolve(task, options)
-    draft = _Draft(manager, name, chosen)
-    rows = [encoded(known, call) for call in calls]
-    with transaction.atomic(using=draft.using) if len(rows) > CHUNK else _NoTransaction():
-        made = [_insert(draft, chunk) for chunk in _chunks(rows)]
+    draft = _Draft(manager, name, chosen, known.options if known else None)
+    rows = [encoded(known, call, chosen) for call in calls]
+    draft.check()
+    with transaction.atomic(using=draft.using) if len(rows) > CHUNK or draft.standing else _NoTransaction():
+        made = [_insert(draft, chunk) for chunk in _chunks(draft, rows)]
     _have_admitted(draft, made)
     return [job for part in made for job in part.jobs]
 
@@ -54,8 +59,9 @@ def submit_keyed(
     if not isinstance(task, (JobLike, str)):
         task, call = _from_factory(task)
     known, name, chosen = _resolve(task, options)
-    draft = _Draft(manager, name, chosen, key_text(key), active_key(manager, key))
-    row = encoded(known, call)
+    draft = _Draft(manager, name, chosen, known.options if known else None, key_text(key), active_key(manager, key))
+    row = encoded(known, call, chosen)
+    draft.check()
     for _ in range(10):
         made = _insert_keyed(draft, row, key)
         if made.jobs:
@@ -80,6 +86,7 @@ class _Draft:
     manager: str
     task: str
     options: JobOptions
+    declared: JobOptions | None = None
     key: str | None = None
     active_key: str | None = None
 
@@ -105,8 +112,43 @@ class _Draft:
             "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
             "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
             "reason": "" if options.start else "not started",
+            **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},
         }  # fmt: skip
         return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, ("", None, {}, []))}
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """What admission will decide by; the partition differs from call to call."""
+        options = self.options
+        timeouts = settings.TIMEOUT
+        by_kind = timeouts.operations.get(options.operation_type, timeouts.default)
+        own = self.declared is None or options.max_concurrent != self.declared.max_concurrent
+        return Facts(
+            task=self.task, partition_by=name_of(options.partition_by, self.task), access=options.access,
+            memory_mb=options.memory_mb, cpu_weight=options.cpu_weight, disk_mb=options.disk_mb,
+            resources=dict(options.resources), max_concurrent=options.max_concurrent if own else None,
+            rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
+            timeout=by_kind if options.timeout is None else options.timeout,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def standing(self) -> Standing | None:
+        """What becomes of a newcomer, where its task has a word to say about it."""
+        conflict = self.options.conflict
+        if conflict is None and (self.declared is None or self.declared.max_concurrent is None):
+            return None
+        found = declaring.standing(self.task, conflict or Policy.WAIT)
+        return None if found.policy == Policy.WAIT else found
+
+    def check(self) -> None:
+        """Write what the task declares, and refuse needs that the whole pool cannot meet."""
+        if self.declared is not None:
+            declaring.declare(self.task, self.pool, self.declared)
+        declaring.refuse_impossible(self.pool, self.facts.needs)
+
+    def lane(self, partition: str) -> UUID:
+        """The lane of a call."""
+        return (self.facts._replace(partition=partition) if partition else self.facts).lane
 
 
 def _declared_pools() -> set[str]:
@@ -121,7 +163,7 @@ def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike |
     """The task if this process knows it, its name, and its declared options with the caller's on top."""
     known = current_app.tasks.get(task) if isinstance(task, str) else task
     if isinstance(known, JobLike):
-        chosen = known.options.but(options)
+        chosen = known.options.at_submit(options)
         name = known.name
     elif known is not None or not isinstance(task, str):
         raise InvalidOption(f"task: {shown(task)} is no job. Pass a function with @job, or its name.", option="task")
@@ -145,7 +187,8 @@ def _insert_keyed(draft: _Draft, row: Row, key: object) -> _Made:
     """Insert unless an unfinished job holds the key; never aborts the caller's transaction."""
     try:
         with transaction.atomic(using=draft.using), _key_wait(draft.using):
-            return _insert(draft, [row])
+            (chunk,) = _chunks(draft, [row])
+            return _insert(draft, chunk)
     except OperationalError as error:
         if _is_held(error):
             raise KeyBusy(key) from error
@@ -204,7 +247,8 @@ def _insert(draft: _Draft, rows: Sequence[Row]) -> _Made:
         words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None, wakes
     )
     values = [prepare(draft.using, Job, name, value) for name, value in draft.columns.items()]
-    params = [*values, draft.options.priority, *when_params, *words.payload(rows)]
+    params = [*values, draft.options.priority, *when_params]
+    params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
     if words.writes_in_cte:
         waking_params = waking.wake_params(draft.pool) if wakes else []
         returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
@@ -235,8 +279,9 @@ def _insert_sql(
     given = "".join(f", %s{cast}" for cast in casts)
     columns = "".join(f", {name}" for name in names)
     insert = (
-        f"INSERT INTO jobs_job (id, args, kwargs{columns}, run_after, state, created_at, updated_at, eligible_at, rank)"
-        f" SELECT v.id, v.args, v.kwargs{given}, v.run_after, {state}, {{now}}, {{now}}, {eligible},"
+        f"INSERT INTO jobs_job ({', '.join(PAYLOAD)}{columns}, run_after, state, created_at, updated_at, eligible_at,"
+        f" rank) SELECT {', '.join(f'v.{name}' for name in PAYLOAD)}{given}, v.run_after, {state}, {{now}}, {{now}},"
+        f" {eligible},"
         f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
         f"{' ON CONFLICT (active_key) DO NOTHING' if keyed else ''} RETURNING {', '.join(_RETURNED)}"
     )
@@ -273,17 +318,18 @@ def _jobs(draft: _Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]])
         return []
     template = Job(**{**draft.columns, **values[0], "updated_at": values[0]["created_at"]})
     template._state.adding, template._state.db = False, draft.using
-    payload = {row[0]: row for row in rows}
-    made = [_filled(template, one["id"], *payload[one["id"]][1:]) for one in values]
+    payload = {row.id: row for row in rows}
+    made = [_filled(draft, template, payload[one["id"]]) for one in values]
     moved = [Moved("create", "", job.state, draft.options.owner, _row_of(job)) for job in made]
     after_commit(transitions.announce, moved)
     return sorted(made, key=lambda job: job.id)
 
 
-def _filled(template: Job, job_id: UUID, args: str, kwargs: str) -> Job:
+def _filled(draft: _Draft, template: Job, row: Row) -> Job:
     job = copy.copy(template)
     job._state = copy.copy(template._state)
-    job.id, job.args, job.kwargs = job_id, encoding.loads(args), encoding.loads(kwargs)
+    job.id, job.args, job.kwargs = row.id, encoding.loads(row.args), encoding.loads(row.kwargs)
+    job.partition, job.lane = row.partition, draft.lane(row.partition)
     return job
 
 
@@ -291,7 +337,11 @@ def _row_of(job: Job) -> dict[str, Any]:
     return {column: getattr(job, attname) for column, attname in transitions.ATTNAMES.items()}
 
 
-def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
+def _chunks(draft: _Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
+    for row in rows if draft.standing else ():
+        conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
+        yield [row]
+    iterator = iter(() if draft.standing else rows)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk

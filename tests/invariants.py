@@ -224,10 +224,10 @@ def _forgotten(history: History, now: datetime) -> Iterator[str]:
 
 
 def _has_room(pool: str) -> bool:
-    room = limits.room(pool)
-    if room is None:
+    seen = limits.look(pool)
+    if seen is None:
         raise AssertionError(f"I1: a job waits in {pool!r}, which is none of {list(Pool.objects.all())}")
-    return room.is_worth_a_try
+    return bool(limits.plan(seen, 1).lanes)
 
 
 def _effects_without_attempt(histories: Sequence[History], effects: Path) -> list[str]:

@@ -5,7 +5,10 @@ from jobs.models.event import JobEvent
 from jobs.models.job import Job, JobKind
 from jobs.models.lease import Lease
 from jobs.models.log import JobLog
-from jobs.models.pool import Limit, Pool, Priority
+from jobs.models.pool import Limit, LimitKind, Policy, Pool, Priority, Rate
 from jobs.models.worker import Worker
 
-__all__ = ["Attempt", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "Pool", "Priority", "Worker"]
+__all__ = [
+    "Attempt", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "LimitKind", "Policy", "Pool", "Priority",
+    "Rate", "Worker",
+]  # fmt: skip

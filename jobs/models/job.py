@@ -38,6 +38,9 @@ def _moment() -> models.DateTimeField[Any, Any]:
     return models.DateTimeField(null=True, blank=True)
 
 
+NO_LANE = uuid.UUID(int=0)
+
+
 class Job(models.Model):
     """One submitted piece of work, from submission to its end and through every retry."""
 
@@ -109,7 +112,17 @@ class Job(models.Model):
     memory_mb = models.IntegerField(null=True, blank=True)
     cpu_weight = models.FloatField(null=True, blank=True)
     disk_mb = models.IntegerField(null=True, blank=True)
+    resources = models.JSONField(
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField()), help_text="further needs, by name"
+    )
+    lane: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(
+        default=NO_LANE, db_default=NO_LANE, editable=False, help_text="of all that admission decides by: limits.lanes"
+    )
+    partition_by = _text(100)
     partition = _text()
+    access = _text(10, help_text="shared or exclusive, within the partition")
+    max_concurrent = models.IntegerField(null=True, blank=True, help_text="the job's own, tighter than the task's")
+    rate = _text(50, help_text="the job's own, tighter than the task's")
     parent = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", db_index=False
     )
@@ -140,9 +153,14 @@ class Job(models.Model):
             ),
         )
         indexes = (
-            models.Index(name="job_candidates", fields=["pool", "rank", "id"], condition=Q(state="pending")),
+            models.Index(name="job_candidates", fields=["pool", "lane", "rank", "id"], condition=Q(state="pending")),
             models.Index(
                 name="job_in_flight", fields=["pool", "state"], condition=Q(state__in=sorted(states.IN_FLIGHT))
+            ),
+            models.Index(
+                name="job_by_partition",
+                fields=["task", "partition"],
+                condition=~Q(partition="") & ~Q(state__in=sorted(states.FINAL)),
             ),
             models.Index(name="job_due", fields=["run_after"], condition=Q(state="scheduled")),
             models.Index(name="job_wake_due", fields=["id"], condition=Q(wake_due=True)),

@@ -48,21 +48,70 @@ class Priority(models.Model):
         return self.name
 
 
-class Limit(models.Model):
-    """A named limit across pools, locked in name order after the pool. `system` is the system-wide maximum."""
+class LimitKind(models.TextChoices):
+    """What a limit counts."""
 
-    name = models.CharField(max_length=100, primary_key=True)
-    pool = models.CharField(max_length=100, blank=True, default="")
-    task = models.CharField(max_length=200, blank=True, default="")
-    partition_by = models.CharField(max_length=100, blank=True, default="")
-    kind = models.CharField(max_length=20, default="concurrency")
-    size = models.FloatField(null=True, blank=True, help_text='empty: for `system`, JOBS["MAX_CONCURRENT"]')
-    policy = models.CharField(max_length=20, default="wait")
+    CONCURRENCY = "concurrency", "jobs in flight at once"
+    RATE = "rate", "starts in a period"
+
+
+class Policy(models.TextChoices):
+    """What becomes of a job that is submitted where its partition is at its limit."""
+
+    WAIT = "wait", "it waits"
+    REFUSE = "refuse", "it is refused"
+    CANCEL_RUNNING = "cancel_running", "those in flight are asked to stop"
+    LATEST = "latest", "it takes the place of the one that waits"
+
+
+class Limit(models.Model):
+    """How many jobs of a pool, a task, a partition may be in flight at once, or start in a period.
+
+    Empty columns match everything: a limit with nothing but a size is system-wide. `partition_by` counts each partition
+    of that name by itself, and a row with a `partition` stands for that one in place of the general row. A limit of one
+    pool is held under the pool's lock; one without has its own row for a lock, taken in name order after the pool's.
+    """
+
+    name = models.CharField(max_length=250, primary_key=True)
+    pool = models.CharField(max_length=100, blank=True, default="", help_text="empty: in all pools together")
+    task = models.CharField(max_length=200, blank=True, default="", help_text="empty: whatever the task")
+    partition_by = models.CharField(
+        max_length=100, blank=True, default="", help_text="each partition of this name by itself"
+    )
+    partition = models.CharField(max_length=200, blank=True, default="", help_text="only this one; empty: each")
+    kind = models.CharField(max_length=20, choices=LimitKind.choices, default=LimitKind.CONCURRENCY)
+    size = models.FloatField(
+        null=True, blank=True,
+        help_text='jobs at once, or starts per period. Empty: no limit; for `system`, JOBS["MAX_CONCURRENT"]',
+    )  # fmt: skip
+    period = models.FloatField(default=1, help_text="seconds; of a rate")
+    burst = models.IntegerField(default=1, help_text="starts at once after a rest; of a rate")
+    weight = models.FloatField(default=1, help_text="share of each partition beside the others: 2 gets twice as much")
+    policy = models.CharField(max_length=20, choices=Policy.choices, default=Policy.WAIT)
+    declared = models.JSONField(null=True, blank=True, editable=False, help_text="what the code said last")
 
     class Meta:
         constraints = (
             models.CheckConstraint(name="limit_size_not_negative", condition=Q(size__isnull=True) | Q(size__gte=0)),
+            models.CheckConstraint(name="limit_of_use", condition=Q(period__gt=0) & Q(burst__gte=1) & Q(weight__gt=0)),
         )
 
     def __str__(self) -> str:
         return self.name
+
+
+class Rate(models.Model):
+    """Where a rate limit stands for one partition: the theoretical arrival time of GCRA, moved at each admission.
+
+    Its row is also the lock of a partition's conflict policy.
+    """
+
+    limit_name = models.CharField(max_length=250)
+    partition = models.CharField(max_length=200, blank=True, default="")
+    tat = models.FloatField(default=0, help_text="epoch seconds; in the past: the limit is at rest")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="rate_of_partition", fields=["limit_name", "partition"]),)
+
+    def __str__(self) -> str:
+        return f"{self.limit_name} {self.partition}".strip()

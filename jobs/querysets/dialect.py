@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+PAYLOAD = ("id", "args", "kwargs", "partition", "lane")  # what differs between the jobs of one submission
 _bound: ContextVar[datetime | None] = ContextVar("bound_now", default=None)
 
 
@@ -30,9 +31,11 @@ class Dialect:
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
     writes_in_cte: ClassVar[bool] = False
+    has_lateral: ClassVar[bool] = False
     notifies: ClassVar[bool] = False
     no_moment: ClassVar[str] = "NULL"
     moment: ClassVar[str] = "%s"
+    uuid: ClassVar[str] = "%s"
 
     def literal(self, moment: datetime) -> str:
         """An aware datetime as SQL text."""
@@ -67,11 +70,27 @@ class Dialect:
         raise NotImplementedError
 
     def payload_rows(self, run_after: str) -> str:
-        """A SELECT of (id, args, kwargs, run_after), one row per job of a submission, from `payload`'s parameters."""
+        """A SELECT of PAYLOAD and run_after, one row per job of a submission, from `payload`'s parameters."""
         raise NotImplementedError
 
-    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
-        """The (id, args, kwargs) of any number of jobs as a fixed number of parameters."""
+    def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """The PAYLOAD of any number of jobs as a fixed number of parameters."""
+        raise NotImplementedError
+
+    def json_rows(self, columns: Sequence[str], rest: str) -> str:
+        """A sub-select whose one value is the JSON text of a list with a list of these columns for each row."""
+        raise NotImplementedError
+
+    def json_list(self, expression: str, only: str) -> str:
+        """An aggregate: the JSON list of an expression, over the rows for which a condition holds."""
+        raise NotImplementedError
+
+    def json_value(self, column: str) -> str:
+        """A column that `json_list` has made as `json_rows` takes it."""
+        raise NotImplementedError
+
+    def json_column(self, column: str) -> str:
+        """A column that holds a JSON object as `json_rows` takes it; NULL for an empty one."""
         raise NotImplementedError
 
     def now(self) -> str:
@@ -89,9 +108,11 @@ class PostgreSQL(Dialect):
     skip_locked = " FOR UPDATE SKIP LOCKED"
     for_update = " FOR UPDATE"
     writes_in_cte = True
+    has_lateral = True
     notifies = True
     no_moment = "NULL::timestamptz"
     moment = "%s::timestamptz"
+    uuid = "%s::uuid"
 
     def literal(self, moment: datetime) -> str:
         return f"TIMESTAMPTZ '{moment.isoformat()}'"
@@ -115,11 +136,24 @@ class PostgreSQL(Dialect):
         return f"id = ANY(ARRAY({select} FOR UPDATE SKIP LOCKED))"
 
     def payload_rows(self, run_after: str) -> str:
-        given = "unnest(%s::uuid[], %s::text[], %s::text[]) AS given(id, args, kwargs)"
-        return f"SELECT id, args, kwargs, {run_after} AS run_after FROM {given}"
+        names = ", ".join(PAYLOAD)
+        given = f"unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::uuid[]) AS given({names})"
+        return f"SELECT {names}, {run_after} AS run_after FROM {given}"
 
-    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
+    def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [list(column) for column in zip(*rows, strict=True)]
+
+    def json_rows(self, columns: Sequence[str], rest: str) -> str:
+        return f"(SELECT COALESCE(json_agg(json_build_array({', '.join(columns)})), '[]')::text FROM {rest})"
+
+    def json_list(self, expression: str, only: str) -> str:
+        return f"json_agg({expression}) FILTER (WHERE {only})"
+
+    def json_value(self, column: str) -> str:
+        return column
+
+    def json_column(self, column: str) -> str:
+        return f"NULLIF({column}, '{{}}'::jsonb)"
 
 
 def _sqlite_moment(arguments: str) -> str:
@@ -157,11 +191,23 @@ class SQLite(Dialect):
 
     def payload_rows(self, run_after: str) -> str:
         part = "json_extract(value, '$[{}]') AS {}"
-        given = ", ".join(part.format(index, name) for index, name in enumerate(("id", "args", "kwargs")))
+        given = ", ".join(part.format(index, name) for index, name in enumerate(PAYLOAD))
         return f"SELECT {given}, {run_after} AS run_after FROM json_each(%s)"
 
-    def payload(self, rows: Sequence[tuple[UUID, str, str]]) -> list[Any]:
-        return [json.dumps([[job_id.hex, args, kwargs] for job_id, args, kwargs in rows])]
+    def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        return [json.dumps([[value.hex if isinstance(value, UUID) else value for value in row] for row in rows])]
+
+    def json_rows(self, columns: Sequence[str], rest: str) -> str:
+        return f"(SELECT json_group_array(json_array({', '.join(columns)})) FROM {rest})"
+
+    def json_list(self, expression: str, only: str) -> str:
+        return f"json(json_group_array({expression}) FILTER (WHERE {only}))"
+
+    def json_value(self, column: str) -> str:
+        return f"json({column})"
+
+    def json_column(self, column: str) -> str:
+        return f"json(NULLIF({column}, '{{}}'))"
 
 
 _DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}

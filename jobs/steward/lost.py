@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs import limits, publishing, transitions
+from jobs import pools, publishing, transitions
 from jobs.conf import settings
 from jobs.querysets.dialect import dialect
+from jobs.querysets.lanes import beyond
 from jobs.querysets.statements import query
 
 BATCH = 500
@@ -16,7 +17,7 @@ SELECT p.name,
        (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running') - {beyond},
        (SELECT COALESCE(sum(slots), 0) FROM jobs_worker w
          WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {fresh} AND {serves_p}),
-       p.paused_at IS NOT NULL
+       p.paused_at IS NOT NULL OR p.draining_at IS NOT NULL
   FROM jobs_pool p
  WHERE EXISTS (SELECT 1 FROM jobs_job WHERE pool = p.name AND state = 'queued')
 """
@@ -27,31 +28,32 @@ def release() -> int:
 
     A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is
     idle, or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one.
-    The jobs of a pool that has been paused are given back at once. What somebody's open transaction has locked is
+    The jobs of a pool that is paused or drained are given back at once. What somebody's open transaction has locked is
     passed over: the steward waits for nobody.
     """
-    return sum(_release(pool, at_once) for pool, at_once in _suspects())
+    return sum(
+        pools.take_back(pool, "the pool is closed") if is_closed else _release(pool) for pool, is_closed in _suspects()
+    )
 
 
 def _suspects() -> Iterator[tuple[str, bool]]:
     using = settings.DATABASE
     words = dialect(using)
     sql = _POOLS.format(
-        fresh=words.later("{now}"), beyond=limits.beyond(using),
+        fresh=words.later("{now}"), beyond=beyond(words),
         serves_p=words.contains("w.pools").replace("%s", "p.name"),
     )  # fmt: skip
-    for name, running, slots, paused in query(using, sql, [-settings.STALE_AFTER] * 2):
-        if paused:
+    for name, running, slots, is_closed in query(using, sql, [-settings.STALE_AFTER] * 2):
+        if is_closed:
             yield name, True
         elif slots > running or (slots > 0 and publishing.queue_depth(name) == 0):
             yield name, False
 
 
-def _release(pool: str, at_once: bool) -> int:
+def _release(pool: str) -> int:
     words = dialect(settings.DATABASE)
     patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
-    overdue = "" if at_once else f" AND published_at < {words.later('{now}', f'-({patience})')}"
-    params = [pool, BATCH] if at_once else [pool, settings.LOST_AFTER, BATCH]
-    why = "the pool is paused" if at_once else "nobody answered the doorbell"
-    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND state = 'queued'{overdue} ORDER BY id LIMIT %s")
-    return len(transitions.move("release", queued, params, actor="steward", data={"why": why}))
+    overdue = f"state = 'queued' AND published_at < {words.later('{now}', f'-({patience})')}"
+    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND {overdue} ORDER BY id LIMIT %s")
+    why = {"why": "nobody answered the doorbell"}
+    return len(transitions.move("release", queued, [pool, settings.LOST_AFTER, BATCH], actor="steward", data=why))

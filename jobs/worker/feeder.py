@@ -8,7 +8,9 @@ worker writes a byte into its pipe; whoever submits one elsewhere notifies it th
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
+import math
 import os
 import select
 import signal
@@ -107,6 +109,7 @@ def _prepare(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, b"jobs-feeder")  # what `ps` and `top` show beside the pool's children
     for connection in connections.all(initialized_only=True):
         connection.connection = None  # the parent's: neither used nor closed here
+    gc.freeze()  # what came with the fork stays; to look through it again would cost each admission
     if os.getppid() != parent:
         raise SystemExit("the worker is gone")
 
@@ -121,7 +124,7 @@ def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> 
     with publishing.marked_later() as mark:
         try:
             while goes_on():
-                rung = _rung(pipe, ear, patience, next_tick - time.monotonic())
+                rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
                 _guarded(_feed, rung, ear, patience)
                 if time.monotonic() >= next_tick:
                     _guarded(mark)
@@ -163,6 +166,12 @@ def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
     return pipe in ready
 
 
+def _until_open() -> float:
+    """Seconds until a rate lets a job start that this process has seen waiting for it."""
+    seconds = admission.seconds_until_open()
+    return math.inf if seconds is None else seconds
+
+
 def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
     began = ear.attend()
     if rung or began:
@@ -170,6 +179,7 @@ def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
         admission.admit_everywhere()
     elif not patience.left and (pools := ear.heard()):
         patience.looked(sum(map(admission.admit, pools)))
+    admission.admit_opened()
 
 
 def _guarded(act: Callable[..., None], *args: Any) -> None:

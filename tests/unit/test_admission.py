@@ -23,6 +23,10 @@ HOUR = 3600
 def nothing(*_: Any) -> None: ...
 
 
+@job(name="admission.limited", rate="6/m")
+def limited() -> None: ...
+
+
 @pytest.fixture(autouse=True)
 def unlimited() -> Iterator[None]:
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
@@ -193,3 +197,32 @@ def test_a_database_that_refuses_the_admission_harms_neither_submit_nor_finish(
     assert "refused by the test" in caplog.text
     assert stages.fresh(row).state == "pending"
     assert admission.admit("default") == 1
+
+
+def test_a_rate_says_when_to_come_back(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages.start_worker()
+    moment = 1000.0
+    monkeypatch.setattr("jobs.admission.time.monotonic", lambda: moment)
+    rows = job_manager.submit_many(limited, [([], {})] * 3)
+    with stages.collected():
+        assert admission.admit("default") == 1
+        assert admission.seconds_until_open() == pytest.approx(10, abs=0.01)
+        assert admission.admit_opened() == 0
+        for _ in range(2):
+            moment += 10
+            clock.forward(10)
+            assert admission.seconds_until_open() == 0
+            assert admission.admit_opened() == 1
+    assert admission.seconds_until_open() is None  # nobody waits any more
+    assert _states(rows) == ["queued"] * 3
+
+
+def test_a_rate_that_nobody_waits_for_any_more_is_forgotten(clock: Clock) -> None:
+    stages.start_worker()
+    rows = job_manager.submit_many(limited, [([], {})] * 2)
+    with stages.collected():
+        assert admission.admit("default") == 1
+        assert admission.seconds_until_open() is not None
+        stages.put(rows[1], "cancelled")
+        assert admission.admit("default") == 0
+    assert admission.seconds_until_open() is None

@@ -12,6 +12,7 @@ import pytest
 from jobs import JobTask, job
 from jobs.calls import JobLike, encoded
 from jobs.exceptions import InvalidArguments
+from jobs.options import JobOptions
 
 
 @job(bind=True, name="calls.paint")
@@ -26,14 +27,14 @@ def test_a_job_is_like_a_job() -> None:
 
 
 def test_a_call_becomes_an_id_and_two_texts() -> None:
-    job_id, args, kwargs = encoded(paint, (["door"], {"colour": "blue"}))
+    job_id, args, kwargs, partition = encoded(paint, (["door"], {"colour": "blue"}), JobOptions())
     assert isinstance(job_id, UUID)
     assert job_id.version == 7
-    assert (json.loads(args), json.loads(kwargs)) == (["door"], {"colour": "blue"})
+    assert (json.loads(args), json.loads(kwargs), partition) == (["door"], {"colour": "blue"}, "")
 
 
 def test_ids_are_ordered_as_the_calls_are() -> None:
-    ids = [encoded(None, ((), {}))[0] for _ in range(5000)]
+    ids = [encoded(None, ((), {}), JobOptions())[0] for _ in range(5000)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 5000
 
@@ -41,6 +42,6 @@ def test_ids_are_ordered_as_the_calls_are() -> None:
 @pytest.mark.parametrize("call", [([], {}), (["a", "b"], {}), (["a"], {"size": 5}), (["a"], {"what": "b"})], ids=repr)
 def test_what_the_function_does_not_take(call: Any) -> None:
     with pytest.raises(InvalidArguments, match=r"calls\.paint\(what") as caught:
-        encoded(paint, call)
+        encoded(paint, call, JobOptions())
     assert caught.value.task == "calls.paint"
-    assert encoded(None, call)  # nobody here knows the function: checked at the claim
+    assert encoded(None, call, JobOptions())  # nobody here knows the function: checked at the claim

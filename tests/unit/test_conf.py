@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "UNKNOWN_TASK_AFTER": 600,
     "RECORD_TIMEOUT": 60,
     "STRICT_TASKS": False,
+    "AGED_AFTER": 3600,
     "RESERVE_AFTER": 60,
     "DATABASE": "default",
     "PUBLISH_AFTER": 2,

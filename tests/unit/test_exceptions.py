@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from jobs import exceptions
 from jobs.exceptions import (
+    ImpossibleNeed,
     InvalidArguments,
     InvalidOption,
     InvalidPayload,
@@ -18,6 +19,7 @@ from jobs.exceptions import (
     JobFailed,
     JobNotFinished,
     JobNotFound,
+    JobRefused,
     JobsError,
     KeyBusy,
     ResultUnavailable,
@@ -46,6 +48,13 @@ ONE_OF_EACH = [
     (InvalidPayload("args[0]", "NaN is not JSON"), ValueError, "args[0]: NaN", {"path": "args[0]"}),
     (InvalidArguments("missing 'scene'", task="demo.render"), TypeError, "missing", {"task": "demo.render"}),
     (InvalidOption.unknown("priorty", ["priority"]), TypeError, "Did you mean 'priority'?", {"option": "priorty"}),
+    (
+        ImpossibleNeed("gpu", "memory_mb", 9000, 4096),
+        InvalidOption,
+        "memory_mb: the job needs 9,000, and pool 'gpu' has 4,096 in all",
+        {"pool": "gpu", "name": "memory_mb", "need": 9000, "size": 4096, "option": "memory_mb"},
+    ),
+    (JobRefused("acme", JOB_ID), Exception, "'acme' is at its limit", {"partition": "acme", "holder": JOB_ID}),
     (InvalidSettings("JOBS is 3"), ImproperlyConfigured, "JOBS is 3", {}),
     (UnknownPool("gpuu", ["default", "gpu"]), LookupError, "Did you mean 'gpu'?", {"name": "gpuu"}),
     (UnknownTask("demo.rendr", ["demo.render"]), LookupError, "Did you mean 'demo.render'?", {"name": "demo.rendr"}),

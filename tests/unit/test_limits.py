@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,49 +9,53 @@ from django.db import IntegrityError, transaction
 from django.test import override_settings
 
 from jobs import job, job_manager, limits, liveness
-from jobs.limits import Room
+from jobs.limits import Look, Tally
 from jobs.models import Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock
 
 pytestmark = pytest.mark.django_db
-EMPTY = Room(
-    in_flight=0, pool_maximum=None, in_flight_everywhere=0, system_maximum=None, window=10, is_open=True,
-    has_pending=True,
-)  # fmt: skip
 
 
 @job(name="limits.nothing")
 def nothing() -> None: ...
 
 
-def _room(pool: str = "default") -> Room:
-    found = limits.room(pool)
+def _look(pool: str = "default") -> Look:
+    found = limits.look(pool)
     assert found is not None
     return found
 
 
+def _free(pool: str = "default") -> int:
+    return max(0, Tally(_look(pool)).free)
+
+
 @pytest.mark.parametrize(
-    ("what", "free"),
+    ("pool", "slots", "in_flight", "free"),
     [
-        ({}, 10), ({"in_flight": 4}, 6), ({"in_flight": 10}, 0), ({"in_flight": 12}, 0),
-        ({"pool_maximum": 3}, 3), ({"pool_maximum": 3, "in_flight": 2}, 1), ({"pool_maximum": 0}, 0),
-        ({"pool_maximum": 3, "in_flight": 5}, 0), ({"system_maximum": 5}, 5),
-        ({"system_maximum": 5, "in_flight_everywhere": 4}, 1), ({"system_maximum": 5, "in_flight_everywhere": 9}, 0),
-        ({"system_maximum": 0}, 0), ({"window": 0}, 0), ({"is_open": False}, 0),
-        ({"pool_maximum": 7, "system_maximum": 5, "in_flight": 1, "in_flight_everywhere": 2}, 3),
+        ({}, 10, 0, 10), ({}, 10, 4, 6), ({}, 10, 10, 0), ({}, 10, 12, 0), ({}, 0, 0, 0),
+        ({"max_concurrent": 3}, 10, 0, 3), ({"max_concurrent": 3}, 10, 2, 1), ({"max_concurrent": 0}, 10, 0, 0),
+        ({"max_concurrent": 3}, 10, 5, 0), ({"max_concurrent": 30}, 10, 4, 6),
     ],
     ids=str,
 )  # fmt: skip
-def test_the_narrowest_limit_rules(what: dict[str, Any], free: int) -> None:
-    room = replace(EMPTY, **what)
-    assert room.free == free
-    assert room.is_worth_a_try == (free > 0)
-    assert not replace(room, has_pending=False).is_worth_a_try
+def test_the_narrowest_limit_rules(pool: dict[str, Any], slots: int, in_flight: int, free: int) -> None:
+    Pool.objects.filter(name="default").update(**pool)
+    stages.start_worker(slots=slots)
+    rows = job_manager.submit_many(nothing, [([], {})] * (in_flight + 1))
+    for row in rows[:in_flight]:
+        stages.queue(row)
+    with override_settings(JOBS={"LOOK_AHEAD": 0}):
+        assert _free() == free
+        assert limits.has_room("default") == (free > 0)
+        stages.queue(rows[-1])
+        assert not limits.has_room("default")  # nobody waits
 
 
 def test_a_pool_that_is_not_there_has_no_room() -> None:
-    assert limits.room("nowhere") is None
+    assert limits.look("nowhere") is None
+    assert not limits.has_room("nowhere")
 
 
 def test_what_is_counted() -> None:
@@ -63,14 +66,15 @@ def test_what_is_counted() -> None:
     stages.claim(rows[1])
     stages.put(rows[2], "paused")
     stages.queue(elsewhere)
-    room = _room()
-    assert (room.in_flight, room.in_flight_everywhere, room.has_pending) == (2, 3, True)
-    room = _room("gpu")
-    assert (room.in_flight, room.pool_maximum, room.has_pending) == (1, 7, False)
+    look = _look()
+    assert {flight.pool: flight.number for flight in look.flights} == {"default": 2, "gpu": 1}
+    assert (Tally(look).in_flight, len(look.heads)) == (2, 1)
+    look = _look("gpu")
+    assert (Tally(look).in_flight, look.pool.max_concurrent, len(look.heads)) == (1, 7, 0)
 
 
 def test_without_a_worker_there_is_no_window() -> None:
-    assert _room().window == 0
+    assert _look().window == 0
 
 
 def test_the_window_is_the_slots_of_live_workers_that_serve_the_pool(clock: Clock) -> None:
@@ -78,25 +82,25 @@ def test_the_window_is_the_slots_of_live_workers_that_serve_the_pool(clock: Cloc
     with override_settings(JOBS={"LOOK_AHEAD": 1}):
         stages.start_worker(slots=3, pools=["default", "gpu"])
         stages.start_worker(slots=2, pools=["default"])
-        assert (_room().window, _room("gpu").window) == (10, 6)
+        assert (_look().window, _look("gpu").window) == (10, 6)
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
-        assert (_room().window, _room("gpu").window) == (5, 3)
+        assert (_look().window, _look("gpu").window) == (5, 3)
 
 
 def test_a_worker_that_is_silent_gone_or_leaving_does_not_count(clock: Clock) -> None:
     with override_settings(JOBS={"LOOK_AHEAD": 0, "STALE_AFTER": 20}):
         leaving, gone, lively = (stages.start_worker(slots=slots) for slots in (1, 2, 4))
-        assert _room().window == 7
+        assert _look().window == 7
         liveness.drain(leaving)
-        assert _room().window == 6
+        assert _look().window == 6
         liveness.retire(gone)
-        assert _room().window == 4
+        assert _look().window == 4
         clock.forward(19)
-        assert _room().window == 4
+        assert _look().window == 4
         clock.forward(2)
-        assert _room().window == 0
+        assert _look().window == 0
         liveness.beat(lively, 8)
-        assert _room().window == 8
+        assert _look().window == 8
 
 
 def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock) -> None:
@@ -106,48 +110,55 @@ def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock)
     for row in rows[:2]:
         stages.claim(row, leaving)
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
-        assert _room().free == 0
+        assert _free() == 0
         liveness.drain(leaving)
         stages.start_worker(slots=2)
-        assert (_room().in_flight, _room().free) == (2, 2)
+        assert (Tally(_look()).in_flight, _free()) == (2, 2)
         clock.forward(61)  # as long as a silent one is not fenced, its jobs count for every maximum
         stages.start_worker(slots=3)
-        assert (_room().in_flight, _room().free) == (2, 3)
+        assert (Tally(_look()).in_flight, _free()) == (2, 3)
         Pool.objects.update(max_concurrent=3)
-        assert _room().free == 1
+        assert _free() == 1
 
 
 def test_a_pools_name_is_not_matched_in_part() -> None:
     Pool.objects.create(name="gp")
     stages.start_worker(pools=["gpu", "default"])
-    assert _room("gp").window == 0
+    assert _look("gp").window == 0
 
 
 @pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
 def test_a_pool_that_is_paused_or_drained_is_closed(closed: str) -> None:
     stages.start_worker()
-    assert _room().is_open
+    assert _free() > 0
     row = job_manager.submit(nothing)
+    assert limits.has_room("default")
     Pool.objects.update(**{closed: row.created_at})
-    assert not _room().is_open
-    assert _room().free == 0
+    assert _free() == 0
+    assert not limits.has_room("default")
 
 
 def test_the_row_of_the_system_wide_limit_wins_over_the_setting() -> None:
     with override_settings(JOBS={"MAX_CONCURRENT": 5}):
-        assert _room().system_maximum == 5
+        assert _system() == 5
         Limit.objects.filter(name=limits.SYSTEM_LIMIT).update(size=2)
-        assert _room().system_maximum == 2
+        assert _system() == 2
         Limit.objects.filter(name=limits.SYSTEM_LIMIT).update(size=0)
-        assert _room().system_maximum == 0
+        assert _system() == 0
     with override_settings(JOBS={}):
         Limit.objects.filter(name=limits.SYSTEM_LIMIT).update(size=None)
-        assert _room().system_maximum is None
+        assert _system() is None
+
+
+def _system() -> float | None:
+    return next(rule.size for rule in _look().rules.all if rule.name == limits.SYSTEM_LIMIT)
 
 
 def test_counting_is_one_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        _room()
+        _look()
+    with django_assert_num_queries(1):
+        limits.has_room("default")
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from jobs.exceptions import (
     JobNotFound,
     ResultUnavailable,
     UnknownFilter,
+    UnknownPool,
 )
-from jobs.models import Job
+from jobs.models import Job, Pool
 from jobs.querysets.filters import PRIVATE
 from jobs.transitions import ALL_COLUMNS
 from tests.app import stages
@@ -79,6 +80,10 @@ CALLS: dict[str, Callable[[Any], tuple[list[Any], dict[str, Any]]]] = {
     "get_job_results": lambda row: ([stages.perform(row, double.body).id], {}),
     "cancel_job": lambda row: ([row.id], {"reason": "enough"}),
     "retry_job": lambda row: ([stages.put(row, "failed").id], {}),
+    "set_priority": lambda row: ([row.id, "high"], {}),
+    "pause_pool": lambda _: (["default", "maintenance"], {}),
+    "drain_pool": lambda _: (["default"], {"reason": "to be removed"}),
+    "resume_pool": lambda _: (["default"], {}),
     "cleanup_old_jobs": lambda _: ([], {"days": 1}),
 }
 
@@ -164,7 +169,7 @@ def test_get_job_takes_any_spelling_of_the_id(row: Job) -> None:
 def test_an_id_of_no_job_is_named(method: str) -> None:
     for job_id in (uuid4(), *NO_ID):
         with pytest.raises(JobNotFound) as caught:
-            getattr(job_manager, method)(job_id)
+            getattr(job_manager, method)(job_id, *(["high"] if method == "set_priority" else []))
         if isinstance(job_id, (UUID, str)):
             assert str(job_id) in str(caught.value)
         assert isinstance(caught.value, LookupError)
@@ -334,3 +339,66 @@ def test_cleanup_old_jobs_by_age_or_by_the_setting(clock: Clock) -> None:
 def test_cleanup_old_jobs_refuses_impossible_days(days: float) -> None:
     with pytest.raises(InvalidOption, match="days"):
         job_manager.cleanup_old_jobs(days)
+
+
+def test_set_priority_puts_a_waiting_job_in_its_new_place_at_once(clock: Clock) -> None:
+    rows = job_manager.submit_many(double, [([n], {}) for n in range(3)])
+    assert job_manager.set_priority(rows[2].id, "High", actor="ada") == Answer.CHANGED
+    fresh = stages.fresh(rows[2])
+    assert (fresh.priority, fresh.rank) == ("high", rows[2].rank - 3600)
+    event = fresh.events.order_by("-seq")[0]
+    assert (event.name, event.actor, event.data) == ("priority", "ada", {"priority": "high"})
+    stages.start_worker(slots=1)
+    with override_settings(JOBS={"LOOK_AHEAD": 0}):
+        assert [bell.pairs[0][0] for bell in stages.admit()] == [rows[2].id]
+
+
+def test_set_priority_is_not_possible_any_more_once_a_job_runs() -> None:
+    row = job_manager.submit(double, [1])
+    stages.claim(row)
+    assert job_manager.set_priority(row.id, "high") == Answer.NOT_POSSIBLE
+    assert job_manager.set_priority(stages.put(row, "completed").id, "high") == Answer.NOT_POSSIBLE
+    with pytest.raises(JobNotFound):
+        job_manager.set_priority(uuid4(), "high")
+    with pytest.raises(InvalidOption, match="urgent"):
+        job_manager.set_priority(row.id, "urgent")
+    assert stages.fresh(row).priority == "medium"
+
+
+def test_pause_pool_takes_back_what_is_queued_and_admits_no_more() -> None:
+    stages.start_worker()
+    rows = job_manager.submit_many(double, [([n], {}) for n in range(3)])
+    running = stages.claim(rows[0])
+    assert len(stages.admit()) == 2
+    assert job_manager.pause_pool("default", "maintenance", actor="ada") == Answer.PAUSED
+    assert [stages.fresh(row).state for row in rows] == ["running", "pending", "pending"]
+    assert stages.admit() == []
+    assert job_manager.pause_pool("default", "again", actor="bob") == Answer.PAUSED
+    pool = Pool.objects.get(name="default")
+    assert (pool.paused_by, pool.pause_reason) == ("ada", "maintenance")
+    assert running.row["id"] == rows[0].id
+    assert {stages.fresh(row).release_count for row in rows} == {0}
+    with pytest.raises(UnknownPool, match="Did you mean 'default'"):
+        job_manager.pause_pool("defautl")
+
+
+def test_drain_pool_lets_it_run_empty() -> None:
+    stages.start_worker()
+    job_manager.submit(double, [1])
+    assert job_manager.drain_pool("default", "moves away") == Answer.DRAINING
+    assert stages.admit() == []
+    assert Pool.objects.get(name="default").draining_at is not None
+
+
+def test_resume_pool_lets_it_go_on() -> None:
+    stages.start_worker()
+    job_manager.submit(double, [1])
+    assert job_manager.resume_pool("default") == Answer.NOT_PAUSED
+    job_manager.pause_pool("default", "maintenance", actor="ada")
+    job_manager.drain_pool("default")
+    assert job_manager.resume_pool("default") == Answer.RESUMED
+    pool = Pool.objects.get(name="default")
+    assert (pool.paused_at, pool.draining_at, pool.paused_by, pool.pause_reason) == (None, None, "", "")
+    assert len(stages.admit()) == 1
+    with pytest.raises(UnknownPool):
+        job_manager.resume_pool("nowhere")

@@ -26,6 +26,16 @@ GOOD: dict[str, list[Any]] = {
     "metadata": [{}, {"customer": "acme"}],
     "run_after": [None, 0, -5, 60.5, timedelta(hours=-1), timedelta(days=1), datetime(2026, 1, 1, tzinfo=UTC)],
     "start": [True, False],
+    "max_concurrent": [None, 1, 10_000],
+    "partition_by": [None, "customer", str],
+    "rate": [None, "10/m", "0.5/s", "100/10m burst 5"],
+    "conflict": [None, "wait", "refuse", "cancel_running", "latest"],
+    "access": [""],
+    "memory_mb": [None, 0, 512],
+    "disk_mb": [None, 0, 512],
+    "cpu_weight": [None, 0, 0.5, 2],
+    "resources": [{}, {"gpu": 1}, {"licence:x": 0.5}],
+    "timeout": [None, 0.5, 300],
 }
 BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
 BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
@@ -42,6 +52,16 @@ BAD: dict[str, list[Any]] = {
     "metadata": [None, [], "text", [("a", 1)]],
     "run_after": ["tomorrow", datetime(2026, 1, 1), math.nan, math.inf, True, timedelta(days=20_000), *TOO_FAR],  # noqa: DTZ001
     "start": [None, 0, 1, "yes"],
+    "max_concurrent": [0, -1, 1.5, "3", True, 2**31],
+    "partition_by": ["", 5, "x" * 101, "a\0b"],
+    "rate": ["", "10", "0/m", "10/y", "10/0s", "10/m burst 0", "-1/s", 10, "1/s; DROP"],
+    "conflict": ["", "replace", 5],
+    "access": [None, "read", "shared"],
+    "memory_mb": [-1, "512", True, math.nan, math.inf, 2**31, 1.5],
+    "disk_mb": [-1, "512", True, math.nan, math.inf, 2**31, 1.5],
+    "cpu_weight": [-1, "2", True, math.nan, math.inf, 2**31],
+    "resources": [None, [], {"gpu": -1}, {"gpu": "1"}, {"gpu": None}, {"": 1}, {"memory_mb": 1}, {5: 1}],
+    "timeout": [0, *BAD_SECONDS],
 }
 
 
@@ -79,6 +99,47 @@ def test_nothing_is_changed_in_place() -> None:
     assert declared.but({}) is declared
     assert declared.but({"priority": "low"}) == JobOptions(priority="low", tags=("a",))
     assert declared.priority == "high"
+
+
+def test_a_reader_or_a_writer_says_of_what() -> None:
+    assert JobOptions().but({"access": "shared", "partition_by": "path"}).access == "shared"
+
+
+def test_a_conflict_without_a_partition_is_one_of_the_whole_task() -> None:
+    chosen = JobOptions().but({"conflict": "latest"})
+    assert callable(chosen.partition_by)
+    assert chosen.partition_by("any", thing=1) == "*"
+
+
+@pytest.mark.parametrize(
+    ("declared", "given"),
+    [
+        ({"max_concurrent": 4}, {"max_concurrent": 5}), ({"max_concurrent": 4}, {"max_concurrent": None}),
+        ({"rate": "10/m"}, {"rate": "11/m"}), ({"rate": "10/m"}, {"rate": "10/m burst 2"}),
+        ({"rate": "10/m"}, {"rate": None}),
+        ({"partition_by": "a"}, {"partition_by": "b"}), ({"conflict": "refuse"}, {"conflict": "wait"}),
+        ({"access": "exclusive", "partition_by": "a"}, {"access": "shared"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_submit_does_not_widen_a_limit(declared: dict[str, Any], given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption, match="the task's") as caught:
+        JobOptions().but(declared).at_submit(given)
+    assert caught.value.option == next(iter(given))
+
+
+@pytest.mark.parametrize(
+    ("declared", "given"),
+    [
+        ({"max_concurrent": 4}, {"max_concurrent": 4}), ({"max_concurrent": 4}, {"max_concurrent": 1}),
+        ({}, {"max_concurrent": 9, "rate": "1/s", "partition_by": "a", "conflict": "latest"}),
+        ({"rate": "10/m burst 3"}, {"rate": "9/m burst 3"}), ({"rate": "10/m burst 3"}, {"rate": "10/m"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_submit_may_tighten_a_limit(declared: dict[str, Any], given: dict[str, Any]) -> None:
+    chosen = JobOptions().but(declared).at_submit(given)
+    assert {name: getattr(chosen, name) for name in given} == given
 
 
 def test_the_hosts_own_operation_types() -> None:

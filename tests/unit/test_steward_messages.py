@@ -137,7 +137,7 @@ def test_a_paused_pool_gives_its_jobs_back_at_once(row: Job, clock: Clock) -> No
     stages.claim(running)
     Pool.objects.update(paused_at=clock.moment)
     assert lost.release() == 1
-    assert stages.fresh(row).events.get(name="release").data == {"why": "the pool is paused"}
+    assert stages.fresh(row).events.get(name="release").data == {"why": "the pool is closed"}
     assert stages.fresh(running).state == "running"
 
 

@@ -1,0 +1,27 @@
+"""What has room: lanes, slots, budgets, rates. Counts, never stores; rates are the exception."""
+
+from __future__ import annotations
+
+from jobs.conf import settings
+from jobs.limits.choosing import Plan, first_lanes, how_many, pick, plan
+from jobs.limits.lanes import Facts, facts_of
+from jobs.limits.look import Look, look
+from jobs.limits.rules import SYSTEM_LIMIT
+from jobs.limits.tally import Tally
+from jobs.querysets import lanes as queries
+
+__all__ = [
+    "SYSTEM_LIMIT", "Facts", "Look", "Plan", "Tally", "facts_of", "first_lanes", "has_room", "how_many", "look",
+    "pick", "plan",
+]  # fmt: skip
+
+
+def has_room(pool: str) -> bool:
+    """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
+    row = queries.peek(pool)
+    if row is None:
+        return False
+    closed, maximum, in_flight, slots, beyond, has_pending = row
+    if closed or not has_pending or in_flight - beyond >= int(slots) * (1 + settings.LOOK_AHEAD):
+        return False
+    return maximum is None or in_flight < maximum

@@ -1,0 +1,150 @@
+"""Who is next: the order among lanes with room, and the fair share between partitions. Touches no database.
+
+The order, smallest first: critical jobs; then partitions whose last admission is AGED_AFTER ago, while their first job
+is older than that; then what a partition has in flight by its weight; then rank. Jobs without a partition are one
+partition among the others. A lane that has no room is passed over, whoever waits in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from jobs.conf import settings
+from jobs.limits.look import Head, Look
+from jobs.limits.profile import NEVER
+from jobs.limits.tally import BUDGET, RATE, RESERVED, Blocker, Order, Reservation, Tally
+from jobs.querysets.lanes import Candidate
+
+MOST_RESERVATIONS = 20
+MOST_READ = 2000  # waiting jobs read by one admission, beside the first of each lane
+Key = tuple[Order, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one look allows: the lanes with room, best first, for so many jobs in all.
+
+    `opens_at` (epoch seconds) is when a rate lets the next job start; None where no rate is in the way.
+    """
+
+    tally: Tally
+    free: int
+    lanes: Sequence[Head]
+    opens_at: float | None
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken."""
+        return not self.tally.reservations and (len(self.lanes) == 1 or (self.free == 1 and bool(self.lanes)))
+
+
+def plan(look: Look, most: int) -> Plan:
+    """Pass over the lanes without room, and put the others in their order."""
+    tally = Tally(look)
+    free = max(0, min(tally.free, most))
+    if not free:
+        return Plan(tally, 0, (), None)
+    reserve(tally)
+    with_room, waits = [], []
+    for head in _in_turn(tally):
+        blocker = first_blocker(tally, head)
+        if blocker is None:
+            with_room.append(head)
+        elif blocker.kind == RATE and blocker.until is not None:
+            waits.append(blocker.until)
+    return Plan(tally, free, sorted(with_room, key=tally.order), min(waits, default=None))
+
+
+def _in_turn(tally: Tally) -> Iterator[Head]:
+    """The lanes in any order, but readers and writers in theirs: who is kept holds back those behind."""
+    yield from (head for head in tally.look.heads if not head.facts.access)
+    yield from sorted((head for head in tally.look.heads if head.facts.access), key=tally.order)
+
+
+def first_blocker(tally: Tally, head: Head) -> Blocker | None:
+    """What keeps a job; a reader or writer that is kept holds back those behind it in its partition."""
+    blocker = next(tally.blockers(head), None)
+    if blocker is not None and head.facts.access:
+        tally.held.add(head.facts.tenant)
+    return blocker
+
+
+def reserve(tally: Tally) -> None:
+    """Keep room for large jobs that have waited: in their order, each for the first moment at which it is sure to fit.
+
+    One that fits just now is kept its room as well: else a smaller one, whose turn it is, would take it each time.
+    """
+    latest = tally.look.now - settings.RESERVE_AFTER
+    waited = [head for head in tally.look.heads if head.eligible_at <= latest and head.facts.needs]
+    for head in sorted(waited, key=tally.order):
+        if len(tally.reservations) >= MOST_RESERVATIONS:
+            return
+        if {blocker.kind for blocker in tally.blockers(head)} <= {BUDGET, RESERVED}:
+            _reserve(tally, head)
+
+
+def how_many(plan: Plan) -> int:
+    """How many jobs of the first lane, where it is the only one that counts."""
+    number, head = 0, plan.lanes[0]
+    while number < plan.free and next(plan.tally.blockers(head), None) is None:
+        plan.tally.take(head)
+        number += 1
+    return number
+
+
+def first_lanes(plan: Plan) -> dict[str, int]:
+    """The lanes of which jobs may be taken now, and how many of each have to be read for that.
+
+    Each job that is taken comes from the first lane in the order, and moves it back: so those behind the first `free`
+    lanes are not reached.
+    """
+    lanes = plan.lanes[: plan.free]
+    most = max(1, MOST_READ // len(lanes))
+    return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in lanes}
+
+
+def pick(plan: Plan, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The best of the candidates of several lanes, taken one by one: each that is taken changes what comes next."""
+    tally, waiting = plan.tally, _by_lane(plan, candidates)
+    heap = [(_key(tally, queue[-1]), lane) for lane, queue in waiting.items()]
+    heapify(heap)
+    picked: list[Candidate] = []
+    while heap and len(picked) < plan.free:
+        key, lane = heappop(heap)
+        queue = waiting[lane]
+        now = _key(tally, queue[-1])
+        if now > key:  # its partition has been served meanwhile
+            heappush(heap, (now, lane))
+        elif first_blocker(tally, queue[-1][0]) is None:
+            head, candidate = queue.pop()
+            tally.take(head)
+            picked.append(candidate)
+            if not queue and tally.most(head.facts):
+                break  # who comes next in this lane was not read, and may be better than all others
+            if queue:
+                heappush(heap, (_key(tally, queue[-1]), lane))
+    return picked
+
+
+def _by_lane(plan: Plan, candidates: Iterable[Candidate]) -> dict[str, list[tuple[Head, Candidate]]]:
+    """For each lane its candidates, the best one last, each as the first of its lane that it may become."""
+    heads = {head.lane: head for head in plan.lanes}
+    waiting: dict[str, list[tuple[Head, Candidate]]] = {}
+    for one in sorted(candidates, key=lambda one: (one.rank, one.id), reverse=True):
+        head = heads[one.lane]._replace(rank=one.rank, is_critical=one.is_critical)
+        waiting.setdefault(one.lane, []).append((head, one))
+    return waiting
+
+
+def _key(tally: Tally, waiting: tuple[Head, Candidate]) -> Key:
+    head, candidate = waiting
+    return tally.order(head), candidate.id
+
+
+def _reserve(tally: Tally, head: Head) -> None:
+    facts, now = head.facts, tally.look.now
+    start = tally.profile(head).first_fit(facts.needs, now, facts.timeout or NEVER)
+    if start < NEVER:
+        tally.reservations.append(Reservation(head, start, tally.order(head)))

@@ -1,0 +1,116 @@
+"""One look at a pool: all that decides what may be admitted, read in one statement. Decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from jobs.conf import settings
+from jobs.limits import lanes, rules
+from jobs.limits.lanes import CPU, DISK, MEMORY, Facts
+from jobs.limits.rules import Counter, Rules
+from jobs.querysets import lanes as queries
+from jobs.querysets.lanes import FIRST_LANE, MOST_LANES
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """A pool's row. A budget that is None, or not named, is no limit."""
+
+    name: str
+    is_paused: bool
+    is_draining: bool
+    max_concurrent: int | None
+    budgets: Mapping[str, float]
+
+
+class Flight(NamedTuple):
+    """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when their time-outs are over.
+
+    Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
+    """
+
+    pool: str
+    facts: Facts
+    number: int
+    newest: float
+    ends: tuple[float, ...]
+
+
+class Head(NamedTuple):
+    """The first waiting job of a lane, which speaks for all of it. Moments are epoch seconds."""
+
+    lane: str
+    rank: float
+    eligible_at: float
+    is_critical: bool
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Look:
+    """A pool at one moment (`now`, epoch seconds by the database's clock)."""
+
+    now: float
+    pool: PoolFacts
+    slots: int
+    beyond: int
+    rules: Rules
+    tats: Mapping[Counter, float]
+    flights: Sequence[Flight]
+    heads: Sequence[Head]
+    sees_everywhere: bool
+
+    @property
+    def window(self) -> int:
+        """How many jobs may be in flight: the live slots, and the look-ahead for each."""
+        return self.slots * (1 + settings.LOOK_AHEAD)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more lanes than one look sees."""
+        return len(self.heads) >= MOST_LANES
+
+    @property
+    def shared(self) -> list[str]:
+        """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
+        spanning = [rule for rule in self.rules.all if rule.is_shared]
+        return sorted({r.name for r in spanning for head in self.heads if r.counts(head.facts, self.pool.name)})
+
+
+def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:
+    """Read a pool; None when there is none of that name.
+
+    `everywhere` reads what is in flight in the other pools as well, for limits that span them. `start` is the lane at
+    which to begin where there are more of them than one look sees.
+    """
+    row = queries.look(pool, lanes.COLUMNS, rules.COLUMNS, everywhere=everywhere, start=start)
+    if row is None:
+        return None
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, flights, heads = row
+    budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
+    return Look(
+        now=now,
+        pool=PoolFacts(
+            pool, bool(paused), bool(draining), maximum,
+            {name: float(amount) for name, amount in budgets.items() if amount is not None},
+        ),
+        slots=int(slots), beyond=beyond, rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
+        tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
+        flights=[_flight(*one) for one in json.loads(flights)],
+        heads=[_head(*one) for one in json.loads(heads)],
+        sees_everywhere=everywhere,
+    )  # fmt: skip
+
+
+def _flight(pool: str, number: int, newest: float, starts: Sequence[float] | None, *facts: Any) -> Flight:
+    seen = Facts._make(facts)
+    ends = tuple(start + seen.timeout for start in starts) if starts and seen.timeout else ()
+    return Flight(pool, seen, number, newest, ends)
+
+
+def _head(lane: str, rank: float, eligible_at: float, priority: str, *facts: Any) -> Head:
+    return Head(lane, rank, eligible_at, priority == "critical", Facts._make(facts))

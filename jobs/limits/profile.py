@@ -1,0 +1,56 @@
+"""A pool's budgets over time: what is taken until when, and when there is room for more. Numbers only.
+
+Used where a job is too large for what is free: it gets a reservation at the first moment at which it is sure to fit,
+and whoever comes later may only take what leaves that moment as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Needs = Mapping[str, float]
+NEVER = math.inf
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Something taken from `start` (epoch seconds) until before `end`."""
+
+    start: float
+    end: float
+    needs: Needs
+
+
+@dataclass
+class Profile:
+    """Who takes what of some budgets, and when."""
+
+    budgets: Needs
+    stays: list[Stay] = field(default_factory=list)
+
+    def fits(self, needs: Needs, start: float, seconds: float = NEVER) -> bool:
+        """Whether there is room for these needs from `start` on for so long. What has no budget always fits."""
+        end = start + seconds
+        moments = [start, *(stay.start for stay in self.stays if start < stay.start < end)]
+        return all(self._has_room(needs, moment) for moment in moments)
+
+    def first_fit(self, needs: Needs, now: float, seconds: float = NEVER) -> float:
+        """The first moment from `now` on from which the needs fit for so long; NEVER where that is not sure."""
+        moments = sorted({now, *(stay.end for stay in self.stays if now < stay.end < NEVER)})
+        return next((moment for moment in moments if self.fits(needs, moment, seconds)), NEVER)
+
+    def short(self, needs: Needs, moment: float) -> dict[str, float]:
+        """By how much each budget is short of these needs at a moment; {} when all fit."""
+        missing = {
+            name: self._taken(name, moment) + need - self.budgets.get(name, NEVER) for name, need in needs.items()
+        }
+        return {name: amount for name, amount in missing.items() if amount > _ROUNDING}
+
+    def _has_room(self, needs: Needs, moment: float) -> bool:
+        return not self.short(needs, moment)
+
+    def _taken(self, name: str, moment: float) -> float:
+        return sum(stay.needs.get(name, 0.0) for stay in self.stays if stay.start <= moment < stay.end)

@@ -1,0 +1,103 @@
+"""Limit rows as admission reads them: which jobs each one counts, and how far apart a rate spaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jobs.limits.lanes import Facts
+from jobs.rates import Spacing
+
+SYSTEM_LIMIT = "system"
+COLUMNS = (
+    "name", "pool", "task", "partition_by", "partition", "kind", "size", "period", "burst", "weight",
+)  # fmt: skip
+CONCURRENCY, RATE = "concurrency", "rate"
+Counter = tuple[str, str]  # a rule's name, and the partition that it counts
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of `Limit`."""
+
+    name: str
+    pool: str
+    task: str
+    partition_by: str
+    partition: str
+    kind: str
+    size: float | None
+    period: float
+    burst: int
+    weight: float
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it spans pools, and so needs a lock of its own."""
+        return not self.pool and self.size is not None
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """How far apart starts are; None where none may come at all."""
+        return Spacing(self.period / self.size, self.burst) if self.size else None
+
+    def counts(self, facts: Facts, pool: str) -> bool:
+        """Whether a job of that pool is one of those that it limits."""
+        return (
+            self.pool in ("", pool)
+            and self.task in ("", facts.task)
+            and (not self.partition_by or self.partition_by == facts.partition_by)
+            and (not self.partition or self.partition == facts.partition)
+        )
+
+    def counter(self, facts: Facts) -> Counter:
+        """What a job is counted under."""
+        return self.name, facts.partition if self.partition_by else ""
+
+    @property
+    def subject(self) -> tuple[str, str, str, str]:
+        """What it limits, but for the one partition that it may be for."""
+        return self.pool, self.task, self.partition_by, self.kind
+
+
+class Under(NamedTuple):
+    """What a job is under: rules on how many are in flight, rules on how many start, its partition's weight."""
+
+    sizes: tuple[Rule, ...]
+    rates: tuple[Rule, ...]
+    weight: float
+
+
+class Rules:
+    """All rules that may concern a pool, found quickly for each lane."""
+
+    def __init__(self, rows: Iterable[Sequence[Any]], system_maximum: int | None) -> None:
+        self.all = [_with_default(Rule(*row), system_maximum) for row in rows]
+        self._tells_partitions_apart = any(rule.partition for rule in self.all)
+        self._known: dict[tuple[str, str, str, str], Under] = {}
+
+    def of(self, facts: Facts, pool: str) -> Under:
+        """The rules that a job is under. One for its very partition stands in place of the general one."""
+        key = (pool, facts.task, facts.partition_by, facts.partition if self._tells_partitions_apart else "")
+        under = self._known.get(key)
+        if under is None:
+            under = self._known[key] = self._find(facts, pool)
+        return under
+
+    def _find(self, facts: Facts, pool: str) -> Under:
+        found = [rule for rule in self.all if rule.counts(facts, pool)]
+        special = {rule.subject for rule in found if rule.partition}
+        found = [rule for rule in found if rule.partition or rule.subject not in special]
+        sized = [rule for rule in found if rule.size is not None]
+        return Under(
+            tuple(rule for rule in sized if rule.kind == CONCURRENCY),
+            tuple(rule for rule in sized if rule.kind == RATE),
+            max((rule.weight for rule in found if facts.partition_by), default=1.0),
+        )
+
+
+def _with_default(rule: Rule, system_maximum: int | None) -> Rule:
+    if rule.name != SYSTEM_LIMIT or rule.size is not None:
+        return rule
+    return Rule(**{**vars(rule), "size": system_maximum})

@@ -1,0 +1,235 @@
+"""Counts what a look has seen, and says of each waiting job what keeps it: the one place that knows every limit.
+
+Admission asks it for the first thing in the way, `explain` for all of them; so the answer to "why" cannot be another
+one than the decision.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter as Count
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jobs.conf import settings
+from jobs.limits.lanes import Facts
+from jobs.limits.look import Head, Look
+from jobs.limits.profile import NEVER, Profile, Stay
+from jobs.limits.rules import Counter, Under
+from jobs.rates import Spacing, spacing
+
+PAUSED, DRAINING, NO_WORKER, NO_SLOT, POOL_FULL = "pool_paused", "pool_draining", "no_worker", "no_slot", "pool_limit"
+LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
+BUDGET, RESERVED = "budget", "reserved"
+EXCLUSIVE = "exclusive"
+EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
+Order = tuple[int, float, float]  # class, share, rank
+
+
+class Blocker(NamedTuple):
+    """One thing in the way of a job.
+
+    `limit` names the limit row, budget or partition; `size` is what it allows and `used` what of it is taken; `need` is
+    the job's own. `until` (epoch seconds) is when it ends by itself, None where that is not known. `partition` is the
+    value that the limit counts by.
+    """
+
+    kind: str
+    limit: str = ""
+    size: float | None = None
+    used: float | None = None
+    need: float | None = None
+    until: float | None = None
+    partition: str = ""
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A moment (epoch seconds) from which room is kept for a large job; `order` is where it stood then."""
+
+    head: Head
+    start: float
+    order: Order
+
+
+@dataclass
+class Tally:
+    """What is in flight, counted as the limits count it, and carried on with each job that is taken."""
+
+    look: Look
+    in_flight: int = 0
+    counts: Count[Counter] = field(default_factory=Count)
+    tenants: Count[tuple[str, str]] = field(default_factory=Count)
+    newest: dict[tuple[str, str], float] = field(default_factory=dict)
+    own: Count[tuple[str, str, str]] = field(default_factory=Count)
+    access: Count[tuple[str, str, str]] = field(default_factory=Count)
+    tats: dict[Counter, float] = field(default_factory=dict)
+    used: Count[str] = field(default_factory=Count)
+    stays: list[Stay] = field(default_factory=list)
+    held: set[tuple[str, str]] = field(default_factory=set)
+    reservations: list[Reservation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tats = dict(self.look.tats)
+        for flight in self.look.flights:
+            self._count(flight.facts, flight.pool, flight.number)
+            if flight.pool == self.look.pool.name:
+                self._occupy(flight.facts, flight.number, flight.newest, flight.ends)
+
+    @property
+    def free(self) -> int:
+        """How many jobs the pool itself has room for, whatever they are; never negative."""
+        if next(self.pool_blockers(), None) is not None:
+            return 0
+        room = self.look.window - (self.in_flight - self.look.beyond)
+        maximum = self.look.pool.max_concurrent
+        return room if maximum is None else min(room, maximum - self.in_flight)
+
+    def pool_blockers(self) -> Iterator[Blocker]:
+        """What keeps every job of the pool."""
+        pool, here = self.look.pool, self.in_flight
+        if pool.is_paused:
+            yield Blocker(PAUSED, pool.name)
+        if pool.is_draining:
+            yield Blocker(DRAINING, pool.name)
+        if not self.look.slots:
+            yield Blocker(NO_WORKER, pool.name)
+        elif here - self.look.beyond >= self.look.window:
+            yield Blocker(NO_SLOT, pool.name, self.look.slots, here - self.look.beyond)
+        if pool.max_concurrent is not None and here >= pool.max_concurrent:
+            yield Blocker(POOL_FULL, pool.name, pool.max_concurrent, here)
+
+    def blockers(self, head: Head) -> Iterator[Blocker]:
+        """What keeps this job, and its whole lane, beside what keeps the pool; the first one is reason enough."""
+        facts = head.facts
+        for rule in self._under(facts).sizes:
+            counter = rule.counter(facts)
+            used = self.counts.get(counter, 0)
+            if rule.size is not None and used + 1 > rule.size:
+                yield Blocker(LIMIT, rule.name, rule.size, used, partition=counter[1])
+        if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
+            yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
+        if facts.access:
+            yield from self._access_blockers(facts)
+        if facts.needs:
+            yield from self._budget_blockers(head)
+        yield from self._rate_blockers(facts)
+
+    def take(self, head: Head) -> None:
+        """Count one more job of this lane as in flight."""
+        facts, pool, now = head.facts, self.look.pool.name, self.look.now
+        self._count(facts, pool, 1)
+        self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
+        for counter, space in self.rates(facts):
+            self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
+        self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
+
+    def order(self, head: Head) -> Order:
+        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, then by rank."""
+        if head.is_critical:
+            return 0, 0.0, head.rank
+        long_ago = self.look.now - settings.AGED_AFTER
+        has_aged = head.rank < long_ago and self.newest.get(head.facts.tenant, 0.0) < long_ago
+        return (1 if has_aged else 2), self.share(head.facts), head.rank
+
+    def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
+        """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
+        own = spacing(facts.rate) if facts.rate else None
+        for rule in self._under(facts).rates:
+            if rule.spacing is not None:
+                is_tasks = own is not None and rule.name == rate_name(facts.task)
+                yield rule.counter(facts), rule.spacing.tightened(own) if is_tasks and own else rule.spacing
+        if own is not None and not self._has_rate(facts):
+            yield (rate_name(facts.task), facts.partition), own
+
+    def most(self, facts: Facts) -> int:
+        """How many more jobs of a lane the limits on their number allow; a large number where none is set."""
+        rooms = [
+            rule.size - self.counts.get(rule.counter(facts), 0)
+            for rule in self._under(facts).sizes
+            if rule.size is not None
+        ]
+        if facts.max_concurrent is not None:
+            rooms.append(facts.max_concurrent - self.own[_own(facts)])
+        return max(0, int(min(rooms, default=sys.maxsize)))
+
+    def share(self, facts: Facts) -> float:
+        """What a tenant has in flight, by its weight."""
+        return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
+
+    def profile(self, head: Head) -> Profile:
+        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it."""
+        order = self.order(head)
+        kept = [one for one in self.reservations if one.order < order]
+        booked = [Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs) for one in kept]
+        return Profile(self.look.pool.budgets, [*self.stays, *booked])
+
+    def _under(self, facts: Facts) -> Under:
+        return self.look.rules.of(facts, self.look.pool.name)
+
+    def _count(self, facts: Facts, pool: str, number: int) -> None:
+        for rule in self.look.rules.of(facts, pool).sizes:
+            self.counts[rule.counter(facts)] += number
+        self.own[_own(facts)] += number
+        if facts.access:
+            self.access[(facts.partition_by, facts.partition, facts.access)] += number
+
+    def _occupy(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
+        tenant = facts.tenant
+        self.in_flight += number
+        self.tenants[tenant] += number
+        self.newest[tenant] = max(newest, self.newest.get(tenant, 0.0))
+        needs = facts.needs
+        for name, need in needs.items():
+            self.used[name] += need * number  # type: ignore[assignment]  # a Counter counts in fractions as well
+        if needs:
+            now = self.look.now
+            self.stays += [Stay(now, max(end, now + 1), needs) for end in ends]
+            self.stays += [Stay(now, NEVER, needs)] * (number - len(ends))
+
+    def _has_rate(self, facts: Facts) -> bool:
+        return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
+
+    def _access_blockers(self, facts: Facts) -> Iterator[Blocker]:
+        """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""
+        name, partition = facts.partition_by, facts.partition
+        writers = self.access[(name, partition, EXCLUSIVE)]
+        readers = self.access[(name, partition, "shared")]
+        used = writers + (readers if facts.access == EXCLUSIVE else 0)
+        if used or facts.tenant in self.held:
+            yield Blocker(ACCESS, name, None, used, partition=partition)
+
+    def _budget_blockers(self, head: Head) -> Iterator[Blocker]:
+        budgets, fits = self.look.pool.budgets, True
+        for name, need in head.facts.needs.items():
+            used, size = self.used[name], budgets.get(name)
+            if size is not None and used + need > size + 1e-9:
+                fits = False
+                yield Blocker(BUDGET, name, size, used, need)
+        if fits and self.reservations:
+            yield from self._reservation_blockers(head)
+
+    def _reservation_blockers(self, head: Head) -> Iterator[Blocker]:
+        seconds = head.facts.timeout or NEVER
+        if not self.profile(head).fits(head.facts.needs, self.look.now, seconds):
+            first = min(self.reservations, key=lambda one: one.order)
+            yield Blocker(RESERVED, first.head.facts.task, until=first.start)
+
+    def _rate_blockers(self, facts: Facts) -> Iterator[Blocker]:
+        for counter, space in self.rates(facts):
+            opens = space.opens_at(self.tats.get(counter, 0.0))
+            if opens > self.look.now + EARLY:
+                yield Blocker(RATE, counter[0], until=opens, partition=counter[1])
+        for rule in self._under(facts).rates:
+            if rule.size == 0:
+                yield Blocker(RATE, rule.name, 0, partition=rule.counter(facts)[1])
+
+
+def rate_name(task: str) -> str:
+    """The name of the rate limit that a task declares."""
+    return f"{task} rate"
+
+
+def _own(facts: Facts) -> tuple[str, str, str]:
+    return facts.task, facts.partition_by, facts.partition
