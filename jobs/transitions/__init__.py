@@ -52,7 +52,8 @@ def move(
 ) -> list[Moved]:
     """Move every job that matches `where` and stands at a source of the edge; returns those that moved.
 
-    `where` is SQL over the job's columns; one that names no id says the state itself, so that an index serves it.
+    `where` is SQL over the job's columns; one that means a single job begins with `id = %s`, one that names no id says
+    the state itself, so that an index serves it.
     `source` is the one that `where` demands, for an edge that has several: that spares the database a look at the row.
     `to` is an SQL expression for the new state of an edge with several targets.
     `sets` gives further columns, `attempt` the columns of the attempt that the edge opens (claim) or closes. The event

@@ -8,6 +8,7 @@ from jobs.querysets.dialect import Dialect
 from jobs.states import EDGES, Edge, JobState
 
 Texts = tuple[tuple[str, str], ...]  # column, SQL expression
+BY_ID = "id = %s"  # how the `where` of a move begins that means one job
 ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
 
 
@@ -30,11 +31,15 @@ def one_statement(
         "event AS (INSERT INTO jobs_jobevent (job_id, seq, name, from_state, to_state, at, attempt_id, actor, data)"
         f" SELECT id, event_seq, '{edge_name}', from_state, state, updated_at, attempt_id, %s, %s::jsonb FROM moved)"
     )
-    parts = [head, event, *_attempt_cte(edge, attempt)]
+    parts = [head, event, *_attempt_cte(edge, attempt, is_one=where.startswith(BY_ID))]
     return f"{', '.join(parts)} SELECT {', '.join(columns)}, from_state FROM moved"
 
 
-def _attempt_cte(edge: Edge, attempt: Texts) -> list[str]:
+def _attempt_cte(edge: Edge, attempt: Texts, *, is_one: bool) -> list[str]:
+    """The attempt that the edge opens or closes.
+
+    Of one job it is found by a scalar: as a join, planned while the table was empty, each end read all attempts.
+    """
     if edge.name == "claim":
         names = ", ".join(["id", "job_id", "run", "number", "started_at", *(name for name, _ in attempt)])
         given = (f"{text}::{ATTEMPT_TYPES[name]}" for name, text in attempt)  # a bare parameter here would be text
@@ -42,10 +47,8 @@ def _attempt_cte(edge: Edge, attempt: Texts) -> list[str]:
         return [f"opened AS (INSERT INTO jobs_attempt ({names}) SELECT {values} FROM moved)"]
     if edge.outcome:
         closing = closing_columns(edge, attempt)
-        return [
-            f"closed AS (UPDATE jobs_attempt a SET {closing} FROM moved"
-            " WHERE a.id = moved.attempt_id AND a.outcome = '')"
-        ]
+        which = "WHERE a.id = (SELECT attempt_id FROM moved)" if is_one else "FROM moved WHERE a.id = moved.attempt_id"
+        return [f"closed AS (UPDATE jobs_attempt a SET {closing} {which} AND a.outcome = '')"]
     return []
 
 
