@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
+from celery.local import Proxy
 from uuid_utils.compat import uuid7
 
 from jobs import encoding
@@ -36,6 +37,11 @@ class JobLike(Protocol):
     @property
     def parameters(self) -> inspect.Signature:
         """The body's signature, without `self`."""
+
+
+def unwrapped(task: JobLike) -> JobLike:
+    """The task behind Celery's proxy, which looks it up anew at each attribute."""
+    return task._get_current_object() if isinstance(task, Proxy) else task
 
 
 def encoded(known: JobLike | None, call: object, options: JobOptions) -> Row:
