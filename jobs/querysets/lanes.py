@@ -29,13 +29,14 @@ class Candidate(NamedTuple):
     is_critical: bool
 
 
-def peek(pool: str) -> Sequence[Any] | None:
-    """Of a pool: is it closed, its maximum, jobs in flight, live slots, jobs on leaving workers, is any pending."""
+def with_room(pool: str | None) -> list[str]:
+    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it."""
     using = settings.DATABASE
     words = dialect(using)
-    sql = _PEEK.format(slots=_slots(words), beyond=beyond(words))
-    rows = query(using, sql, (-settings.STALE_AFTER, pool, -settings.STALE_AFTER, pool, pool))
-    return rows[0] if rows else None
+    only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
+    sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
+    silent = -settings.STALE_AFTER
+    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + settings.LOOK_AHEAD])]
 
 
 def look(pool: str, facts: Sequence[str], rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
@@ -46,7 +47,7 @@ def look(pool: str, facts: Sequence[str], rules: Sequence[str], *, everywhere: b
     lane = str(start) if words.has_lateral else start.hex
     walk = (pool, lane, pool) if words.has_lateral else (pool, lane, pool, pool)
     flight = () if everywhere else (pool,)
-    rows = query(using, sql, (*walk, -settings.STALE_AFTER, pool, -settings.STALE_AFTER, *flight, pool))
+    rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
     return rows[0] if rows else None
 
 
@@ -71,31 +72,40 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
 
 
 def beyond(words: Dialect) -> str:
-    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER."""
+    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
+
+    Spelled so that it begins with those workers: as a rule there are none.
+    """
+    here = (
+        "SELECT count(*) FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
+        " WHERE a.worker_id = w.boot_id AND a.finished_at IS NULL"
+    )
     silent = words.later("{now}")
     return (
-        "(SELECT count(*) FROM jobs_worker w JOIN jobs_attempt a ON a.worker_id = w.boot_id AND a.finished_at IS NULL"
-        " JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
+        f"(SELECT COALESCE(sum(({here})), 0) FROM jobs_worker w"
         f" WHERE w.fenced_at IS NULL AND (w.draining_at IS NOT NULL OR w.beat_at < {silent}))"
     )
 
 
 def _slots(words: Dialect) -> str:
-    """SQL: the live slots of a pool. Two parameters: minus STALE_AFTER, the pool's name."""
+    """SQL: the live slots of pool `p`. One parameter: minus STALE_AFTER."""
+    serves = words.contains("w.pools").replace("%s", "p.name")
     return (
         "(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE fenced_at IS NULL AND draining_at IS NULL"
-        f" AND beat_at >= {words.later('{now}')} AND {words.contains('w.pools')})"
+        f" AND beat_at >= {words.later('{now}')} AND {serves})"
     )
 
 
-_PEEK = """
-SELECT p.paused_at IS NOT NULL OR p.draining_at IS NOT NULL,
-       p.max_concurrent,
-       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')),
-       {slots},
-       {beyond},
-       EXISTS (SELECT 1 FROM jobs_job WHERE pool = %s AND state = 'pending')
-  FROM jobs_pool p WHERE p.name = %s
+# The first that waits is ordered as the index is: else, with estimates that are behind, all jobs are searched for it.
+_WITH_ROOM = """
+SELECT name FROM (
+    SELECT p.name, p.paused_at, p.draining_at, p.max_concurrent, {slots} AS slots, {beyond} AS beyond,
+           (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')) AS in_flight,
+           (SELECT id FROM jobs_job WHERE pool = p.name AND state = 'pending' ORDER BY lane, rank, id LIMIT 1) AS first
+      FROM jobs_pool p{only}) seen
+ WHERE paused_at IS NULL AND draining_at IS NULL AND first IS NOT NULL AND in_flight - beyond < %s * slots
+   AND (max_concurrent IS NULL OR in_flight < max_concurrent)
+ ORDER BY name
 """
 
 
