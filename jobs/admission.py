@@ -192,7 +192,7 @@ def _take(pool: str, plan: Plan) -> list[Moved]:
         order = {one.id: place for place, one in enumerate(sorted(moved, key=lambda one: (one.row["rank"], one.id)))}
     else:
         lanes = limits.first_lanes(plan)
-        picked = limits.pick(plan, queries.best_of(pool, lanes))
+        picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
         order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
         still = f"{words.among('id')} AND pool = %s AND {words.among('lane')} AND state = 'pending'"
         where = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
