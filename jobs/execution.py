@@ -27,6 +27,7 @@ from jobs.flushing import Line, flusher, write_lines
 from jobs.models import Attempt, Job
 from jobs.models.fields import Unreadable
 from jobs.querysets.dialect import dialect, prepare
+from jobs.states import JobState
 from jobs.transitions import Moved, Sql
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _CLAIMED = (
     "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics",
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
-_FENCE = f"{_DOORBELL} AND COALESCE(state, '') = 'running'"  # a job that waits again has its last attempt's id still
+_FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
 _CANCEL_REQUESTED = f"{_FENCE} AND cancel_requested_at IS NOT NULL"
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
@@ -183,7 +184,8 @@ def _finish(
     draft = claimed.context.draft
     with draft.writing:
         said, lines = draft.take()
-    options = {"sets": {**_last_words(said, edge), **(sets or {})}, "attempt": attempt, "actor": "execution"}
+    columns = {**_last_words(said, edge), **(sets or {})}
+    options = {"source": JobState.RUNNING, "sets": columns, "attempt": attempt, "actor": "execution"}
     if not _take_edge(claimed, edge, fence, options, lines):
         draft.put_back(said, lines)
         return False
@@ -209,7 +211,9 @@ def _take_edge(
         refusal = f"the database refused to record this attempt ({edge}): {encoding.describe_error(error).message}"
     failure = Failure("record", "DatabaseError", encoding.clean_text(refusal, 10_000))
     return _persist(
-        lambda: transitions.move("fail", _FENCE, claimed.fence, sets=failure.columns, attempt=failure.columns)
+        lambda: transitions.move(
+            "fail", _FENCE, claimed.fence, source=JobState.RUNNING, sets=failure.columns, attempt=failure.columns
+        )
     )
 
 

@@ -54,6 +54,7 @@ class Doorbell:
 
 Transport = Callable[[Sequence[Doorbell]], None]
 _instead: ContextVar[Transport | None] = ContextVar("instead_of_the_broker", default=None)
+_unmarked: ContextVar[list[Doorbell] | None] = ContextVar("doorbells_to_be_marked", default=None)
 
 
 class Breaker:
@@ -94,7 +95,11 @@ def publish(doorbells: Sequence[Doorbell]) -> int:
         logger.warning("broker away, %d doorbells wait for the steward: %r", len(doorbells), error)
         return 0
     breaker.succeeded()
-    _mark_published(doorbells)
+    unmarked = _unmarked.get()
+    if unmarked is None:
+        _mark_published(doorbells)
+    else:
+        unmarked.extend(doorbells)
     return len(doorbells)
 
 
@@ -106,6 +111,27 @@ def delivered_by(transport: Transport) -> Iterator[None]:
         yield
     finally:
         _instead.reset(token)
+
+
+@contextmanager
+def marked_later() -> Iterator[Callable[[], None]]:
+    """Inside, what was sent is marked by calling what this yields: for a thread that does so twice per PUBLISH_AFTER.
+
+    Most jobs have been claimed by then, and need no mark.
+    """
+    unmarked: list[Doorbell] = []
+
+    def mark() -> None:
+        doorbells = unmarked.copy()
+        unmarked.clear()
+        if doorbells:
+            _mark_published(doorbells)
+
+    token = _unmarked.set(unmarked)
+    try:
+        yield mark
+    finally:
+        _unmarked.reset(token)
 
 
 def disconnect() -> None:

@@ -23,7 +23,10 @@ _WAITS_AGAIN = {**FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NUL
 EFFECTS: dict[str, dict[str, Sql]] = {
     "admit": {"attempt_id": Sql("{uuid}"), "queued_at": Sql("{now}"), "published_at": Sql("NULL")},
     "release": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "release_count": Sql("release_count + 1")},
-    "claim": {"started_at": Sql("{now}"), "attempt": Sql("attempt + 1"), **_ANSWERED},
+    "claim": {
+        "started_at": Sql("{now}"), "attempt": Sql("attempt + 1"), "published_at": Sql("COALESCE(published_at, {now})"),
+        **_ANSWERED,
+    },
     "complete": {"progress": Sql("100"), **_ENDED},
     "fail": _ENDED,
     "cancel": _ENDED,

@@ -17,7 +17,7 @@ from jobs.conf import settings
 from jobs.models import Attempt, Job
 from jobs.querysets.dialect import dialect, prepare, read
 from jobs.querysets.statements import execute, execute_many, query
-from jobs.states import EDGES, Edge
+from jobs.states import EDGES, Edge, JobState
 from jobs.transitions.effects import EFFECTS, Sql
 from jobs.transitions.spelling import Texts, closing_columns, one_statement, standing_at, update_job
 
@@ -66,6 +66,7 @@ class Plan:
     """One move, ready to be spelled for a database."""
 
     edge_name: str
+    sources: tuple[JobState, ...]
     where: str
     params: tuple[Any, ...]
     to: str | None
@@ -100,11 +101,11 @@ class Plan:
     def in_one_statement(self) -> list[Moved]:
         """PostgreSQL: update, event and attempt as one statement."""
         sql = one_statement(
-            self.edge_name, self.where, self.to, _texts(self.assignments), _texts(self.attempt_sql), self.columns,
-            dialect(self.using),
+            self.edge_name, self.sources, self.where, self.to, _texts(self.assignments), _texts(self.attempt_sql),
+            self.columns, dialect(self.using),
         )  # fmt: skip
         sets, attempt = _flat(self.assignments), _flat(self.attempt_sql)
-        first = (*sets, *self.params) if len(self.edge.sources) == 1 else (*self.params, *sets)
+        first = (*sets, *self.params) if len(self.sources) == 1 else (*self.params, *sets)
         rows = query(self.using, sql, (*first, self.actor, json.dumps(self.data), *attempt))
         return [self._moved(row[:-1], row[-1]) for row in rows]
 
@@ -112,10 +113,12 @@ class Plan:
         """SQLite: the same as a few statements; BEGIN IMMEDIATE keeps everybody else out."""
         with transaction.atomic(using=self.using):
             before = self._sources()
-            update = update_job(self.edge_name, self.where, self.to, _texts(self.assignments), dialect(self.using))
+            update = update_job(
+                self.edge_name, self.sources, self.where, self.to, _texts(self.assignments), dialect(self.using)
+            )
             sql = f"{update} RETURNING {', '.join(self.columns)}"
             rows = query(self.using, sql, (*_flat(self.assignments), *self.params))
-            moved = [self._moved(row, before.get(row[0], self.edge.sources[0])) for row in rows]
+            moved = [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
             if moved:
                 self._write_events(moved)
                 self._write_attempts(moved)
@@ -128,9 +131,9 @@ class Plan:
         execute_many(self.using, f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}, attempt_id) VALUES ({slots})", rows)
 
     def _sources(self) -> dict[Any, str]:
-        if len(self.edge.sources) == 1:
+        if len(self.sources) == 1:
             return {}
-        where = f"({self.where}) AND {standing_at(self.edge)}"
+        where = f"({self.where}) AND {standing_at(self.sources)}"
         return dict(query(self.using, f"SELECT id, state FROM jobs_job WHERE {where}", self.params))
 
     def _event_row(self, one: Moved, data: str) -> tuple[Any, ...]:

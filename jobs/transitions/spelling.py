@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from jobs.querysets.dialect import Dialect
-from jobs.states import EDGES, Edge
+from jobs.states import EDGES, Edge, JobState
 
 Texts = tuple[tuple[str, str], ...]  # column, SQL expression
 ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
@@ -13,15 +13,16 @@ ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
 
 @functools.cache
 def one_statement(
-    edge_name: str, where: str, to: str | None, sets: Texts, attempt: Texts, columns: tuple[str, ...], words: Dialect
-) -> str:
+    edge_name: str, sources: tuple[JobState, ...], where: str, to: str | None, sets: Texts, attempt: Texts,
+    columns: tuple[str, ...], words: Dialect,
+) -> str:  # fmt: skip
     edge = EDGES[edge_name]
     names = ", ".join(f"j.{column}" for column in columns)
-    if len(edge.sources) == 1:
-        head_update = update_job(edge_name, where, to, sets, words, alias="j")
-        head = f"WITH moved AS ({head_update} RETURNING {names}, '{edge.sources[0]}' AS from_state)"
+    if len(sources) == 1:
+        head_update = update_job(edge_name, sources, where, to, sets, words, alias="j")
+        head = f"WITH moved AS ({head_update} RETURNING {names}, '{sources[0]}' AS from_state)"
     else:
-        standing = f"({where}) AND {standing_at(edge)}"
+        standing = f"({where}) AND {standing_at(sources)}"
         old = f"SELECT id, state AS from_state FROM jobs_job WHERE {standing} ORDER BY id FOR UPDATE"
         head_update = f"UPDATE jobs_job j SET {_setting(edge, to, sets, words)} FROM old WHERE j.id = old.id"
         head = f"WITH old AS ({old}), moved AS ({head_update} RETURNING {names}, old.from_state)"
@@ -54,10 +55,12 @@ def closing_columns(edge: Edge, attempt: Texts) -> str:
     )
 
 
-def update_job(edge_name: str, where: str, to: str | None, sets: Texts, words: Dialect, alias: str = "") -> str:
-    edge = EDGES[edge_name]
-    guard = standing_at(edge)
-    return f"UPDATE jobs_job {alias} SET {_setting(edge, to, sets, words)} WHERE ({where}) AND {guard}"
+def update_job(
+    edge_name: str, sources: tuple[JobState, ...], where: str, to: str | None, sets: Texts, words: Dialect,
+    alias: str = "",
+) -> str:  # fmt: skip
+    setting = _setting(EDGES[edge_name], to, sets, words)
+    return f"UPDATE jobs_job {alias} SET {setting} WHERE ({where}) AND {standing_at(sources)}"
 
 
 def _setting(edge: Edge, to: str | None, sets: Texts, words: Dialect) -> str:
@@ -66,10 +69,10 @@ def _setting(edge: Edge, to: str | None, sets: Texts, words: Dialect) -> str:
     return ", ".join([f"state = {state}", "event_seq = event_seq + 1", "updated_at = {now}", *columns])
 
 
-def standing_at(edge: Edge) -> str:
+def standing_at(sources: tuple[JobState, ...]) -> str:
     """The guard. COALESCE keeps it from every index: the row is found by what `where` says, which is its id as a rule.
 
     With statistics that are behind, PostgreSQL took the index on the state for the cheapest way to one row, and read
     every queued job to find it.
     """
-    return f"COALESCE(state, '') IN ({', '.join(repr(str(source)) for source in edge.sources)})"
+    return f"COALESCE(state, '') IN ({', '.join(repr(str(source)) for source in sources)})"

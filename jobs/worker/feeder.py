@@ -17,11 +17,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from django.db import Error, connections
 
-from jobs import admission
+from jobs import admission, publishing
 from jobs.conf import settings
 from jobs.steward import Steward
 from jobs.task import JobTask
@@ -121,15 +121,18 @@ def _leave(*_: object) -> NoReturn:
 def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> None:
     """Feed when the bell rings or the ear hears of new jobs, and let the steward tick, for as long as it goes on."""
     next_tick, patience = 0.0, Patience()
-    try:
-        while goes_on():
-            rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
-            _feed(rung, ear, patience)
-            if time.monotonic() >= next_tick:
-                steward.tick()
-                next_tick = time.monotonic() + settings.TICK
-    finally:
-        steward.resign()
+    with publishing.marked_later() as mark:
+        try:
+            while goes_on():
+                rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
+                _guarded(_feed, rung, ear, patience)
+                if time.monotonic() >= next_tick:
+                    _guarded(mark)
+                    steward.tick()
+                    next_tick = time.monotonic() + min(settings.TICK, settings.PUBLISH_AFTER / 2)
+        finally:
+            _guarded(mark)
+            steward.resign()
 
 
 class Patience:
@@ -170,14 +173,18 @@ def _until_open() -> float:
 
 
 def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
+    began = ear.attend()
+    if rung or began:
+        ear.heard()  # the look at everything comes after what it said
+        admission.admit_everywhere()
+    elif not patience.left and (pools := ear.heard()):
+        patience.looked(sum(map(admission.admit, pools)))
+    admission.admit_opened()
+
+
+def _guarded(act: Callable[..., None], *args: Any) -> None:
     try:
-        began = ear.attend()
-        if rung or began:
-            ear.heard()  # the look at everything comes after what it said
-            admission.admit_everywhere()
-        elif not patience.left and (pools := ear.heard()):
-            patience.looked(sum(map(admission.admit, pools)))
-        admission.admit_opened()
+        act(*args)
     except Error as error:
         logger.warning("feeder: the database does not answer: %s", error)
         connections[settings.DATABASE].close()

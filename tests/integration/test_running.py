@@ -144,11 +144,11 @@ def _is_visible(job: Job) -> bool:
 def test_other_hooks_of_the_commit_run_whatever_admission_does(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def broken(pool: str) -> int:
+    def broken() -> None:
         ran.append("admission")
         raise OSError("no way")
 
-    monkeypatch.setattr("jobs.admission.admit", broken)
+    monkeypatch.setattr("jobs.admission.bell", broken)
     with transaction.atomic():
         transaction.on_commit(lambda: ran.append("before"))
         job = house.submit(add, 1, 1)

@@ -11,7 +11,7 @@ from tests.integration.house import LONG, StartWorker
 from tests.services import Stack
 from tests.services.processes import wait_until
 
-NO_TICKS = {"JOBCENTER_TEST_JOBS": '{"TICK": 600}'}  # who was not woken sleeps for longer than the test
+NO_TICKS = {"JOBCENTER_TEST_JOBS": '{"TICK": 600, "PUBLISH_AFTER": 1200}'}  # who is not woken sleeps on
 
 
 def test_beside_a_living_worker_a_submit_is_one_statement(start_worker: StartWorker) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from jobcenter import celery_app
-from jobs import job, job_manager, publishing, transitions
+from jobs import Job, execution, job, job_manager, publishing, transitions
 from jobs.publishing import _OPEN_FOR, Breaker, Doorbell
 from tests.app import stages
 
@@ -64,6 +64,22 @@ def test_what_was_sent_is_marked(queue: Any) -> None:
     assert publishing.publish(bells) == 3
     for bell in bells:
         assert job_manager.get_job(bell.pairs[0][0]).published_at is not None
+
+
+def test_what_was_sent_may_be_marked_later(queue: Any) -> None:
+    """By then a worker has claimed most of it, and says so itself."""
+    waits, runs = _bell(queue.queue.name), _bell(queue.queue.name)
+    with publishing.marked_later() as mark:
+        publishing.publish([waits, runs])
+        assert job_manager.get_job(waits.pairs[0][0]).published_at is None
+        assert execution.claim(*runs.pairs[0], None) is not None
+        noted = job_manager.get_job(runs.pairs[0][0]).published_at
+        assert noted is not None
+        mark()
+        assert job_manager.get_job(waits.pairs[0][0]).published_at is not None
+        assert job_manager.get_job(runs.pairs[0][0]).published_at == noted
+    publishing.publish([_bell(queue.queue.name)])
+    assert Job.objects.filter(published_at=None).count() == 0
 
 
 def test_a_job_that_went_on_meanwhile_is_not_marked(queue: Any) -> None:
