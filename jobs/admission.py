@@ -11,6 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import Error, transaction
@@ -18,7 +19,6 @@ from django.db import Error, transaction
 from jobs import limits, publishing, transitions, waking
 from jobs.conf import settings
 from jobs.limits import Look, Plan, Tally
-from jobs.models import Pool
 from jobs.publishing import Doorbell
 from jobs.querysets import lanes as queries
 from jobs.querysets.dialect import dialect
@@ -29,6 +29,7 @@ from jobs.transitions import Moved
 logger = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per admission transaction
+MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
 LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
 
 bell: Callable[[], None] | None = None
@@ -47,22 +48,12 @@ def admit(pool: str) -> int:
     this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
     """
     _opens.pop(pool, None)
-    total, empty, until = 0, 0, time.monotonic() + LONGEST
-    while not publishing.breaker.is_open and empty < 2 and limits.has_room(pool):
-        admitted = _admit_batch(pool)
-        if admitted is None:
-            break
-        publishing.publish([_doorbell(one) for one in admitted])
-        total, empty = total + len(admitted), 0 if admitted else empty + 1
-        if time.monotonic() >= until:
-            break
-    return total
+    return _admit(pool) if limits.has_room(pool) else 0
 
 
 def admit_everywhere() -> int:
     """Admit in every pool; returns how many jobs were admitted."""
-    names = Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True)
-    return sum(admit(name) for name in names)
+    return sum(_admit(pool) for pool in limits.pools_with_room())
 
 
 def admit_on_commit(pool: str) -> None:
@@ -95,11 +86,45 @@ def admit_opened() -> int:
     return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
 
 
-def _admit_batch(pool: str) -> list[Moved] | None:
-    """One locked pass; None when another process holds the lock, which will look again after its commit.
+def _admit(pool: str) -> int:
+    """Pass after pass, for as long as there is somebody to admit."""
+    total, empty, until = 0, 0, time.monotonic() + LONGEST
+    while not publishing.breaker.is_open:
+        done = _admit_batch(pool)
+        if done is None:
+            break
+        publishing.publish([_doorbell(one) for one in done.moved])
+        total, empty = total + len(done.moved), 0 if done.moved else empty + 1
+        if time.monotonic() >= until or empty >= MOST_EMPTY or not _has_more(pool, done):
+            break
+    return total
 
-    Nothing to move is no reason to leave without a last look: who came meanwhile has found the lock busy.
+
+def _has_more(pool: str, done: _Pass) -> bool:
+    """The last look, when the lock is free again: whoever came before that, and found it busy, is seen by it.
+
+    What is seen to have room and does not move, pass after pass, is locked by somebody's open transaction.
     """
+    if done.took_every_slot:
+        return limits.has_room(pool)
+    seen = limits.look(pool)
+    if seen is None:
+        return False
+    plan = limits.plan(seen, 1)
+    _remember(pool, plan)
+    return bool(plan.lanes)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one locked pass has moved, and whether only the number of slots has kept it from more."""
+
+    moved: Sequence[Moved]
+    took_every_slot: bool = False
+
+
+def _admit_batch(pool: str) -> _Pass | None:
+    """One locked pass; None when another process holds the lock, which will look again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
             spanning = _spanning.get(pool, [])
@@ -107,12 +132,13 @@ def _admit_batch(pool: str) -> list[Moved] | None:
                 return None
             seen = limits.look(pool, everywhere=bool(spanning), start=_start(pool))
             if seen is None:
-                return []
+                return _Pass(())
             if not _is_whole(seen, spanning):
                 continue  # with all locks, from the beginning: they are taken in the order of names
             plan = limits.plan(seen, BATCH)
             _remember(pool, plan)
-            return _take(pool, plan) if plan.lanes else []
+            moved = _take(pool, plan) if plan.lanes else []
+            return _Pass(moved, bool(moved) and len(moved) == plan.free)
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
@@ -166,7 +192,7 @@ def _take(pool: str, plan: Plan) -> list[Moved]:
         order = {one.id: place for place, one in enumerate(sorted(moved, key=lambda one: (one.row["rank"], one.id)))}
     else:
         lanes = limits.first_lanes(plan)
-        picked = limits.pick(plan, queries.best_of(pool, lanes))
+        picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
         order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
         still = f"{words.among('id')} AND pool = %s AND {words.among('lane')} AND state = 'pending'"
         where = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobs.conf import settings
 from jobs.limits.choosing import Plan, first_lanes, how_many, pick, plan
 from jobs.limits.lanes import Facts, facts_of
 from jobs.limits.look import Look, look
@@ -12,16 +11,15 @@ from jobs.querysets import lanes as queries
 
 __all__ = [
     "SYSTEM_LIMIT", "Facts", "Look", "Plan", "Tally", "facts_of", "first_lanes", "has_room", "how_many", "look",
-    "pick", "plan",
+    "pick", "plan", "pools_with_room",
 ]  # fmt: skip
 
 
 def has_room(pool: str) -> bool:
     """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
-    row = queries.peek(pool)
-    if row is None:
-        return False
-    closed, maximum, in_flight, slots, beyond, has_pending = row
-    if closed or not has_pending or in_flight - beyond >= int(slots) * (1 + settings.LOOK_AHEAD):
-        return False
-    return maximum is None or in_flight < maximum
+    return bool(queries.with_room(pool))
+
+
+def pools_with_room() -> list[str]:
+    """The pools of which that is so, by name."""
+    return queries.with_room(None)

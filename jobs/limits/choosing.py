@@ -7,7 +7,7 @@ partition among the others. A lane that has no room is passed over, whoever wait
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -105,9 +105,13 @@ def first_lanes(plan: Plan) -> dict[str, int]:
     return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in lanes}
 
 
-def pick(plan: Plan, candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The best of the candidates of several lanes, taken one by one: each that is taken changes what comes next."""
+def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:
+    """The best of the candidates of several lanes, taken one by one: each that is taken changes what comes next.
+
+    `asked` is how many of each lane were asked for: a lane that gave so many may have more.
+    """
     tally, waiting = plan.tally, _by_lane(plan, candidates)
+    given = {lane: len(queue) for lane, queue in waiting.items()}
     heap = [(_key(tally, queue[-1]), lane) for lane, queue in waiting.items()]
     heapify(heap)
     picked: list[Candidate] = []
@@ -121,7 +125,7 @@ def pick(plan: Plan, candidates: Iterable[Candidate]) -> list[Candidate]:
             head, candidate = queue.pop()
             tally.take(head)
             picked.append(candidate)
-            if not queue and tally.most(head.facts):
+            if not queue and given[lane] == asked[lane] and tally.most(head.facts):
                 break  # who comes next in this lane was not read, and may be better than all others
             if queue:
                 heappush(heap, (_key(tally, queue[-1]), lane))

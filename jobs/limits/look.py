@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
 from jobs.limits import lanes, rules
 from jobs.limits.lanes import CPU, DISK, MEMORY, Facts
 from jobs.limits.rules import Counter, Rules
+from jobs.models import Job
 from jobs.querysets import lanes as queries
+from jobs.querysets.dialect import read
 from jobs.querysets.lanes import FIRST_LANE, MOST_LANES
 
 
@@ -87,10 +89,12 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     `everywhere` reads what is in flight in the other pools as well, for limits that span them. `start` is the lane at
     which to begin where there are more of them than one look sees.
     """
-    row = queries.look(pool, lanes.COLUMNS, rules.COLUMNS, everywhere=everywhere, start=start)
+    row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
     now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, flights, heads = row
+    in_flight, waiting = json.loads(flights), json.loads(heads)
+    known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
     budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
     return Look(
         now=now,
@@ -100,17 +104,32 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         ),
         slots=int(slots), beyond=beyond, rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
         tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
-        flights=[_flight(*one) for one in json.loads(flights)],
-        heads=[_head(*one) for one in json.loads(heads)],
+        flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
+        heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
         sees_everywhere=everywhere,
     )  # fmt: skip
 
 
-def _flight(pool: str, number: int, newest: float, starts: Sequence[float] | None, *facts: Any) -> Flight:
-    seen = Facts._make(facts)
-    ends = tuple(start + seen.timeout for start in starts) if starts and seen.timeout else ()
-    return Flight(pool, seen, number, newest, ends)
+_facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts
+MOST_KNOWN = 50_000
 
 
-def _head(lane: str, rank: float, eligible_at: float, priority: str, *facts: Any) -> Head:
-    return Head(lane, rank, eligible_at, priority == "critical", Facts._make(facts))
+def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mapping[str, Facts]:
+    """The facts of these lanes. One that is empty meanwhile is left out: it neither waits nor holds anything."""
+    new = [[lane for lane in seen if lane not in _facts] for seen in (waiting, in_flight)]
+    if any(new):
+        if len(_facts) > MOST_KNOWN:
+            _facts.clear()
+            new = [list(waiting), list(in_flight)]
+        for lane, *facts in queries.samples(pool, lanes.COLUMNS, *new):
+            _facts[str(lane)] = Facts(**read(settings.DATABASE, Job, lanes.COLUMNS, facts))
+    return _facts
+
+
+def _flight(facts: Facts, pool: str, number: int, newest: float, starts: Sequence[float] | None) -> Flight:
+    ends = tuple(start + facts.timeout for start in starts) if starts and facts.timeout else ()
+    return Flight(pool, facts, number, newest, ends)
+
+
+def _head(lane: str, facts: Facts, rank: float, eligible_at: float, priority: str) -> Head:
+    return Head(lane, rank, eligible_at, priority == "critical", facts)

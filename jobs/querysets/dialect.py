@@ -77,6 +77,10 @@ class Dialect:
         """The PAYLOAD of any number of jobs as a fixed number of parameters."""
         raise NotImplementedError
 
+    def each_id(self) -> str:
+        """The ids that `ids` made one parameter of, as rows of one column `id`."""
+        raise NotImplementedError
+
     def json_rows(self, columns: Sequence[str], rest: str) -> str:
         """A sub-select whose one value is the JSON text of a list with a list of these columns for each row."""
         raise NotImplementedError
@@ -87,10 +91,6 @@ class Dialect:
 
     def json_value(self, column: str) -> str:
         """A column that `json_list` has made as `json_rows` takes it."""
-        raise NotImplementedError
-
-    def json_column(self, column: str) -> str:
-        """A column that holds a JSON object as `json_rows` takes it; NULL for an empty one."""
         raise NotImplementedError
 
     def now(self) -> str:
@@ -143,6 +143,9 @@ class PostgreSQL(Dialect):
     def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [list(column) for column in zip(*rows, strict=True)]
 
+    def each_id(self) -> str:
+        return "(SELECT unnest(%s::uuid[]) AS id)"
+
     def json_rows(self, columns: Sequence[str], rest: str) -> str:
         return f"(SELECT COALESCE(json_agg(json_build_array({', '.join(columns)})), '[]')::text FROM {rest})"
 
@@ -151,9 +154,6 @@ class PostgreSQL(Dialect):
 
     def json_value(self, column: str) -> str:
         return column
-
-    def json_column(self, column: str) -> str:
-        return f"NULLIF({column}, '{{}}'::jsonb)"
 
 
 def _sqlite_moment(arguments: str) -> str:
@@ -197,6 +197,9 @@ class SQLite(Dialect):
     def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [json.dumps([[value.hex if isinstance(value, UUID) else value for value in row] for row in rows])]
 
+    def each_id(self) -> str:
+        return "(SELECT value AS id FROM json_each(%s))"
+
     def json_rows(self, columns: Sequence[str], rest: str) -> str:
         return f"(SELECT json_group_array(json_array({', '.join(columns)})) FROM {rest})"
 
@@ -205,9 +208,6 @@ class SQLite(Dialect):
 
     def json_value(self, column: str) -> str:
         return f"json({column})"
-
-    def json_column(self, column: str) -> str:
-        return f"json(NULLIF({column}, '{{}}'))"
 
 
 _DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}

@@ -6,7 +6,6 @@ The lanes are found by walking the index from lane to lane, one probe for each, 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,25 +28,43 @@ class Candidate(NamedTuple):
     is_critical: bool
 
 
-def peek(pool: str) -> Sequence[Any] | None:
-    """Of a pool: is it closed, its maximum, jobs in flight, live slots, jobs on leaving workers, is any pending."""
+def with_room(pool: str | None) -> list[str]:
+    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it."""
     using = settings.DATABASE
     words = dialect(using)
-    sql = _PEEK.format(slots=_slots(words), beyond=beyond(words))
-    rows = query(using, sql, (-settings.STALE_AFTER, pool, -settings.STALE_AFTER, pool, pool))
-    return rows[0] if rows else None
+    only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
+    sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
+    silent = -settings.STALE_AFTER
+    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + settings.LOOK_AHEAD])]
 
 
-def look(pool: str, facts: Sequence[str], rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
+def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
     """What `limits.look` makes a `Look` of; None when there is no such pool. JSON texts as the database made them."""
     using = settings.DATABASE
     words = dialect(using)
-    sql = _look_sql(words, tuple(facts), tuple(rules), everywhere)
+    sql = _look_sql(words, tuple(rules), everywhere)
     lane = str(start) if words.has_lateral else start.hex
     walk = (pool, lane, pool) if words.has_lateral else (pool, lane, pool, pool)
     flight = () if everywhere else (pool,)
-    rows = query(using, sql, (*walk, -settings.STALE_AFTER, pool, -settings.STALE_AFTER, *flight, pool))
+    rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
     return rows[0] if rows else None
+
+
+def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight: Sequence[str]) -> list[Any]:
+    """Rows of (lane, columns): for each lane one job of it, waiting in the pool or in flight anywhere."""
+    words = dialect(settings.DATABASE)
+    given = words.each_id()
+    first = (
+        "SELECT (SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = given.id"
+        f" ORDER BY lane, rank, id LIMIT 1) FROM {given} given"
+    )
+    names = ", ".join(["lane", *columns])
+    sql = (
+        f"SELECT {names} FROM jobs_job WHERE id IN ({first})"
+        f" UNION SELECT {names} FROM jobs_job WHERE {IN_FLIGHT} AND {words.among('lane')}"
+    )
+    ids = [words.ids(map(UUID, waiting)), words.ids(map(UUID, in_flight))]
+    return query(settings.DATABASE, sql, [pool, *ids])
 
 
 def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
@@ -71,40 +88,48 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
 
 
 def beyond(words: Dialect) -> str:
-    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER."""
+    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
+
+    Spelled so that it begins with those workers: as a rule there are none.
+    """
+    here = (
+        "SELECT count(*) FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
+        " WHERE a.worker_id = w.boot_id AND a.finished_at IS NULL"
+    )
     silent = words.later("{now}")
     return (
-        "(SELECT count(*) FROM jobs_worker w JOIN jobs_attempt a ON a.worker_id = w.boot_id AND a.finished_at IS NULL"
-        " JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
+        f"(SELECT COALESCE(sum(({here})), 0) FROM jobs_worker w"
         f" WHERE w.fenced_at IS NULL AND (w.draining_at IS NOT NULL OR w.beat_at < {silent}))"
     )
 
 
 def _slots(words: Dialect) -> str:
-    """SQL: the live slots of a pool. Two parameters: minus STALE_AFTER, the pool's name."""
+    """SQL: the live slots of pool `p`. One parameter: minus STALE_AFTER."""
+    serves = words.contains("w.pools").replace("%s", "p.name")
     return (
         "(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE fenced_at IS NULL AND draining_at IS NULL"
-        f" AND beat_at >= {words.later('{now}')} AND {words.contains('w.pools')})"
+        f" AND beat_at >= {words.later('{now}')} AND {serves})"
     )
 
 
-_PEEK = """
-SELECT p.paused_at IS NOT NULL OR p.draining_at IS NOT NULL,
-       p.max_concurrent,
-       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')),
-       {slots},
-       {beyond},
-       EXISTS (SELECT 1 FROM jobs_job WHERE pool = %s AND state = 'pending')
-  FROM jobs_pool p WHERE p.name = %s
+# The first that waits is ordered as the index is: else, with estimates that are behind, all jobs are searched for it.
+_WITH_ROOM = """
+SELECT name FROM (
+    SELECT p.name, p.paused_at, p.draining_at, p.max_concurrent, {slots} AS slots, {beyond} AS beyond,
+           (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')) AS in_flight,
+           (SELECT id FROM jobs_job WHERE pool = p.name AND state = 'pending' ORDER BY lane, rank, id LIMIT 1) AS first
+      FROM jobs_pool p{only}) seen
+ WHERE paused_at IS NULL AND draining_at IS NULL AND first IS NOT NULL AND in_flight - beyond < %s * slots
+   AND (max_concurrent IS NULL OR in_flight < max_concurrent)
+ ORDER BY name
 """
 
 
 @functools.cache
-def _look_sql(words: Dialect, facts: tuple[str, ...], rules: tuple[str, ...], everywhere: bool) -> str:
+def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     now = words.epoch("{now}")
-    shown = tuple(words.json_column(name) if name == "resources" else name for name in facts)
     heads = words.json_rows(
-        ("lane", "rank", words.epoch("eligible_at"), "priority", *shown), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
+        ("lane", "rank", words.epoch("eligible_at"), "priority"), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
     )
     limits = words.json_rows(rules, "jobs_limit WHERE pool IN ('', p.name)")
     named = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool IN ('', p.name)"
@@ -112,30 +137,28 @@ def _look_sql(words: Dialect, facts: tuple[str, ...], rules: tuple[str, ...], ev
         ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name IN ({named})"
     )
     return (
-        f"{_walk(words, facts)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
+        f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         " p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, CAST(p.resources AS text),"
         f" {_slots(words)}, {beyond(words)}, {limits}, {rates},"
-        f" {_flights(words, facts, shown, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
+        f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 
 
-def _flights(words: Dialect, facts: tuple[str, ...], shown: tuple[str, ...], everywhere: bool) -> str:
+def _flights(words: Dialect, everywhere: bool) -> str:
     """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
     starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = p.name")
-    names = ", ".join(facts)
     where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
     rows = (
-        f"(SELECT pool, {names}, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
-        f" FROM jobs_job WHERE {where} GROUP BY pool, lane, {names}) f"
+        f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
+        f" FROM jobs_job WHERE {where} GROUP BY pool, lane) f"
     )
-    return words.json_rows(("pool", "number", "newest", words.json_value("starts"), *shown), rows)
+    return words.json_rows(("lane", "pool", "number", "newest", words.json_value("starts")), rows)
 
 
-def _walk(words: Dialect, facts: tuple[str, ...]) -> str:
+def _walk(words: Dialect) -> str:
     """The first job of each lane, by a loose scan of the index (pool, lane, rank, id) of what is pending."""
-    columns = ", ".join(("lane", "rank", "eligible_at", "priority", *facts))
     if words.has_lateral:
-        step = f"SELECT {columns} FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
+        step = "SELECT lane, rank, eligible_at, priority FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
         order = "ORDER BY lane, rank, id LIMIT 1"
         return (
             f"WITH RECURSIVE walk AS (({step} >= %s::uuid {order}) UNION ALL"
@@ -149,8 +172,3 @@ def _walk(words: Dialect, facts: tuple[str, ...]) -> str:
         f" SELECT ({step} > s.lane {order}) FROM steps s WHERE s.lane IS NOT NULL),"
         f" walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
     )
-
-
-def as_list(text: str) -> list[Any]:
-    """A `json_rows` value."""
-    return json.loads(text)  # type: ignore[no-any-return]

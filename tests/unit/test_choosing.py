@@ -1,0 +1,175 @@
+"""Who is next, decided from a look that is made by hand: no database, no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from jobs import limits
+from jobs.limits.lanes import Facts
+from jobs.limits.look import Flight, Head, Look, PoolFacts
+from jobs.limits.rules import Rules
+from jobs.limits.tally import RESERVED, Tally
+from jobs.querysets.lanes import Candidate
+
+NOW = 1_000_000.0
+GB = {"memory_mb": 100.0}
+PER_CUSTOMER = ("render", "", "render", "customer", "", "concurrency", 2.0, 1.0, 1, 1.0)
+
+
+def _head(name: str, rank: float = NOW, *, critical: bool = False, waited: float = 0, **facts: Any) -> Head:
+    return Head(name, rank, NOW - waited, critical, Facts("render", **facts))
+
+
+def _flight(number: int = 1, *, newest: float = NOW, ends: tuple[float, ...] = (), **facts: Any) -> Flight:
+    return Flight("default", Facts("render", **facts), number, newest, ends)
+
+
+def _look(
+    *heads: Head, flights: tuple[Flight, ...] = (), rules: Any = (), budgets: Any = None, slots: int = 100
+) -> Look:
+    pool = PoolFacts("default", False, False, None, budgets or {})
+    return Look(NOW, pool, slots, 0, Rules(rules, None), {}, flights, heads, False)
+
+
+def _order(look: Look) -> list[str]:
+    return [head.lane for head in limits.plan(look, 200).lanes]
+
+
+def _of(customer: str, **more: Any) -> dict[str, Any]:
+    return {"partition_by": "customer", "partition": customer, **more}
+
+
+def test_without_partitions_the_rank_decides() -> None:
+    assert _order(_look(_head("b", 2), _head("a", 1), _head("c", 3))) == ["a", "b", "c"]
+
+
+def test_who_has_less_in_flight_comes_before_who_waits_for_longer() -> None:
+    look = _look(
+        _head("busy", 1, **_of("acme")), _head("idle", 2, **_of("bob")), _head("nobody's", 3),
+        flights=(_flight(2, **_of("acme")), _flight(1)),
+    )  # fmt: skip
+    assert _order(look) == ["idle", "nobody's", "busy"]
+
+
+def test_a_weight_of_two_is_twice_the_share() -> None:
+    vip = ("vip", "", "render", "customer", "acme", "concurrency", None, 1.0, 1, 2.0)
+    flights = (_flight(3, **_of("acme")), _flight(2, **_of("bob")))
+    look = _look(_head("acme", 2, **_of("acme")), _head("bob", 1, **_of("bob")), flights=flights, rules=[vip])
+    assert _order(look) == ["acme", "bob"]
+
+
+def test_critical_jobs_come_first_whoever_they_are_of() -> None:
+    look = _look(
+        _head("idle", 1, **_of("bob")), _head("busy", 2, critical=True, **_of("acme")),
+        flights=(_flight(9, **_of("acme")),),
+    )  # fmt: skip
+    assert _order(look) == ["busy", "idle"]
+
+
+@pytest.mark.parametrize(
+    ("rank", "newest", "first"),
+    [(NOW - 101, NOW - 101, "busy"), (NOW - 99, NOW - 101, "idle"), (NOW - 101, NOW - 99, "idle")],
+)
+def test_who_was_not_served_for_long_is_served_once(rank: float, newest: float, first: str) -> None:
+    look = _look(
+        _head("idle", NOW, **_of("bob")), _head("busy", rank, **_of("acme")),
+        flights=(_flight(2, newest=newest, **_of("acme")),),
+    )  # fmt: skip
+    with override_settings(JOBS={"AGED_AFTER": 100}):
+        assert _order(look)[0] == first
+        tally = Tally(look)
+        tally.take(look.heads[1])
+        assert tally.order(look.heads[1])[0] == 2  # and has waited for nothing then
+
+
+def test_a_lane_without_room_is_passed_over() -> None:
+    look = _look(
+        _head("full", 1, **_of("acme")), _head("free", 2, **_of("bob")), flights=(_flight(2, **_of("acme")),),
+        rules=[PER_CUSTOMER],
+    )  # fmt: skip
+    assert _order(look) == ["free"]
+
+
+def test_what_is_taken_moves_its_partition_back() -> None:
+    plan = limits.plan(_look(_head("a", 1, **_of("acme")), _head("b", 50, **_of("bob")), slots=2), 200)
+    waiting = [Candidate("a", n, f"a{n}", False) for n in range(1, 5)] + [Candidate("b", 50, "b50", False)]
+    assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["a1", "b50", "a2", "a3"]
+
+
+def test_the_limits_hold_while_it_is_picked() -> None:
+    look = _look(_head("a", 1, **_of("acme")), _head("b", 9, **_of("bob")), rules=[PER_CUSTOMER])
+    plan = limits.plan(look, 200)
+    assert limits.first_lanes(plan) == {"a": 2, "b": 2}
+    waiting = [Candidate(lane, n, f"{lane}{n}", False) for lane in "ab" for n in range(2)]
+    assert {one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))} == {"a0", "a1", "b0", "b1"}
+
+
+def test_what_was_not_read_of_a_lane_may_be_better_than_all_others() -> None:
+    look, waiting = (
+        _look(_head("a", 1), _head("b", 100)),
+        [Candidate("a", 1, "a1", False), Candidate("b", 9, "b", False)],
+    )
+    assert [one.id for one in limits.pick(limits.plan(look, 200), waiting, {"a": 1, "b": 1})] == ["a1"]
+    assert [one.id for one in limits.pick(limits.plan(look, 200), waiting, {"a": 2, "b": 2})] == ["a1", "b"]
+
+
+def test_a_waiting_writer_keeps_readers_behind_it() -> None:
+    reader, writer = _of("/srv", access="shared"), _of("/srv", access="exclusive")
+    look = _look(_head("early reader", 1, **reader), _head("writer", 2, **writer), flights=(_flight(1, **reader),))
+    assert _order(look) == ["early reader"]
+    look = _look(_head("writer", 1, **writer), _head("late reader", 2, **reader), flights=(_flight(1, **reader),))
+    assert _order(look) == []
+    look = _look(_head("writer", 1, **writer), _head("late reader", 2, **reader))
+    plan = limits.plan(look, 200)
+    waiting = [Candidate("writer", 1, "w", False), Candidate("late reader", 2, "r", False)]
+    assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["w"]
+
+
+# --- large jobs
+
+
+def _blocked_by(look: Look, lane: str) -> list[str]:
+    tally = limits.plan(look, 200).tally
+    return [one.kind for head in look.heads if head.lane == lane for one in tally.blockers(head)]
+
+
+LARGE: dict[str, Any] = {"memory_mb": 80, "timeout": 100.0}
+
+
+def test_room_is_kept_for_a_large_job_that_has_waited() -> None:
+    flights = (_flight(5, ends=(NOW + 50,) * 5, memory_mb=10, timeout=60.0),)
+    small: dict[str, Any] = {"memory_mb": 10}
+    heads = (
+        _head("large", 1, waited=61, **LARGE), _head("small", 2, timeout=60.0, **small),
+        _head("short", 3, timeout=49.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
+        _head("better", 0.5, timeout=60.0, **small), _head("other", 6, disk_mb=5),
+    )  # fmt: skip
+    look = _look(*heads, flights=flights, budgets=GB)
+    assert {name: _blocked_by(look, name) for name in ("large", "small", "short", "endless", "better", "other")} == {
+        "large": ["budget"], "small": [], "short": [], "endless": [], "better": [], "other": [],
+    }  # fmt: skip
+    tight = _look(*heads, flights=(*flights, _flight(1, ends=(NOW + 500,), memory_mb=20, timeout=600.0)), budgets=GB)
+    assert {name: _blocked_by(tight, name) for name in ("large", "small", "short", "endless", "better", "other")} == {
+        "large": ["budget"], "small": [RESERVED], "short": [], "endless": [RESERVED], "better": [], "other": [],
+    }  # fmt: skip
+
+
+def test_no_room_is_kept_before_it_has_waited_nor_where_nobody_can_say_when() -> None:
+    flights = (_flight(3, ends=(NOW + 50,) * 3, memory_mb=10, timeout=60.0),)
+    small = _head("small", 2, memory_mb=20, timeout=600.0)
+    young = _look(_head("large", 1, waited=59, **LARGE), small, flights=flights, budgets=GB)
+    assert _blocked_by(young, "small") == []
+    endless = (_flight(3, memory_mb=10),)
+    assert _blocked_by(_look(_head("large", 1, waited=61, **LARGE), small, flights=endless, budgets=GB), "small") == []
+
+
+def test_a_large_job_that_fits_now_keeps_its_room_from_who_comes_after_it() -> None:
+    look = _look(
+        _head("large", 1, waited=61, **LARGE), _head("small", 2, memory_mb=30, timeout=60.0),
+        flights=(_flight(1, ends=(NOW + 50,), memory_mb=10, timeout=60.0),), budgets=GB,
+    )  # fmt: skip
+    assert _order(look) == ["large"]
+    assert _blocked_by(look, "small") == [RESERVED]
