@@ -72,7 +72,7 @@ class Steward:
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()
-            chores.append(pruning.prune)
+            chores += [pruning.prune, pruning.forget_rates]
         return chores
 
     def _lose_sight(self, error: Error) -> None:

@@ -9,8 +9,11 @@ from django.db import transaction
 from jobs import control
 from jobs.conf import settings
 from jobs.models import Job
+from jobs.querysets.dialect import dialect
+from jobs.querysets.statements import execute
 
 BATCH = 500
+RESTED = 60.0  # seconds since the next start of a rate was free
 
 
 def prune(retention: Mapping[str, float | None] | None = None, *, dry_run: bool = False, batch: int = BATCH) -> int:
@@ -27,6 +30,22 @@ def prune(retention: Mapping[str, float | None] | None = None, *, dry_run: bool 
         with transaction.atomic(using=using):
             total += control.delete_rows(ids)
     return total
+
+
+def forget_rates() -> int:
+    """Delete the rows of rate limits and conflict locks that are at rest; returns how many.
+
+    A row that somebody has locked is in use, and stays; one that is missed later is made anew.
+    """
+    words = dialect(settings.DATABASE)
+    at_rest = f"SELECT id FROM jobs_rate WHERE tat < {words.epoch('{now}')} - %s LIMIT %s"
+    sql = f"DELETE FROM jobs_rate WHERE {words.picked(at_rest)}"
+    total = 0
+    while True:
+        gone = execute(settings.DATABASE, sql, [RESTED, BATCH])
+        total += gone
+        if gone < BATCH:
+            return total
 
 
 def configured() -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from jobs import job, job_manager, steward
-from jobs.models import Job, Lease
+from jobs.models import Job, Lease, Rate
 from jobs.publishing import Doorbell
 from jobs.steward import Steward, due, election, pruning
 from tests.app import stages
@@ -161,3 +161,13 @@ def test_pruning_goes_by_the_setting_and_in_batches(clock: Clock) -> None:
         assert pruning.configured()["completed"] == 60
         assert pruning.prune(batch=2) == 5
     assert pruning.prune() == 0
+
+
+def test_rates_at_rest_are_forgotten(clock: Clock) -> None:
+    now = clock.moment.timestamp()
+    tats = {"resting": 0.0, "just over": now - 59, "in force": now + 100}
+    Rate.objects.bulk_create(Rate(limit_name=name, tat=tat) for name, tat in tats.items())
+    assert pruning.forget_rates() == 1
+    assert set(Rate.objects.values_list("limit_name", flat=True)) == {"just over", "in force"}
+    clock.forward(200)
+    assert pruning.forget_rates() == 2
