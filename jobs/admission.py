@@ -64,6 +64,11 @@ def admit_on_commit(pool: str) -> None:
         after_commit(admit, pool)
 
 
+def admit_everywhere_on_commit() -> None:
+    """As `admit_on_commit`, for all pools: what was changed concerns more than one."""
+    after_commit(admit_everywhere if bell is None else bell)
+
+
 def after_finish(pool: str) -> None:
     """A slot of this pool has become free: wake the feeder, or admit here where this process has none."""
     if bell is not None:

@@ -28,9 +28,11 @@ WORDS: dict[str, str] = {
     Answer.REQUEUED: "queued again",
     Answer.KEY_TAKEN: "not retried: their key is taken",
     Answer.NOT_FINAL: "not retried: neither failed nor cancelled",
+    Answer.CHANGED: "given that priority",
+    Answer.NOT_POSSIBLE: "not changed: they run, or have ended",
     MISSING: "not there",
 }
-REFUSED: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL, MISSING})
+REFUSED: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL, Answer.NOT_POSSIBLE, MISSING})
 Answers = dict[UUID, str]
 
 
@@ -42,6 +44,11 @@ def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers
 def retry(ids: Sequence[UUID], *, actor: str = "") -> Answers:
     """Run these jobs again: REQUEUED, KEY_TAKEN, NOT_FINAL or MISSING for each."""
     return _each(ids, lambda job_id: control.retry(job_id, actor=actor))
+
+
+def set_priority(ids: Sequence[UUID], priority: str, *, actor: str = "") -> Answers:
+    """Give those of these jobs that wait another priority: CHANGED, NOT_POSSIBLE or MISSING for each; InvalidOption."""
+    return _each(ids, lambda job_id: control.set_priority(job_id, priority, actor=actor))
 
 
 class Forecast:

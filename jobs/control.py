@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from uuid import UUID
 
@@ -18,6 +19,9 @@ from jobs.transitions import Sql
 
 NOT_STARTED = "not started"
 """The reason of a job that was submitted with start=False."""
+
+RERANK_BATCH = 1000
+RERANKED = ("scheduled", "blocked", "paused", "queued", "pending")
 
 
 class Answer(StrEnum):
@@ -113,15 +117,13 @@ def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
 
 
 def rerank(priority: str) -> int:
-    """Put what waits with a priority where its present head start says; returns how many jobs."""
-    using = settings.DATABASE
-    eligible = dialect(using).epoch("eligible_at")
-    head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    sql = (
-        f"UPDATE jobs_job SET rank = {eligible} - {head_start} WHERE priority = %s"
-        " AND state IN ('scheduled', 'blocked', 'pending', 'paused')"
-    )
-    return execute(using, sql, [priority, priority])
+    """Put what waits with a priority where its present head start says; returns how many jobs.
+
+    In batches, outside a transaction: the jobs of one are out of admission's reach only while it lasts. What is locked
+    is just being moved, or given another priority, and is passed over. What is pending comes last: a job that becomes
+    so meanwhile has been met where it was.
+    """
+    return sum(_rerank_batch(priority, ids) for state in RERANKED for ids in _waiting(priority, state))
 
 
 def delete(job_id: UUID) -> None:
@@ -175,6 +177,24 @@ def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
             after_commit(_announce_request, job_id, actor)
     return bool(asked) or _state(job_id) == "running"
+
+
+def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
+    """The ids of jobs of one priority in one state, in batches; what a batch changes does not disturb the next."""
+    rows = Job.objects.using(settings.DATABASE).filter(state=state, priority=priority).order_by("pk")
+    batch = list(rows.values_list("pk", flat=True)[:RERANK_BATCH])
+    while batch:
+        yield batch
+        batch = list(rows.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:RERANK_BATCH])
+
+
+def _rerank_batch(priority: str, ids: list[UUID]) -> int:
+    words = dialect(settings.DATABASE)
+    still = f"{words.among('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
+    free = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
+    head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
+    sql = f"UPDATE jobs_job SET rank = {words.epoch('eligible_at')} - {head_start} WHERE {free}"
+    return execute(settings.DATABASE, sql, [priority, words.ids(ids), priority])
 
 
 def _announce_request(job_id: UUID, actor: str) -> None:

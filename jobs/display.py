@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
-from jobs import encoding
-from jobs.models import Job
+from jobs import encoding, rates
+from jobs.models import Job, Limit, LimitKind, Pool
 
 MAX_SHOWN = 20_000  # characters of one value on a page
 MAX_EXCERPT = 60  # characters of all arguments in a list
@@ -63,6 +63,13 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes % 60:02} min" if hours < 48 else f"{days} d {hours % 24} h"
 
 
+def number(value: float | None) -> str:
+    """ "1,024", "0.5"; "–" for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}".rstrip("0")
+
+
 def distance(moment: datetime, now: datetime) -> str:
     """ "just now", "5 min ago", "in 3 h": coarse, for a list."""
     seconds = (now - moment).total_seconds()
@@ -72,6 +79,38 @@ def distance(moment: datetime, now: datetime) -> str:
     steps = ((86_400 * 2, 86_400, "d"), (3600, 3600, "h"), (60, 60, "min"), (0, 1, "s"))
     words = next(f"{int(size // unit)} {name}" for least, unit, name in steps if size >= least)
     return f"{words} ago" if seconds > 0 else f"in {words}"
+
+
+def subject(limit: Limit) -> str:
+    """ "task shop.render, in pool gpu, for each customer": what a limit is for."""
+    parts = [
+        f"task {limit.task}" if limit.task else "all jobs",
+        f"in pool {limit.pool}" if limit.pool else "in all pools",
+    ]
+    if limit.partition:
+        parts.append(f"with {limit.partition_by} {limit.partition}")
+    elif limit.partition_by:
+        parts.append(f"for each {limit.partition_by}")
+    return ", ".join(parts)
+
+
+def size(limit: Limit, holds: float | None) -> str:
+    """ "5 at once", "100/10m burst 5". `holds` is the size in force, which may be a setting's."""
+    if holds is None:
+        return "no limit"
+    is_rate = limit.kind == LimitKind.RATE
+    return rates.spelled(holds, limit.period, limit.burst) if is_rate else f"{number(holds)} at once"
+
+
+def closed(pool: Pool, now: float) -> str:
+    """ "paused by ada 5 min ago: disk full"; "" for a pool that admits. `now` is the database's, in epoch seconds."""
+    since = pool.draining_at or pool.paused_at
+    if since is None:
+        return ""
+    who = f" by {pool.paused_by}" if pool.paused_by else ""
+    why = f": {pool.pause_reason}" if pool.pause_reason else ""
+    when = distance(since, datetime.fromtimestamp(now, tz=UTC))
+    return f"{'draining' if pool.draining_at else 'paused'}{who} {when}{why}"
 
 
 def ran_for(job: Job, now: datetime | None) -> str:

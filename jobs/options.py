@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
@@ -11,11 +10,11 @@ from typing import Any
 from jobs.conf import settings
 from jobs.encoding import clean_text
 from jobs.exceptions import InvalidOption, did_you_mean, shown
-from jobs.models import Policy
+from jobs.models import Policy, validating
+from jobs.models.validating import MOST, is_number
 from jobs.partitions import whole_task
 from jobs.rates import parse, spacing
 
-_MOST = 2**31 - 1  # what an integer column holds
 _FAR_AWAY = 10**9  # seconds; farther off a database writes dates that Python cannot read
 
 
@@ -141,18 +140,18 @@ def _whole(name: str, value: object) -> None:
 
 
 def _seconds(name: str, value: object) -> None:
-    if value is not None and (not _is_number(value) or not 0 <= value < _FAR_AWAY):  # type: ignore[operator]
+    if value is not None and (not is_number(value) or not 0 <= value < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(f"{name}: {value!r:.60} must be a number of seconds, not negative", option=name)
 
 
 def _at_least_one(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST):
-        raise InvalidOption(f"{name}: {value!r:.60} must be a whole number from 1 to {_MOST:,}", option=name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST):
+        raise InvalidOption(f"{name}: {value!r:.60} must be a whole number from 1 to {MOST:,}", option=name)
 
 
 def _amount(name: str, value: object) -> None:
-    if value is not None and (not _is_number(value) or not 0 <= value <= _MOST):  # type: ignore[operator]
-        raise InvalidOption(f"{name}: {value!r:.60} must be a number from 0 to {_MOST:,}", option=name)
+    if value is not None and (not is_number(value) or not 0 <= value <= MOST):  # type: ignore[operator]
+        raise InvalidOption(f"{name}: {value!r:.60} must be a number from 0 to {MOST:,}", option=name)
 
 
 def _whole_amount(name: str, value: object) -> None:
@@ -162,15 +161,9 @@ def _whole_amount(name: str, value: object) -> None:
 
 
 def _resources(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise InvalidOption(f'{name}: {value!r:.60} must be a dict, as {{"gpu": 1}}', option=name)
-    for resource, amount in value.items():
-        _words(name, resource)
-        if not resource or resource in _BUDGETS:
-            raise InvalidOption(f"{name}: {resource!r} is no name for a resource of your own", option=name)
-        if not _is_number(amount) or not 0 <= amount <= _MOST:
-            said = f"{resource!r:.60} is {amount!r:.60}; it must be a number from 0 to {_MOST:,}"
-            raise InvalidOption(f"{name}: {said}", option=name)
+    problem = validating.resources(value)
+    if problem:
+        raise InvalidOption(f"{name}: {problem}", option=name)
 
 
 def _partition_by(name: str, value: object) -> None:
@@ -200,7 +193,7 @@ def _one_of(*words: str | None) -> Callable[[str, object], None]:
 
 
 def _span(name: str, value: object) -> None:
-    if value is not None and (not _is_number(value) or not 0 < value < _FAR_AWAY):  # type: ignore[operator]
+    if value is not None and (not is_number(value) or not 0 < value < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(f"{name}: {value!r:.60} must be a number of seconds above 0", option=name)
 
 
@@ -233,7 +226,7 @@ def _moment(name: str, value: object) -> None:
             raise InvalidOption(f"{name}: {value} is out of reach: from the year 1970 to 9998", option=name)
         return
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if seconds is not None and not (_is_number(seconds) and -_FAR_AWAY < seconds < _FAR_AWAY):  # type: ignore[operator]
+    if seconds is not None and not (is_number(seconds) and -_FAR_AWAY < seconds < _FAR_AWAY):  # type: ignore[operator]
         raise InvalidOption(
             f"{name}: {value!r:.60} must be an aware datetime, a timedelta or seconds from now, below {_FAR_AWAY:,}",
             option=name,
@@ -243,10 +236,6 @@ def _moment(name: str, value: object) -> None:
 def _flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise InvalidOption(f"{name}: {value!r:.60} must be True or False", option=name)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {
@@ -273,6 +262,5 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "timeout": _span,
 }
 _TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
-_BUDGETS = {"memory_mb", "cpu_weight", "disk_mb"}
 
 assert set(_CHECKS) == set(asdict(JobOptions()))  # noqa: S101 - every option has its check

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from celery import current_app
 from django.db import transaction
 
 from jobs import admission, encoding, transitions
 from jobs.conf import settings
 from jobs.exceptions import UnknownPool
-from jobs.models import Pool
+from jobs.models import Job, Limit, Pool, Worker
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import execute
+from jobs.querysets.statements import execute, query
+from jobs.states import FINAL, JobState
 from jobs.transitions import Sql
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
+UNFINISHED = tuple(state for state in JobState if state not in FINAL)
 _certain: set[str] = set()
 
 
@@ -67,6 +70,70 @@ def resume(name: str, actor: str = "") -> bool:
         logger.info("pool %s: resumed by %s", name, actor or "nobody named")
         admission.admit_on_commit(name)
     return was_closed
+
+
+def change(pool: Pool, columns: Collection[str]) -> None:
+    """Write some columns of a pool that was validated: its sizes. Admission goes by them, and follows the commit."""
+    pool.save(using=settings.DATABASE, update_fields=columns)
+    admission.admit_on_commit(pool.name)
+
+
+def obstacles(name: str) -> list[str]:
+    """Why a pool cannot be deleted, as sentences; [] when it can."""
+    using = settings.DATABASE
+    found = []
+    if name == str(current_app.conf.task_default_queue):
+        found.append("It is the pool of all jobs that name none.")
+    if any(Job.objects.using(using).filter(pool=name, state=state).exists() for state in UNFINISHED):
+        found.append("There are unfinished jobs in it: wait for their end, or cancel them.")
+    if any(
+        name in pools
+        for pools in Worker.objects.using(using).live(settings.STALE_AFTER).values_list("pools", flat=True)
+    ):
+        found.append("A live worker serves it: start that one without it first.")
+    limits = list(Limit.objects.using(using).filter(pool=name).order_by("name").values_list("name", flat=True))
+    if limits:
+        found.append(f"Limits are for it alone: {', '.join(limits)}. Delete them, or change their pool.")
+    return found
+
+
+def delete(name: str) -> list[str]:
+    """Delete a pool in which there is nothing; returns what is in the way, [] when it was deleted.
+
+    A submit that is not committed yet cannot be seen here: `restore` brings its pool back.
+    """
+    using = settings.DATABASE
+    with transaction.atomic(using=using):
+        pool = Pool.objects.using(using).select_for_update().filter(name=name).first()
+        found = obstacles(name)
+        if pool is not None and not found:
+            pool.delete()
+            transaction.on_commit(forget, using=using)
+    return found
+
+
+def restore() -> list[str]:
+    """Bring back pools that were deleted while a job was on its way into them; returns their names.
+
+    The pools of what is pending are found by walking the index from one to the next, so it costs nothing.
+    """
+    using = settings.DATABASE
+    names = [name for (name,) in query(using, _WAITED_FOR)]
+    for name in names:
+        Pool.objects.using(using).get_or_create(name=name)
+        logger.warning("pool %s: jobs wait in it, so it is there again", name)
+    return names
+
+
+_WAITED_FOR = """
+WITH RECURSIVE walk AS (
+    SELECT min(pool) AS pool FROM jobs_job WHERE state = 'pending'
+    UNION ALL
+    SELECT (SELECT min(pool) FROM jobs_job WHERE state = 'pending' AND pool > w.pool)
+      FROM walk w WHERE w.pool IS NOT NULL
+)
+SELECT pool FROM walk WHERE pool IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs_pool p WHERE p.name = walk.pool)
+"""
 
 
 def take_back(name: str, why: str) -> int:

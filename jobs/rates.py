@@ -54,6 +54,14 @@ def parse(text: str) -> tuple[float, float, int]:
     return float(size), seconds, int(burst or 1)
 
 
+def spelled(size: float, period: float, burst: int) -> str:
+    """What `parse` reads as these figures: "10/m", "100/10m burst 5"; seconds with a fraction are said as such."""
+    unit = next((unit for unit, seconds in reversed(_PERIODS.items()) if period % seconds == 0), None)
+    times = period / _PERIODS[unit] if unit else period
+    said = f"{'' if times == 1 else f'{times:.12g}'}{unit or 's'}"
+    return f"{size:.12g}/{said}{f' burst {burst}' if burst > 1 else ''}"
+
+
 def spacing(text: str) -> Spacing:
     """The spacing that a rate's text stands for; InvalidOption."""
     size, period, burst = parse(text)

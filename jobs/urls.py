@@ -7,6 +7,7 @@ from jobs import views
 app_name = "jobs"
 urlpatterns = [
     path("", views.job_list, name="job-list"),
+    path("pools/", views.pool_list, name="pool-list"),
     path("<uuid:job_id>/", views.job_detail, name="job-detail"),
     path("<uuid:job_id>/image/", views.job_image, name="job-image"),
     path("<uuid:job_id>/cancel/", views.job_cancel, name="job-cancel"),

@@ -1,7 +1,10 @@
-"""The admin: everything can be read, little can be changed, and whatever moves a job goes through `jobs.control`."""
+"""The admin: everything can be read, limits and sizes can be changed, and the rest moves by what people ask for."""
 
 from jobs.admin.attempts import AttemptAdmin
 from jobs.admin.jobs import JobAdmin
-from jobs.admin.system import LeaseAdmin, LimitAdmin, PoolAdmin, PriorityAdmin, WorkerAdmin
+from jobs.admin.limits import LimitAdmin
+from jobs.admin.pools import PoolAdmin
+from jobs.admin.priorities import PriorityAdmin
+from jobs.admin.system import LeaseAdmin, WorkerAdmin
 
 __all__ = ["AttemptAdmin", "JobAdmin", "LeaseAdmin", "LimitAdmin", "PoolAdmin", "PriorityAdmin", "WorkerAdmin"]

@@ -1,4 +1,4 @@
-"""Cancel and retry for the jobs that are selected: asked once more with their number, answered with exact counts."""
+"""Cancel, retry, another priority for the jobs that are selected: asked once more, answered with exact counts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from django.template.response import TemplateResponse
 
 from jobs import bulk
 from jobs.bulk import Answers
+from jobs.conf import settings
 from jobs.encoding import clean_text
-from jobs.models import Job
+from jobs.exceptions import shown
+from jobs.models import Job, Priority
 
 MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
 BATCH = 100
 LISTED = 20
+ADVICE = {
+    verb: f"Narrow the filter, or use the command jobs_{verb}, which works in batches." for verb in ("cancel", "retry")
+}
 
 
 @admin.action(description="Cancel selected jobs", permissions=["cancel"])
@@ -46,13 +51,30 @@ def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
     return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
 
 
+@admin.action(description="Change priority of selected jobs", permissions=["prioritise"])
+def change_priority_of_selected(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]
+) -> TemplateResponse | None:
+    """Give what waits among them another priority; asks for it first."""
+    priority = request.POST.get("priority", "")
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.set_priority(ids, priority, actor=actor)
+
+    if request.POST.get("confirmed") == "yes" and priority not in settings.PRIORITY_HEAD_START:
+        model_admin.message_user(request, f"{shown(priority)} is no priority. Nothing was changed.", messages.ERROR)
+        return None
+    return _confirmed(model_admin, request, queryset.order_by("id"), "change priority of", act)
+
+
 def _confirmed(
     model_admin: Any, request: HttpRequest, jobs: QuerySet[Job], verb: str, act: Callable[[Sequence[UUID]], Answers]
 ) -> TemplateResponse | None:
     """Ask once more; on the second post act, and say what became of each job."""
     ids = list(jobs.values_list("pk", flat=True)[: MOST + 1])
     if len(ids) > MOST:
-        advice = f"Narrow the filter, or use the command jobs_{verb}, which works in batches."
+        advice = ADVICE.get(verb, "Narrow the filter.")
         model_admin.message_user(request, f"More than {MOST:,} jobs are selected. {advice}", messages.ERROR)
         return None
     if request.POST.get("confirmed") != "yes":
@@ -72,6 +94,8 @@ def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[U
         "opts": model_admin.opts,
         "media": model_admin.media,
         "verb": verb,
+        "action": request.POST["action"],
+        "priorities": Priority.objects.using(settings.DATABASE).order_by("head_start"),
         "ids": ids,
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "jobs": listed,

@@ -1,4 +1,4 @@
-"""What all our admin classes share: rows made by machines are read-only, and big tables are never counted or sorted."""
+"""What our admin classes share: rows made by machines are read-only, and big tables are never counted or sorted."""
 
 from __future__ import annotations
 
@@ -34,11 +34,18 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptabl
         return int(rows.order_by()[: CEILING + 1].count())
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Nobody adds, changes or deletes; with the view permission everything can be read."""
+class OurAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Rows of the database that holds the jobs."""
+
+    class Media:
+        css = {"all": ("jobs/admin.css",)}  # noqa: RUF012  # Django's own shape
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(settings.DATABASE)
+
+
+class ReadOnlyAdmin(OurAdmin):
+    """Nobody adds, changes or deletes; with the view permission everything can be read."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -66,9 +73,6 @@ class BigTableAdmin(ReadOnlyAdmin):
     sortable_by = ()
     list_per_page = 50
     list_max_show_all = 0
-
-    class Media:
-        css = {"all": ("jobs/admin.css",)}  # noqa: RUF012  # Django's own shape
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return OneOrderList

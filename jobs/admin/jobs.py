@@ -1,4 +1,4 @@
-"""The job list and the job page of the admin, with its two actions: cancel and retry."""
+"""The job list and the job page of the admin, with its actions: cancel, retry, change priority."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class JobAdmin(BigTableAdmin):
     search_fields = ("id",)
     search_help_text = "A job’s id, its whole key, or its external id."
     ordering = ("-id",)
-    actions = (actions.cancel_selected, actions.retry_selected)
+    actions = (actions.cancel_selected, actions.retry_selected, actions.change_priority_of_selected)
     fieldsets = (
         (None, {"fields": ("id", "state_badge", "task", "key", "manager", "pool", "priority", "owner", "reason")}),
         ("Progress", {"fields": ("progress_bar", "stage", "message", "sub_progress", "diagnostics_shown")}),
@@ -80,6 +80,10 @@ class JobAdmin(BigTableAdmin):
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Who is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.retry_job")
+
+    def has_prioritise_permission(self, request: HttpRequest) -> bool:
+        """Who is offered the action."""
+        return request.user.has_perm(f"{self.opts.app_label}.change_job")
 
     def view_on_site(self, job: Job) -> str | None:  # a method is a documented form of it
         """The job's own page, where the host has our pages."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jobs.limits.choosing import Plan, first_lanes, how_many, pick, plan
 from jobs.limits.lanes import Facts, facts_of
 from jobs.limits.look import Look, look
-from jobs.limits.rules import SYSTEM_LIMIT
 from jobs.limits.tally import Tally
+from jobs.models import SYSTEM_LIMIT
 from jobs.querysets import lanes as queries
 
 __all__ = [

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jobs.limits.lanes import Facts
+from jobs.models import SYSTEM_LIMIT
 from jobs.rates import Spacing
 
-SYSTEM_LIMIT = "system"
 COLUMNS = (
     "name", "pool", "task", "partition_by", "partition", "kind", "size", "period", "burst", "weight",
 )  # fmt: skip

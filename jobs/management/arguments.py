@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -93,6 +93,11 @@ def final_state(text: str) -> str:
 def status(text: str) -> str:
     """A coarse word for states."""
     return _one_of(text, list(_STATUSES), "status")
+
+
+def one_of(known: Sequence[str], what: str) -> Callable[[str], str]:
+    """One of some words, in any letter case."""
+    return lambda text: _one_of(text, list(known), what)
 
 
 def job_id(text: str) -> UUID:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+
+from jobs.conf import settings
+from jobs.exceptions import UnknownPool
+from jobs.models import validating
 
 
 class Pool(models.Model):
@@ -21,6 +28,7 @@ class Pool(models.Model):
     draining_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = (("pause_pool", "Can pause, drain and resume a pool"),)
         constraints = (
             models.CheckConstraint(
                 name="pool_limits_not_negative",
@@ -34,6 +42,15 @@ class Pool(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Raise ValidationError, by column, where the row would not do what it says."""
+        columns = ("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb")
+        problems = {name: validating.amount(getattr(self, name)) for name in columns}
+        problems["resources"] = validating.resources(self.resources)
+        if self._state.adding:
+            problems["name"] = validating.pool_name(self.name)
+        _refuse(problems)
+
 
 class Priority(models.Model):
     """A word for priority and the head start in seconds that it gives in the queue."""
@@ -46,6 +63,13 @@ class Priority(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise ValidationError where the head start is no time that a queue knows."""
+        _refuse({"head_start": validating.head_start(self.head_start)})
+
+
+SYSTEM_LIMIT = "system"
 
 
 class LimitKind(models.TextChoices):
@@ -99,6 +123,53 @@ class Limit(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_system(self) -> bool:
+        """Whether it is the row behind JOBS["MAX_CONCURRENT"], which admission cannot do without."""
+        return self.name == SYSTEM_LIMIT
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """What it limits: the columns by which two rows would be one limit."""
+        return {name: getattr(self, name) for name in ("kind", "pool", "task", "partition_by", "partition")}
+
+    def clean(self) -> None:
+        """Raise ValidationError, by column, where the row would not do what it says, or does what another does."""
+        if self.is_system and (any(list(self.subject.values())[1:]) or self.kind != LimitKind.CONCURRENCY):
+            raise ValidationError("The limit “system” is for all jobs in flight: make another one for anything else.")
+        _refuse(
+            {
+                "name": validating.limit_name(self.name) if self._state.adding else "",
+                "size": validating.limit_size(self.size, is_count=self.kind == LimitKind.CONCURRENCY),
+                "period": validating.above_zero(self.period),
+                "burst": validating.burst(self.burst),
+                "weight": validating.above_zero(self.weight),
+                "partition": "say partition_by as well" if self.partition and not self.partition_by else "",
+                "policy": self._policy_problem(),
+                "pool": self._pool_problem(),
+            }
+        )
+        self._refuse_double()
+
+    def _policy_problem(self) -> str:
+        if self.policy == Policy.WAIT or (self.name == self.task and self.kind == LimitKind.CONCURRENCY):
+            return ""
+        return "only a task’s own limit has one: of kind concurrency, and named as the task is"
+
+    def _pool_problem(self) -> str:
+        known = Pool.objects.using(settings.DATABASE).values_list("name", flat=True) if self.pool else ()
+        return "" if not self.pool or self.pool in known else str(UnknownPool(self.pool, known))
+
+    def _refuse_double(self) -> None:
+        """Two rows for one subject would both hold, and nobody would know which one to change."""
+        rows = Limit.objects.using(settings.DATABASE)
+        stored = None if self._state.adding else rows.filter(pk=self.pk).first()
+        if stored is not None and stored.subject == self.subject:
+            return
+        other = rows.filter(**self.subject).exclude(pk=self.pk).first()
+        if other is not None:
+            raise ValidationError(f"The limit “{other.name}” limits the same: change that one instead.")
+
 
 class Rate(models.Model):
     """Where a rate limit stands for one partition: the theoretical arrival time of GCRA, moved at each admission.
@@ -115,3 +186,10 @@ class Rate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.limit_name} {self.partition}".strip()
+
+
+def _refuse(problems: Mapping[str, str]) -> None:
+    """Raise one ValidationError for all columns that have a problem."""
+    found = {name: problem for name, problem in problems.items() if problem}
+    if found:
+        raise ValidationError(found)

@@ -10,7 +10,7 @@ from django.db import connections
 
 from jobs.conf import settings
 from jobs.models.lease import Lease
-from jobs.models.pool import Limit, Pool, Priority
+from jobs.models.pool import SYSTEM_LIMIT, Limit, Pool, Priority
 
 
 def seed(using: str) -> None:
@@ -27,4 +27,4 @@ def seed(using: str) -> None:
     for name, head_start in settings.PRIORITY_HEAD_START.items():
         Priority.objects.using(using).get_or_create(name=name, defaults={"head_start": head_start})
     Lease.objects.using(using).get_or_create(name="steward")
-    Limit.objects.using(using).get_or_create(name="system")
+    Limit.objects.using(using).get_or_create(name=SYSTEM_LIMIT)

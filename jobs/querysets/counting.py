@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.core.exceptions import EmptyResultSet
 
 from jobs.conf import settings
+from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import query
 from jobs.states import JobState
 
@@ -27,6 +28,13 @@ class Bounded(NamedTuple):
         return f"{self.number:,}{'+' if self.more else ''}"
 
 
+class Waiting(NamedTuple):
+    """How many jobs of a pool wait, and since when (epoch seconds) the oldest of those that were counted."""
+
+    number: Bounded
+    since: float | None
+
+
 def bounded(number: int, *, more: bool = False) -> Bounded:
     """A number that may have passed the ceiling."""
     return Bounded(min(number, CEILING), more or number > CEILING)
@@ -37,6 +45,15 @@ def everywhere() -> dict[str, Bounded]:
     one = "SELECT '{0}', count(*) FROM (SELECT 1 FROM jobs_job WHERE state = '{0}' LIMIT {1}) s"
     sql = " UNION ALL ".join(one.format(state.value, CEILING + 1) for state in JobState)
     return {state: bounded(number) for state, number in query(settings.DATABASE, sql)}
+
+
+def waiting() -> dict[str, Waiting]:
+    """What waits in each pool, in one statement on the index of what is pending."""
+    using = settings.DATABASE
+    window = f"SELECT eligible_at FROM jobs_job WHERE pool = p.name AND state = 'pending' LIMIT {CEILING + 1}"
+    since = dialect(using).epoch("min(eligible_at)")
+    sql = f"SELECT name, (SELECT count(*) FROM ({window}) w), (SELECT {since} FROM ({window}) w) FROM jobs_pool p"
+    return {pool: Waiting(bounded(number), since) for pool, number, since in query(using, sql)}
 
 
 def within(jobs: JobQuerySet) -> dict[str, Bounded]:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs import admission
+from jobs import admission, pools
 from jobs.conf import settings
 from jobs.steward import due, election, lost, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
@@ -68,7 +68,8 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, admission.admit_everywhere,
+            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
+            admission.admit_everywhere,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()

@@ -58,6 +58,12 @@ def seconds(value: float | None) -> str:
     return "" if value is None else display.duration(value)
 
 
+@register.filter
+def amount(value: float | None) -> str:
+    """ "1,024"."""
+    return display.number(value)
+
+
 @register.simple_tag
 def ran_for(job: Job, now: datetime) -> str:
     """How long a job has run, or ran."""

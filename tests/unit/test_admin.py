@@ -1,4 +1,4 @@
-"""The admin: read-only, bounded on big tables, and its actions ask once more and count exactly."""
+"""The admin of jobs: read-only, bounded on big tables, and its actions ask once more and count exactly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
@@ -16,7 +17,7 @@ from django.urls import reverse
 from jobs import job, job_manager
 from jobs.admin import JobAdmin, actions
 from jobs.admin.base import ReadOnlyAdmin
-from jobs.models import Attempt, Job, JobLog, Limit, Pool, Worker
+from jobs.models import Attempt, Job, JobLog, Limit, Pool, Priority, Worker
 from jobs.querysets import counting, search
 from tests.app import people, stages
 
@@ -65,6 +66,7 @@ def told(response: Any) -> list[str]:
 
 # --- who sees and changes what ---------------------------------------------------------------------------------------
 
+CHANGEABLE = {Pool, Limit, Priority}
 OURS = [model for model in admin.site._registry if model._meta.app_label == "jobs"]
 
 
@@ -89,43 +91,17 @@ def test_every_list_and_page_can_be_read_with_the_view_permission(model: Any, ro
     assert 'name="_save"' not in response.content.decode()
 
 
-@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", [*set(OURS) - CHANGEABLE], ids=lambda model: model.__name__)
 def test_nobody_adds_or_deletes_or_rewrites(model: Any, row: Job, admin_client: Client) -> None:
     stages.claim(row, stages.start_worker())
     one = model.objects.first()
     before = model.objects.values().get(pk=one.pk)
     assert admin_client.get(reverse(f"admin:jobs_{model._meta.model_name}_add")).status_code == 403
     assert admin_client.post(reverse(f"admin:jobs_{model._meta.model_name}_delete", args=[one.pk])).status_code == 403
-    forged = {field.name: "7" for field in model._meta.fields if field.name not in {"max_concurrent", "size"}}
-    response = admin_client.post(change(one), forged)
-    assert response.status_code == (302 if model in {Pool, Limit} else 403)
+    forged = {field.name: "7" for field in model._meta.fields}
+    assert admin_client.post(change(one), forged).status_code == 403
     assert model.objects.values().get(pk=one.pk) == before
     assert isinstance(admin.site._registry[model], ReadOnlyAdmin)
-
-
-@pytest.mark.parametrize(("model", "column"), [(Pool, "max_concurrent"), (Limit, "size")])
-def test_a_maximum_may_be_changed_and_nothing_else(model: Any, column: str, admin_client: Client) -> None:
-    one = model.objects.first()
-    before = model.objects.values().get(pk=one.pk)
-    assert admin_client.post(change(one), {column: "3", "name": "x", "paused_by": "x"}).status_code == 302
-    assert model.objects.values().get(pk=one.pk) == {**before, column: 3}
-    for wrong in ("-1", "many", "1e999"):
-        response = admin_client.post(change(one), {column: wrong})
-        assert response.status_code == 200
-        assert response.context["errors"]
-    assert getattr(model.objects.get(pk=one.pk), column) == 3
-    assert people.client("staff", *VIEW).post(change(one), {column: "5"}).status_code == 403
-
-
-def test_a_change_does_not_undo_what_happened_meanwhile(admin_client: Client) -> None:
-    """Only the column is written: a pool that was paused while the form was open stays paused."""
-    model_admin: Any = admin.site._registry[Pool]
-    pool = Pool.objects.get(name="default")
-    Pool.objects.update(paused_by="ada")
-    pool.max_concurrent = 4
-    form = type("Form", (), {"changed_data": ["max_concurrent"]})()
-    model_admin.save_model(None, pool, form, change=True)
-    assert Pool.objects.values_list("max_concurrent", "paused_by").get(name="default") == (4, "ada")
 
 
 # --- the list --------------------------------------------------------------------------------------------------------
@@ -295,6 +271,35 @@ def test_retry_counts_every_answer(admin_client: Client) -> None:
         "1 not retried: their key is taken, 2 not retried: neither failed nor cancelled, 2 queued again."
     ]
     assert [stages.fresh(row).state for row in rows] == ["pending", "failed", "pending", "completed", "pending"]
+
+
+def test_another_priority_counts_every_answer(admin_client: Client) -> None:
+    rows = job_manager.submit_many(nothing, [((), {})] * 5)
+    for at, state in enumerate(("running", "completed", "scheduled")):
+        stages.put(rows[at], state)
+    asked = act(admin_client, "change_priority_of_selected", rows).content.decode()
+    assert '<option value="critical">' in asked
+    response = act(admin_client, "change_priority_of_selected", rows, confirmed="yes", priority="high")
+    assert told(response) == ["3 given that priority, 2 not changed: they run, or have ended."]
+    assert [stages.fresh(row).priority for row in rows] == ["medium", "medium", "high", "high", "high"]
+    assert stages.fresh(rows[3]).rank == rows[3].rank - 3600
+    event = rows[3].events.latest("seq")
+    assert (event.name, event.actor, event.data) == ("priority", "superuser", {"priority": "high"})
+
+
+@pytest.mark.parametrize("word", ["", "urgent", people.MARK])
+def test_a_priority_that_is_none_changes_nothing(word: str, row: Job, admin_client: Client) -> None:
+    (said,) = told(act(admin_client, "change_priority_of_selected", [row], confirmed="yes", priority=word))
+    assert "is no priority" in said
+    assert stages.fresh(row).priority == "medium"
+
+
+def test_who_may_change_a_priority(row: Job) -> None:
+    for permissions, after in ((["view_job", "cancel_job"], "medium"), (["view_job", "change_job"], "low")):
+        browser = people.client("staff", *permissions)
+        act(browser, "change_priority_of_selected", [row], confirmed="yes", priority="low")
+        assert stages.fresh(row).priority == after
+        User.objects.all().delete()
 
 
 def test_all_that_a_filter_finds_can_be_selected(admin_client: Client) -> None:

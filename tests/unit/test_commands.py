@@ -22,14 +22,16 @@ from django.test.utils import CaptureQueriesContext
 from jobs import job, job_manager
 from jobs.management import arguments, output
 from jobs.management.bulk_command import BulkCommand
-from jobs.models import Attempt, Job, JobEvent, JobLog, Lease
+from jobs.models import Attempt, Job, JobEvent, JobLog, Lease, Limit, Pool
 from jobs.states import JobState
 from jobs.steward import Steward
 from tests.app import people, stages
 
 pytestmark = pytest.mark.django_db
 
-OURS = [f"jobs_{verb}" for verb in ("submit", "list", "show", "cancel", "retry", "cleanup", "steward")]
+OURS = [
+    f"jobs_{verb}" for verb in ("submit", "list", "show", "cancel", "retry", "cleanup", "steward", "pool", "limits")
+]
 DAY = 86_400
 
 
@@ -121,6 +123,9 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["jobs_submit", "commands.greet", "--kwargs", "[]"], "not an object"),
         (["jobs_submit", "commands.greet", "--args", "[" * 100_000], "is not JSON"),
         (["jobs_submit"], "required: task"),
+        (["jobs_pool", "puase", "default"], "Did you mean 'pause'?"),
+        (["jobs_pool", "show"], "required: NAME"),
+        (["jobs_pool", "resume", "default", "--reason", "x"], "goes with pause and drain"),
     ],
 )
 def test_wrong_usage_ends_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -487,3 +492,62 @@ def test_the_steward_ends_on_a_signal_and_leaves_the_office_vacant(
     assert "ended" in err.getvalue()
     assert holders[0] is not None
     assert Lease.objects.get(name="steward").holder is None
+
+
+# --- pools and limits ------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_paused_drained_and_resumed() -> None:
+    row = job_manager.submit(nothing)
+    stages.queue(row)
+    assert (
+        "paused by jobs_pool just now: disk full" in run("jobs_pool", "pause", "default", "--reason", "disk full").out
+    )
+    assert stages.fresh(row).state == "pending"
+    assert "disk full (already so)" in run("jobs_pool", "pause", "default", "--reason", "other").out
+    assert run("jobs_pool", "DRAIN", "default", "--json").data["draining_at"]
+    ended = run("jobs_pool", "resume", "default", "--json").data
+    assert (ended["changed"], ended["paused_at"], ended["draining_at"], ended["paused_by"]) == (True, None, None, "")
+    assert run("jobs_pool", "resume", "default").out == "default: admits (already so)\n"
+
+
+@pytest.mark.parametrize("verb", ["pause", "drain", "resume", "show"])
+def test_a_pool_that_is_not_there(verb: str) -> None:
+    ended = run("jobs_pool", verb, "defalt")
+    assert (ended.code, ended.out) == (1, "")
+    assert "Did you mean 'default'?" in ended.err
+
+
+def test_a_pool_is_shown(clock: stages.Clock) -> None:
+    Pool.objects.update(max_concurrent=4, max_memory_mb=2048)
+    stages.start_worker(slots=3)
+    rows = job_manager.submit_many(nothing, [((), {})] * 3, memory_mb=512)
+    stages.claim(rows[0])
+    clock.forward(90)
+    shown = run("jobs_pool", "show", "default").out
+    for text in ("1, of 4", "512, of 2,048", "2, the oldest for 1 min 30 s", "admits"):
+        assert text in shown
+    data = run("jobs_pool", "show", "default", "--json").data
+    assert (data["in_flight"], data["live_slots"], data["waiting"], round(data["oldest_wait"])) == (1, 0, 2, 90)
+    assert data["budgets"] == {"memory_mb": {"used": 512, "size": 2048}}
+
+
+def test_limits_are_listed_with_their_use(clock: stages.Clock) -> None:
+    stages.start_worker()
+    Limit.objects.create(name="each", partition_by="who", size=2)
+    Limit.objects.create(name="slowly", kind="rate", task=nothing.name, size=6, period=60)
+    Limit.objects.create(name="never", kind="rate", task="other", size=0)
+    for who in "ab":
+        job_manager.submit(nothing, partition_by="who", metadata={"who": who})
+    stages.admit()
+    shown = {line.split()[0]: line for line in run("jobs_limits").out.splitlines()}
+    for name, text in {
+        "each": "all jobs, in all pools, for each who  2 at once  a: 1 in flight",
+        "slowly": "6/m        in 10.0 s",
+        "never": "0/s        never",
+        "system": "1 in flight",
+    }.items():
+        assert text in shown[name], shown
+    data = {row["name"]: row for row in run("jobs_limits", "--json").data}
+    assert data["each"]["partitions"] == [{"partition": "a", "in_flight": 1}]
+    assert data["slowly"]["partitions"] == [{"partition": "", "opens_in": pytest.approx(10)}]

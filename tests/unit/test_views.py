@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
 
-from jobs import job, job_manager
-from jobs.models import Job
+from jobs import job, job_manager, pools
+from jobs.models import Job, Pool
 from jobs.querysets import counting
 from jobs.states import JobState
 from jobs.views import listing, workers
@@ -65,7 +65,14 @@ def listed(browser: Client, query: str = "") -> list[Job]:
 
 def test_every_view_has_its_login_its_csrf_check_and_no_transaction() -> None:
     patterns: list[Any] = get_resolver("jobs.urls").url_patterns
-    assert {pattern.name for pattern in patterns} == {"job-list", "job-detail", "job-image", "job-cancel", "job-retry"}
+    assert {pattern.name for pattern in patterns} == {
+        "job-list",
+        "job-detail",
+        "job-image",
+        "job-cancel",
+        "job-retry",
+        "pool-list",
+    }
     for pattern in patterns:
         assert "default" in pattern.callback._non_atomic_requests
         assert not getattr(pattern.callback, "csrf_exempt", False)
@@ -446,3 +453,48 @@ def test_the_owner_is_not_told_how_to_start_a_worker(row: Job) -> None:
 
 def test_a_pool_in_a_command_is_quoted() -> None:
     assert workers.worker_command(["a b", "c"]) == "celery -A jobcenter worker -Q 'a b,c' -c 4"
+
+
+# --- pools -----------------------------------------------------------------------------------------------------------
+
+POOLS = "/jobs/pools/"
+
+
+@pytest.mark.parametrize("role", people.ROLES)
+def test_the_pools_are_for_staff(role: str) -> None:
+    expected = {"anonymous": 302, "owner": 403, "other": 403}
+    browser = people.client(role)
+    assert browser.get(POOLS).status_code == expected.get(role, 200)
+    if role != "anonymous":
+        assert (POOLS in page(browser, LIST)) == (role not in expected)
+
+
+def test_the_pools_say_how_full_they_are(admin_client: Client) -> None:
+    Pool.objects.filter(name="default").update(max_concurrent=4, max_memory_mb=2048)
+    Pool.objects.create(name="gpu & co")
+    stages.start_worker(slots=3)
+    rows = job_manager.submit_many(nothing, [((), {})] * 3, memory_mb=512)
+    job_manager.submit(nothing, pool="gpu & co")
+    stages.claim(rows[0])
+    pools.pause("default", "disk full", "ada")
+    text = page(admin_client, POOLS)
+    for said in ("<b>1</b> / 4", "<b>512</b> / 2,048", "3 live slots", "Paused by ada just now: disk full",
+                 "/admin/jobs/pool/default/change/", "/admin/jobs/pool/gpu%20_26%20co/change/",
+                 "Jobs wait, and no worker serves this pool", "worker -Q &#x27;gpu &amp; co&#x27;"):  # fmt: skip
+        assert said in text, said
+
+
+def test_without_pools_the_page_teaches(admin_client: Client) -> None:
+    Pool.objects.all().delete()
+    text = page(admin_client, POOLS)
+    assert "No pools." in text
+    assert "manage.py migrate" in text
+
+
+def test_each_pool_is_looked_at_once(admin_client: Client) -> None:
+    Pool.objects.create(name="gpu")
+    with CaptureQueriesContext(connection) as captured:
+        page(admin_client, POOLS)
+    looks = [one["sql"] for one in captured.captured_queries if "WITH RECURSIVE" in one["sql"]]
+    assert len(looks) == 2
+    assert len(captured) <= 8

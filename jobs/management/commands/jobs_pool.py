@@ -1,0 +1,92 @@
+"""`manage.py jobs_pool`: pause, drain or resume a pool, or show how full it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from jobs import display, pools, usage
+from jobs.conf import settings
+from jobs.exceptions import UnknownPool
+from jobs.management import arguments, output
+from jobs.models import Pool
+from jobs.usage import PoolUse
+
+ACTOR = "jobs_pool"
+VERBS = ("pause", "drain", "resume", "show")
+
+
+class Command(BaseCommand):
+    help = (
+        "Pause a pool (nothing more is admitted, what no worker has begun goes back to waiting), drain it (the same, "
+        "to let it run empty), resume it, or show what is taken of it."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("verb", type=arguments.one_of(VERBS, "verb"), metavar="|".join(VERBS))
+        parser.add_argument("name", metavar="NAME", help="the pool's name")
+        parser.add_argument("--reason", help="why, with pause and drain; shown beside the pool")
+        arguments.add_json(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        verb, name, reason = options["verb"], options["name"], options["reason"]
+        if reason is not None and verb not in ("pause", "drain"):
+            raise arguments.usage(f"--reason goes with pause and drain, not with {verb}.")
+        try:
+            changed = _do(verb, name, reason or "")
+            use = _use(name)
+        except UnknownPool as error:
+            raise CommandError(str(error)) from error
+        if options["as_json"]:
+            self.stdout.write(output.as_json({"changed": changed, **_data(use)}))
+        elif verb == "show":
+            self.stdout.write(output.printable("\n".join(_lines(use))))
+        else:
+            said = display.closed(use.pool, use.now) or "admits"
+            self.stdout.write(output.printable(f"{name}: {said}{'' if changed else ' (already so)'}"))
+
+
+def _do(verb: str, name: str, reason: str) -> bool:
+    """Whether something was changed."""
+    if verb == "pause":
+        return pools.pause(name, reason, ACTOR)
+    if verb == "drain":
+        return pools.drain(name, reason, ACTOR)
+    return verb == "resume" and pools.resume(name, ACTOR)
+
+
+def _use(name: str) -> PoolUse:
+    rows = Pool.objects.using(settings.DATABASE)
+    found = usage.of_pools(rows.filter(name=name))
+    if not found:
+        raise UnknownPool(name, rows.values_list("name", flat=True))
+    return found[0]
+
+
+def _data(use: PoolUse) -> dict[str, Any]:
+    """Everything, as plain data. Moments as ISO 8601, waits in seconds."""
+    pool = use.pool
+    return {
+        "name": pool.name, "in_flight": use.in_flight.used, "max_concurrent": pool.max_concurrent,
+        "live_slots": use.slots, "waiting": use.waiting.number.number, "waiting_more": use.waiting.number.more,
+        "oldest_wait": use.oldest_wait,
+        "budgets": {gauge.key: {"used": gauge.used, "size": gauge.size} for gauge in use.budgets},
+        "paused_at": pool.paused_at, "draining_at": pool.draining_at, "paused_by": pool.paused_by,
+        "pause_reason": pool.pause_reason,
+    }  # fmt: skip
+
+
+def _lines(use: PoolUse) -> list[str]:
+    """Everything, to read."""
+    maximum = "no maximum" if use.pool.max_concurrent is None else f"of {display.number(use.pool.max_concurrent)}"
+    wait = "" if use.oldest_wait is None else f", the oldest for {display.duration(use.oldest_wait)}"
+    facts = [
+        ("pool", use.pool.name), ("in flight", f"{display.number(use.in_flight.used)}, {maximum}"),
+        ("live slots", display.number(use.slots)), ("waiting", f"{use.waiting.number}{wait}"),
+    ]  # fmt: skip
+    for gauge in use.budgets:
+        size = "no limit" if gauge.size is None else f"of {display.number(gauge.size)}"
+        facts.append((gauge.name, f"{display.number(gauge.used)}, {size}"))
+    facts.append(("state", display.closed(use.pool, use.now) or "admits"))
+    return [f"{name + ':':18}{value}" for name, value in facts]

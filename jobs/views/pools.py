@@ -1,0 +1,40 @@
+"""The page that shows how full each pool is, for staff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from jobs import display, usage
+from jobs.conf import settings
+from jobs.models import Pool
+from jobs.usage import PoolUse
+from jobs.views import workers
+from jobs.views.access import is_refresh, page, person
+
+
+@page
+@require_safe
+def pool_list(request: HttpRequest) -> HttpResponse:
+    """Pools with what is in flight and waits, their budgets, and who has closed one and why."""
+    if not person(request).is_staff:
+        raise PermissionDenied("Only staff sees the pools.")
+    rows = Pool.objects.using(settings.DATABASE).order_by("name")
+    context = {
+        "pools": [_shown(use) for use in usage.of_pools(rows)],
+        "worker_command": workers.worker_command([workers.default_pool()]),
+        "is_refresh": is_refresh(request),
+    }
+    return render(request, "jobs/pool_list.html", context)
+
+
+def _shown(use: PoolUse) -> dict[str, Any]:
+    return {
+        "use": use,
+        "closed": display.closed(use.pool, use.now),
+        "worker_command": "" if use.slots else workers.worker_command([use.pool.name]),
+    }
