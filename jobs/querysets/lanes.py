@@ -107,7 +107,10 @@ def _look_sql(words: Dialect, facts: tuple[str, ...], rules: tuple[str, ...], ev
         ("lane", "rank", words.epoch("eligible_at"), "priority", *shown), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
     )
     limits = words.json_rows(rules, "jobs_limit WHERE pool IN ('', p.name)")
-    named = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool IN ('', p.name)"
+    named = (  # and those of jobs that bring their own, named as `tally.rate_name` does it
+        "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool IN ('', p.name)"
+        f" UNION SELECT task || ' rate' FROM (SELECT * FROM walk LIMIT {MOST_LANES}) w WHERE rate <> ''"
+    )
     rates = words.json_rows(
         ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name IN ({named})"
     )

@@ -193,3 +193,12 @@ def test_a_database_that_refuses_the_admission_harms_neither_submit_nor_finish(
     assert "refused by the test" in caplog.text
     assert stages.fresh(row).state == "pending"
     assert admission.admit("default") == 1
+
+
+def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock: Clock, rung: list[Doorbell]) -> None:
+    stages.start_worker()
+    _submit(5, rate="10/m burst 2")
+    assert admission.admit("default") == 2
+    assert admission.admit("default") == 0
+    clock.forward(6.1)
+    assert admission.admit("default") == 1
