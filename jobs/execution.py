@@ -65,13 +65,7 @@ def perform(job_id: UUID, attempt_id: UUID, body: Body, worker: UUID | None) -> 
     claimed = claim(job_id, attempt_id, worker)
     if claimed is None:
         return False
-    token = context.bind(claimed.context)
-    try:
-        _run(claimed, body)
-    finally:
-        context.release(token)
-        flusher.forget(attempt_id)
-        admission.after_finish(claimed.row["pool"])
+    run(claimed, body)
     return True
 
 
@@ -91,6 +85,17 @@ def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None
     for one in moved:
         return Claimed(one.row, _context_of(one.row))
     return None
+
+
+def run(claimed: Claimed, body: Body) -> None:
+    """Run the body of an attempt that is ours and record its end; then its slot is free."""
+    token = context.bind(claimed.context)
+    try:
+        _run(claimed, body)
+    finally:
+        context.release(token)
+        flusher.forget(claimed.row["attempt_id"])
+        admission.after_finish(claimed.row["pool"])
 
 
 def _claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:

@@ -53,7 +53,8 @@ class Doorbell:
 
 
 Transport = Callable[[Sequence[Doorbell]], None]
-_instead: ContextVar[Transport | None] = ContextVar("instead_of_the_broker", default=None)
+Depth = Callable[[str], int | None]
+_instead: ContextVar[tuple[Transport, Depth] | None] = ContextVar("instead_of_the_broker", default=None)
 _unmarked: ContextVar[list[Doorbell] | None] = ContextVar("doorbells_to_be_marked", default=None)
 
 
@@ -104,9 +105,12 @@ def publish(doorbells: Sequence[Doorbell]) -> int:
 
 
 @contextmanager
-def delivered_by(transport: Transport) -> Iterator[None]:
-    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`."""
-    token = _instead.set(transport)
+def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterator[None]:
+    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
+
+    `depth` answers `queue_depth` for it; by default it cannot say.
+    """
+    token = _instead.set((transport, depth))
     try:
         yield
     finally:
@@ -145,6 +149,9 @@ def queue_depth(pool: str) -> int | None:
     """How many messages the broker holds for a pool's queue; None when it cannot say just now."""
     if breaker.is_open:
         return None
+    instead = _instead.get()
+    if instead is not None:
+        return instead[1](pool)
     begun = time.monotonic()
     try:
         return _length(_producer().channel, pool)
@@ -164,7 +171,7 @@ def _length(channel: Any, queue: str) -> int:
 def _send(doorbells: Sequence[Doorbell]) -> None:
     instead = _instead.get()
     if instead is not None:
-        instead(doorbells)
+        instead[0](doorbells)
         return
     reused, begun = "producer" in _local.__dict__, time.monotonic()
     try:

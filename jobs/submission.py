@@ -145,6 +145,8 @@ class _Draft:
         """Write what the task declares, and refuse needs that the whole pool cannot meet."""
         if self.declared is not None:
             declaring.declare(self.task, self.pool, self.declared)
+        if self.facts.rate:
+            declaring.declare_rate(self.task, self.facts.partition_by)
         declaring.refuse_impossible(self.pool, self.facts.needs)
 
     def lane(self, partition: str) -> UUID:

@@ -23,6 +23,7 @@ from jobs.rates import parse
 
 FRESH_FOR = 1.0  # seconds that a process goes by what it has read of a task's policy
 _certain: dict[tuple[str, str], tuple[Declared, ...]] = {}
+_rated: set[str] = set()
 _standing: dict[str, tuple[float, Standing]] = {}
 
 
@@ -71,6 +72,16 @@ def declare(task: str, pool: str, options: JobOptions) -> None:
         transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
 
 
+def declare_rate(task: str, by: str) -> None:
+    """Write the row that a rate is kept under which only a submit names: without a size, for the job brings its own."""
+    if task not in _rated:
+        _, is_new = Limit.objects.using(settings.DATABASE).get_or_create(
+            name=rate_name(task), defaults={"task": task, "kind": LimitKind.RATE, "partition_by": by}
+        )
+        if not is_new:
+            _rated.add(task)
+
+
 def standing(task: str, conflict: str) -> Standing:
     """The policy of a task's partitions as its row has it, read at most once a second; `conflict` where it has none."""
     now = time.monotonic()
@@ -98,6 +109,7 @@ def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
 def forget() -> None:
     """Ask the database again: the tables may have been emptied."""
     _certain.clear()
+    _rated.clear()
     _standing.clear()
 
 

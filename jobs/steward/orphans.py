@@ -8,6 +8,7 @@ anew: whoever could not see must not judge.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -19,9 +20,10 @@ BATCH = 500
 
 
 class Watch:
-    """What one steward has seen of the workers' heartbeats. Ages are by this process's monotonic clock."""
+    """What one steward has seen of the workers' heartbeats. Ages are by this process's clock, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._seen: dict[UUID, tuple[datetime, float]] = {}
         self._looked_at = 0.0
 
@@ -37,7 +39,7 @@ class Watch:
         return len(rescue(pairs, "its worker was declared dead or had ended", "steward"))
 
     def _stale(self) -> list[tuple[UUID, datetime]]:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked_at > self._longest_gap():
             self.forget()
         self._looked_at = now

@@ -1,4 +1,4 @@
-"""What users of the platform test with: `drain()`, and a pytest plugin with the fixtures `jobs_inline`, `jobs_worker`.
+"""What users of the platform test with: `drain()`, `simulation()`, and a pytest plugin with fixtures.
 
 pytest loads the plugin before Django is set up, so nothing here touches Django before it must.
 """
@@ -9,12 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobs.testing.crew import Worker
     from jobs.testing.draining import drain
+    from jobs.testing.simulating import Simulation, simulation
 
-__all__ = ["drain"]
+__all__ = ["Simulation", "Worker", "drain", "simulation"]
+
+_MODULES = {"Simulation": "simulating", "Worker": "crew", "drain": "draining", "simulation": "simulating"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "drain":
-        return import_module("jobs.testing.draining").drain
+    if name in _MODULES:
+        return getattr(import_module(f"jobs.testing.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'jobs.testing' has no attribute {name!r}")

@@ -5,19 +5,14 @@ Nothing is mocked, and nothing may be: what a test sees here is what a worker wo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 from uuid import UUID
-
-from django.db import connections
 
 from jobs import inline
 from jobs.conf import settings
 from jobs.models import Job
-
-logger = logging.getLogger(__name__)
+from jobs.testing.commits import Commits
 
 ENOUGH = 1000  # attempts, after which a drain without `max_jobs` takes the work for endless
 
@@ -42,20 +37,8 @@ def drain(max_jobs: int | None = None) -> list[Job]:
 
 
 def _committing(attempts: Iterator[UUID]) -> Iterator[UUID]:
-    """After each attempt, what it would have set off by its commits; outside of a transaction that has happened."""
-    before = {one.alias: len(one.run_on_commit) for one in connections.all(initialized_only=True)}
+    """After each attempt, what it would have set off by its commits."""
+    commits = Commits()
     for job_id in attempts:
-        for one in connections.all(initialized_only=True):
-            _run_callbacks(one.run_on_commit, before.get(one.alias, 0))
+        commits.run()
         yield job_id
-
-
-def _run_callbacks(waiting: list[Any], first: int) -> None:
-    while len(waiting) > first:
-        _, act, robust = waiting.pop(first)
-        try:
-            act()
-        except Exception:
-            if not robust:
-                raise
-            logger.exception("on_commit callback %r failed", act)

@@ -226,3 +226,12 @@ def test_a_rate_that_nobody_waits_for_any_more_is_forgotten(clock: Clock) -> Non
         stages.put(rows[1], "cancelled")
         assert admission.admit("default") == 0
     assert admission.seconds_until_open() is None
+
+
+def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock: Clock, rung: list[Doorbell]) -> None:
+    stages.start_worker()
+    _submit(5, rate="10/m burst 2")
+    assert admission.admit("default") == 2
+    assert admission.admit("default") == 0
+    clock.forward(6.1)
+    assert admission.admit("default") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -11,7 +10,6 @@ from django.test import override_settings
 
 from jobs import job, job_manager, liveness
 from jobs.models import Job, Worker
-from jobs.steward import orphans
 from jobs.steward.orphans import Watch
 from tests.app import stages
 from tests.app.stages import Clock
@@ -28,7 +26,7 @@ class Sight:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.watch = Watch()
+        self.watch = Watch(lambda: self.now)
 
     def look(self, seconds: float, *, every: float = 1) -> int:
         """Look once, and again every so often for so many seconds; returns how many jobs were taken back."""
@@ -40,9 +38,8 @@ class Sight:
 
 
 @pytest.fixture
-def sight(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sight]:
+def sight() -> Iterator[Sight]:
     made = Sight()
-    monkeypatch.setattr(orphans, "time", SimpleNamespace(monotonic=lambda: made.now))
     with override_settings(JOBS={"STALE_AFTER": 20, "HEARTBEAT": 5, "TICK": 1}):
         yield made
 

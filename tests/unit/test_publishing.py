@@ -198,6 +198,13 @@ def test_a_connection_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> Non
         assert connection.transport_options[option] == publishing.SOCKET_TIMEOUT
 
 
+def test_another_transport_may_say_how_much_it_holds() -> None:
+    with publishing.delivered_by(lambda _: None, {"gpu": 3}.get):
+        assert (publishing.queue_depth("gpu"), publishing.queue_depth("default")) == (3, None)
+        with stages.collected():
+            assert publishing.queue_depth("gpu") is None
+
+
 def test_delivered_by_another_transport_and_back(queue: Any) -> None:
     with stages.collected() as outer:
         with stages.collected() as inner:
