@@ -126,12 +126,17 @@ class Tally:
         self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
 
     def order(self, head: Head) -> Order:
-        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, then by rank."""
+        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, then by rank.
+
+        Those long unserved go by rank alone. By share, one that waits beside a long job of its own would never be
+        reached while others come that have nothing in flight.
+        """
         if head.is_critical:
             return 0, 0.0, head.rank
         long_ago = self.look.now - settings.AGED_AFTER
-        has_aged = head.rank < long_ago and self.newest.get(head.facts.tenant, 0.0) < long_ago
-        return (1 if has_aged else 2), self.share(head.facts), head.rank
+        if head.rank < long_ago and self.newest.get(head.facts.tenant, 0.0) < long_ago:
+            return 1, 0.0, head.rank
+        return 2, self.share(head.facts), head.rank
 
     def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
         """The rates that a start counts for, each with how far it spaces; where none may start there is none."""

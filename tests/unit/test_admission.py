@@ -235,3 +235,22 @@ def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock
     assert admission.admit("default") == 0
     clock.forward(6.1)
     assert admission.admit("default") == 1
+
+
+def test_a_tenant_long_unserved_goes_before_those_with_nothing_in_flight(clock: Clock, rung: list[Doorbell]) -> None:
+    """Else a tenant whose jobs are long would have one of them at a time, for as long as others come."""
+    stages.start_worker(slots=2)
+    _tenants("long", "long")
+    assert admission.admit("default") == 2
+    (waiting,) = _tenants("long")
+    clock.forward(HOUR + 1)
+    new = _tenants("other", priority="high")  # whose head start makes it old as well
+    clock.forward(1)
+    stages.start_worker(slots=3)
+    assert admission.admit("default") == 1
+    assert _states([waiting, *new]) == ["queued", "pending"]
+
+
+def _tenants(*names: str, **options: Any) -> list[Job]:
+    calls = [((), {"tenant": name}) for name in names]
+    return job_manager.submit_many("admission.of_tenants", calls, partition_by="tenant", **options)
