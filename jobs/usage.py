@@ -17,7 +17,7 @@ from jobs.models import Limit, LimitKind, Pool
 from jobs.querysets import counting
 from jobs.querysets.counting import Bounded, Waiting
 
-TITLES = {MEMORY: "memory (MB)", CPU: "CPU weight", DISK: "disk (MB)"}
+TITLES = {MEMORY: "Memory (MB)", CPU: "CPU weight", DISK: "Disk (MB)"}
 FULLEST = 5  # partitions told of a limit
 
 

@@ -136,9 +136,9 @@ class PoolAdmin(OurAdmin):
         seconds = _use(pool).oldest_wait
         return "–" if seconds is None else display.duration(seconds)
 
-    @admin.display(description="closed", empty_value="–")
+    @admin.display(description="closed")
     def closed(self, pool: Pool) -> str:
-        return display.closed(pool, _use(pool).now)
+        return display.closed(pool, _use(pool).now) or "–"
 
 
 def _attach(rows: list[Pool]) -> None:
@@ -185,7 +185,7 @@ def _each(
         if changed:
             model_admin.log_change(request, pool, f"{DONE[verb].capitalize()}{f': {reason}' if reason else '.'}")
     if told[True]:
-        model_admin.message_user(request, f"{', '.join(told[True])}: {DONE[verb]}.", messages.SUCCESS)
+        model_admin.message_user(request, f"{DONE[verb].capitalize()}: {', '.join(told[True])}.", messages.SUCCESS)
     if told[False]:
-        already = "was not paused" if verb == "resume" else f"was {DONE[verb]} already"
-        model_admin.message_user(request, f"{', '.join(told[False])}: {already}.", messages.WARNING)
+        already = "Not paused before" if verb == "resume" else f"Already {DONE[verb]}"
+        model_admin.message_user(request, f"{already}: {', '.join(told[False])}.", messages.WARNING)

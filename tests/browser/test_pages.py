@@ -69,7 +69,7 @@ def test_signing_in_and_the_lists_are_accessible_and_fit(arrive: Visit, visit: V
     stranger, page = arrive(), visit()
     stranger.goto("/")
     _assert_accessible_and_fitting(stranger)
-    for address in ("/jobs/", "/jobs/?task=none"):
+    for address in ("/jobs/", "/jobs/?task=none", "/jobs/pools/"):
         page.goto(address)
         _assert_accessible_and_fitting(page)
 
@@ -81,6 +81,30 @@ def test_the_page_of_a_job_is_accessible_and_fits(task: str, state: str, visit: 
     _row(page, task).first.get_by_role("link", name=task).click()
     expect(page.locator('[data-region="state"] .badge')).to_have_text(state)
     _assert_accessible_and_fitting(page)
+
+
+def test_a_pool_is_watched_paused_and_resumed(visit: Visit) -> None:
+    page, admin = visit(), visit()
+    page.goto("/jobs/")
+    page.get_by_role("link", name="Pools").click()
+    pool = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="default"))
+    expect(pool.get_by_role("progressbar", name="In flight in default")).to_be_visible()
+    _assert_accessible_and_fitting(page)
+
+    admin.goto("/admin/jobs/pool/default/change/")
+    admin.get_by_role("button", name="Pause…").click()
+    admin.get_by_label("Reason").fill("new <b>disks</b>")
+    admin.get_by_role("button", name="Yes, pause default").click()
+    expect(admin.locator(".messagelist .success")).to_contain_text("Paused: default.")
+    try:
+        expect(pool.locator(".badge")).to_have_text("paused")  # it appears by itself
+        expect(pool.locator(".note")).to_contain_text("Paused by demo")
+        expect(pool.locator(".note")).to_contain_text("new <b>disks</b>")
+        _assert_accessible_and_fitting(page)
+    finally:
+        pool.get_by_role("link", name="Edit").click()
+        page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".messagelist .success")).to_contain_text("Resumed: default.")
 
 
 def test_a_foreign_job_is_as_missing_as_none(visit: Visit, arrive: Visit) -> None:

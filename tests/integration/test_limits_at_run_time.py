@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
+from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
 
-from jobs import Job, job_manager
+from jobs import Job, job_manager, tuning
 from jobs.models import Limit, Pool, Priority
 from tests.app.jobs import hold, nap
 from tests.integration.house import House, fresh, in_flight
@@ -101,3 +103,26 @@ def test_a_head_start_overtakes_what_waits(house: House, browser: Client) -> Non
 
 def _started(job: Job) -> Any:
     return job.started_at
+
+
+def test_a_limit_is_not_changed_beside_an_admission(house: House) -> None:
+    """It waits for the pool's lock: else what was admitted by the old rows could come on top of the new ones."""
+    for pool in ("default", ""):
+        limit = Limit.objects.create(name="beside", pool=pool, task="nobody", size=1)
+        done = threading.Event()
+        writer = threading.Thread(target=_change, args=(limit, done))
+        with transaction.atomic():
+            list(Pool.objects.select_for_update().filter(name="default"))
+            writer.start()
+            assert not done.wait(0.5)
+        assert done.wait(WITHIN)
+        writer.join()
+        limit.delete()
+
+
+def _change(limit: Limit, done: threading.Event) -> None:
+    try:
+        tuning.change_limit(limit, ["weight"])
+        done.set()
+    finally:
+        connections.close_all()

@@ -49,7 +49,7 @@ def test_the_list_says_how_full_each_pool_is(admin_client: Client) -> None:
     stages.claim(rows[0])
     pools.pause("default", "disk <b>full</b>", "ada")
     shown = admin_client.get(POOLS).content.decode()
-    for text in ("1 / 4", 'value="25"', "512 / 2,048", "1 / 2", "memory (MB)", "paused by ada", "&lt;b&gt;full"):
+    for text in ("1 / 4", 'value="25"', "512 / 2,048", "1 / 2", "Memory (MB)", "paused by ada", "&lt;b&gt;full"):
         assert text in shown
     (row,) = admin_client.get(POOLS).context["cl"].result_list
     assert (row.use.in_flight.used, row.use.waiting.number.number, row.use.slots) == (1, 2, 3)
@@ -145,9 +145,9 @@ def test_a_pool_is_closed_with_person_and_reason(verb: str, column: str, admin_c
     assert getattr(pool, column) is not None
     assert (pool.paused_by, pool.pause_reason) == ("superuser", "new disks")
     assert stages.fresh(queued).state == "pending"
-    assert told(response) == [f"default: {'paused' if verb == 'pause' else 'draining'}."]
+    assert told(response) == [f"{'Paused' if verb == 'pause' else 'Draining'}: default."]
     assert "new disks" in LogEntry.objects.get().change_message
-    assert told(act(admin_client, verb, "default", confirmed="yes"))[-1].endswith("already.")
+    assert told(act(admin_client, verb, "default", confirmed="yes"))[-1].startswith("Already ")
     assert Pool.objects.get().pause_reason == "new disks"
 
 
@@ -157,9 +157,9 @@ def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, rung: list[Any
     stages.start_worker()
     job_manager.submit(nothing)
     assert not rung
-    assert told(act(admin_client, "resume", "default")) == ["default: resumed."]
+    assert told(act(admin_client, "resume", "default")) == ["Resumed: default."]
     assert len(rung) == 1
-    assert told(act(admin_client, "resume", "default"))[-1] == "default: was not paused."
+    assert told(act(admin_client, "resume", "default"))[-1] == "Not paused before: default."
     assert LogEntry.objects.count() == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs import display
+from jobs import display, rates
 from jobs.encoding import beginning, dumps
 from jobs.models import Job
 from jobs.querysets.heads import HEAD
@@ -138,3 +138,16 @@ def test_the_beginning_of_a_value_is_the_value_cut(values: list[Any], length: in
         assert values[len(found) - 1].startswith(found.pop())
     assert found == values[: len(found)]
     assert has_more or found == values
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0, "0"), (1024, "1,024"), (0.5, "0.5"), (2**31, "2,147,483,648")]
+)
+def test_amounts(value: float | None, text: str) -> None:
+    assert display.number(value) == text
+
+
+@pytest.mark.parametrize("text", ["10/m", "100/10m burst 5", "1/h", "3/2d", "0.5/s", "7/90s", "2/m burst 2"])
+def test_a_rate_is_spelled_as_it_is_read(text: str) -> None:
+    size, period, burst = rates.parse(text)
+    assert rates.parse(rates.spelled(size, period, burst)) == (size, period, burst)

@@ -8,6 +8,7 @@ import pytest
 from jobs import states
 from jobs.conf import JobsSettings
 from jobs.manager import JobManager
+from jobs.models import Limit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -36,3 +37,10 @@ def test_every_setting_is_documented(key: str) -> None:
 @pytest.mark.parametrize("name", [name for name in vars(JobManager) if not name.startswith(("_", "a"))])
 def test_every_method_is_documented(name: str) -> None:
     assert f"`{name}(" in (DOCS / "api.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in Limit._meta.fields if field.editable and not field.primary_key]
+)
+def test_every_column_of_a_limit_is_documented(field: str) -> None:
+    assert f"`{field}`" in (DOCS / "admission.md").read_text()
