@@ -14,7 +14,7 @@ from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import events, let_callers_admit, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
 from tests.services.processes import alive, wait_until
 
@@ -137,6 +137,7 @@ def test_a_fenced_worker_cannot_claim(served: StartWorker, gate: Path) -> None:
     """It was given up while a doorbell waited for it, and fetches that before it hears of its own death."""
     worker = served(env=PATIENT)
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)
     assert state_of(job) == "queued"
