@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError, connection, connections
 
 from jobs import job_manager
-from jobs.models import Attempt, Job, JobEvent
+from jobs.models import Attempt, Job, JobEvent, Worker
 from tests.app import ledger
 from tests.app.faulty import touch
 from tests.services.processes import wait_until
@@ -33,6 +33,13 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> floa
     begin = time.monotonic()
     wait_until(holds, seconds, what)
     return time.monotonic() - begin
+
+
+def let_callers_admit(workers: int = 1) -> None:
+    """Once so many workers have said that they listen: have it seem that nobody does, so that a submitter admits."""
+    if connection.vendor == "postgresql":
+        wait_for(lambda: Worker.objects.filter(listens=True).count() == workers, 10, "workers that listen")
+    Worker.objects.update(listens=False)
 
 
 def wait_for_end(jobs: Sequence[Job], seconds: float) -> float:

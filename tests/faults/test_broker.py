@@ -16,7 +16,7 @@ from jobs.publishing import Doorbell
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import events, let_callers_admit, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import PrivateValkey, Stack
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ def test_a_broker_that_forgets_everything_loses_no_job(
     settings.JOBS = {**settings.JOBS, "LOOK_AHEAD": 24}
     worker = served(env={"JOBCENTER_TEST_JOBS": FAR_AHEAD})
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     worker.freeze()
     jobs = job_manager.submit_many(touch, [((), {})] * 100)
     assert Counter(state_of(job) for job in jobs) == {"queued": 50, "pending": 50}
@@ -58,6 +59,7 @@ def test_jobs_are_submitted_while_the_broker_is_down(
     assert stack.broker
     served()
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     stack.broker.kill()
     done: list[str] = []
     alone, seconds = _timed(lambda: job_manager.submit(touch))
@@ -85,6 +87,7 @@ def test_submitting_to_a_broker_that_hangs_takes_little(
     assert stack.broker
     served()
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     if connected:
         wait_for_end([job_manager.submit(touch)], 10)
     stack.broker.freeze()
@@ -116,6 +119,7 @@ def test_a_doorbell_that_rings_twenty_times_is_answered_once(
     """Fault 17: on two workers, while the job runs and after its end."""
     workers = [served(), served()]
     wait_for(lambda: len(liveness.heartbeats()) == 2, 10, "the first beats")
+    let_callers_admit(2)
     for worker in workers:
         worker.freeze()
     job = job_manager.submit(hold, [str(gate)])
@@ -151,6 +155,7 @@ def test_the_doorbell_of_a_bygone_admission_starts_nothing(
     """The job was released and admitted again; the first doorbell turns up, the second one is lost."""
     worker = served()
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)
     job.refresh_from_db()

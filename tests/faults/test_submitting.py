@@ -15,7 +15,7 @@ from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults import actors
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import events, let_callers_admit, outcomes, wait_for, wait_for_end, wait_for_lines
 
 
 class Abandoned(Exception):  # noqa: N818  # no error
@@ -63,6 +63,7 @@ def test_who_dies_after_the_commit_has_submitted(
     """Fault 15: the steward admits and publishes instead."""
     served()
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     assert actors.start(f"die_before_{point}").wait(30) == -signal.SIGKILL
     job = Job.objects.get()
     recovered(f"15: the submitter died before {point}; done", wait_for_end([job], 10))

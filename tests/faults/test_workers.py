@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from jobs import job_manager, liveness
 from jobs.models import Attempt, Job, Lease
@@ -13,7 +14,7 @@ from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import events, let_callers_admit, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
 from tests.services.processes import alive, wait_until
 
@@ -46,13 +47,30 @@ def test_what_a_killed_worker_held_is_found_by_a_steward_elsewhere(
     assert Lease.objects.filter(label=elsewhere.name).exists()
 
 
+def test_a_job_whose_wake_up_went_to_a_dead_worker_is_not_lost(
+    served: StartWorker, ledger_file: Path, recovered: Recovered
+) -> None:
+    """Its row says for a while that it listens. Another worker's steward looks by itself."""
+    victim, other = served(), served()
+    can_listen = connection.vendor == "postgresql"
+    wait_for(lambda: WorkerRow.objects.filter(listens=True).count() == 2 * can_listen, 10, "two that listen")
+    victim.kill()
+    WorkerRow.objects.filter(pid=other.pid).update(listens=False)  # so that the dead one is drawn each time
+    begin = time.monotonic()
+    jobs = [job_manager.submit(touch) for _ in range(5)]
+    wait_for_end(jobs, 10)
+    recovered("3: submitted to a worker that was just killed; all five done by another", time.monotonic() - begin)
+    assert {job.state for job in Job.objects.all()} == {"completed"}
+
+
 def _kill_and_replace(served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered, fault: str) -> None:
     """Kill a worker with two jobs running, two fetched ahead and two pending; see all six end on the next."""
     victim = served()
     running = [job_manager.submit(hold, [str(gate)]) for _ in range(2)]
     wait_for_lines(ledger_file, "begin", 2, 15)
     others = [job_manager.submit(touch) for _ in range(4)]
-    assert [state_of(job) for job in others] == ["queued", "queued", "pending", "pending"]
+    fetched_ahead = ["queued", "queued", "pending", "pending"]
+    wait_for(lambda: [state_of(job) for job in others] == fetched_ahead, 5, "two jobs fetched ahead")
     family = victim.processes()
     begin = time.monotonic()
     victim.kill()
@@ -119,6 +137,7 @@ def test_a_fenced_worker_cannot_claim(served: StartWorker, gate: Path) -> None:
     """It was given up while a doorbell waited for it, and fetches that before it hears of its own death."""
     worker = served(env=PATIENT)
     wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)
     assert state_of(job) == "queued"
