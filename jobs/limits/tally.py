@@ -164,9 +164,12 @@ class Tally:
         return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
 
     def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it."""
+        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it.
+
+        Nor does its own, told by the lane: the rank read with the lanes may be rounded (SQLite's JSON has 15 digits).
+        """
         order = self.order(head)
-        kept = [one for one in self.reservations if one.order < order]
+        kept = [one for one in self.reservations if one.order < order and one.head.lane != head.lane]
         booked = [Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs) for one in kept]
         return Profile(self.look.pool.budgets, [*self.stays, *booked])
 

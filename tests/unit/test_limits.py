@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager, limits, liveness
 from jobs.limits import Look, Tally
-from jobs.models import Limit, Pool
+from jobs.models import Job, Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock
 
@@ -125,6 +125,19 @@ def test_a_pools_name_is_not_matched_in_part() -> None:
     Pool.objects.create(name="gp")
     stages.start_worker(pools=["gpu", "default"])
     assert _look("gp").window == 0
+
+
+@pytest.mark.parametrize("fraction", [0.0000047, -0.0000047])
+def test_room_kept_for_a_job_is_not_kept_from_it(fraction: float, clock: Clock) -> None:
+    """Whatever becomes of the last digits of its rank between the look at the lanes and the choice of jobs."""
+    stages.start_worker()
+    row = job_manager.submit(nothing, memory_mb=6)
+    Pool.objects.update(max_memory_mb=8)
+    Job.objects.update(rank=row.rank + fraction)
+    with override_settings(JOBS={"RESERVE_AFTER": 60, "STALE_AFTER": 10**9}):
+        clock.forward(61)
+        assert stages.admit()
+    assert stages.fresh(row).state == "queued"
 
 
 @pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
