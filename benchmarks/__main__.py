@@ -12,7 +12,7 @@ from benchmarks import facts, report
 from benchmarks.figures import Trial
 from benchmarks.rounds import ROOT, run_rounds
 from benchmarks.servers import private_servers
-from benchmarks.systems.catalog import BY_NAME, ENTRIES
+from benchmarks.systems.catalog import BY_NAME, ENTRIES, Entry
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 
@@ -53,11 +53,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Trial]]:
-    entries = [entry for entry in ENTRIES if (entry.name in options.only if options.only else entry.by_default)]
+    entries = _entries(options)
     with private_servers() as servers:
         about = facts.gather(servers)
         measured = run_rounds(servers, entries, options.rounds, options.jobs, options.probes, _say)
         return about, [Trial(**figures) for figures in measured]
+
+
+def _entries(options: argparse.Namespace) -> list[Entry]:
+    wanted = {"always"} if options.quick else {"always", "full"}
+    return [entry for entry in ENTRIES if (entry.name in options.only if options.only else entry.measured in wanted)]
 
 
 def _load(path: Path) -> tuple[dict[str, str], list[Trial]]:

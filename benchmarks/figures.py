@@ -12,7 +12,8 @@ OURS = "ours"
 class Trial:
     """One system once.
 
-    `drain_per_s`, `enqueue_per_s` and `submit_per_s` (by room) are jobs per second; `idle_ms` has p50, p95 and p99;
+    `drain_per_s`, `enqueue_per_s` and `submit_per_s` (by room) are jobs per second, the second only where
+    the system has one call for many; `idle_ms` has p50, p95 and p99;
     `cpu` has CPU seconds of worker, postgres and redis during the drain and `others_share`; `sql` (drain) and
     `submit_sql` (by room) are per job; `error` says why there are no figures.
     """
@@ -23,7 +24,7 @@ class Trial:
     jobs: int
     drain_per_s: float = 0.0
     drain_seconds: float = 0.0
-    enqueue_per_s: float = 0.0
+    enqueue_per_s: float | None = None
     submit_per_s: dict[str, float] = field(default_factory=dict)
     submit_sql: dict[str, dict[str, float]] = field(default_factory=dict)
     idle_ms: dict[str, float] = field(default_factory=dict)
@@ -72,6 +73,11 @@ def drain(trial: Trial) -> float | None:
     return trial.drain_per_s
 
 
+def submit_many(trial: Trial) -> float | None:
+    """Submitting all jobs of the drain in one call; None where the system has no such call."""
+    return trial.enqueue_per_s
+
+
 def idle_p50(trial: Trial) -> float | None:
     """Submission → first act of the body, median of an idle system."""
     return trial.idle_ms.get("p50")
@@ -92,11 +98,15 @@ BOUNDS: tuple[Bound, ...] = (
     ),
     Bound("the same ÷ Celery, nothing recorded", drain, "raw", drain, 0.4, 0.6),
     Bound("the same ÷ Celery, nothing recorded, in a Django site", drain, "raw-django", drain, None, None),
+    Bound("the same ÷ procrastinate", drain, "procrastinate", drain, 1.3, 2.5),
+    Bound("the same ÷ django-tasks-db", drain, "tasks-db", drain, None, None),
+    Bound("the same ÷ that peer, connection kept", drain, "tasks-db-reuse", drain, None, None),
     Bound("submit one by one, pool full ÷ `delay()`", submit_in("pool full"), "raw", _DELAY, 1.2, 2),
     Bound("submit one by one, room, a feeder admits ÷ `delay()`", submit_in("feeder admits"), "raw", _DELAY, 0.7, 1),
     Bound(
         "submit one by one, room, the caller admits ÷ `delay()`", submit_in("caller admits"), "raw", _DELAY, 0.35, 0.5
     ),
+    Bound("submit many ÷ procrastinate's `batch_defer`", submit_many, "procrastinate", submit_many, 0.8, 1.5),
     Bound("idle submit → start, p50 ÷ Celery, nothing recorded", idle_p50, "raw", idle_p50, 2.0, 1.5, at_most=True),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import BOUNDS, OURS, Figure, Spread, Trial, drain, ratio, spread, submit_in
+from benchmarks.figures import BOUNDS, Figure, Spread, Trial, drain, ratio, spread, submit_in, submit_many
 from benchmarks.systems.catalog import BY_NAME, ENTRIES
 
 BEGIN = "<!-- benchmark tables begin: written by python -m benchmarks --write-docs -->"
@@ -63,14 +63,10 @@ def _ratios(trials: Sequence[Trial]) -> str:
 def _speed(trials: Sequence[Trial]) -> str:
     rows = []
     for name in _measured(trials):
-        many = _show(spread(trials, name, _enqueue)) if name == OURS else NONE
+        many = _show(spread(trials, name, submit_many))
         idle = [_show(spread(trials, name, _idle(cut)), 1) for cut in ("p50", "p95", "p99")]
         rows.append([BY_NAME[name].title, _show(spread(trials, name, drain)), many, *idle])
     return _table(["system", "drain, jobs/s", "submit many, jobs/s", "idle start p50, ms", "p95", "p99"], rows)
-
-
-def _enqueue(trial: Trial) -> float | None:
-    return trial.enqueue_per_s
 
 
 def _idle(cut: str) -> Figure:

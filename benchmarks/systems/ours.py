@@ -13,6 +13,8 @@ from psycopg import sql
 
 from benchmarks.systems.base import Room
 from benchmarks.systems.django_site import DjangoSystem
+from benchmarks.systems.on_celery import CelerySystem
+from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
 from jobs import Job, job_manager
 from jobs.models import Pool, Worker
@@ -20,11 +22,12 @@ from jobs.models import Pool, Worker
 PLENTY = 100_000
 
 
-class Ours(DjangoSystem):
+class Ours(CelerySystem, DjangoSystem):
     """Every job a row with its events and attempts, admitted under the limits."""
 
     celery_app = ours.app
-    worker_module = "benchmarks.workers.ours"
+    worker_commands = celery("benchmarks.workers.ours")
+    submits_many = True
 
     @property
     def pool(self) -> str:

@@ -1,11 +1,13 @@
 """The arithmetic and the tables of the benchmark. What it measures is proved by running it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import BOUNDS, Trial, drain, ratio, spread
+from benchmarks.figures import BOUNDS, Trial, drain, ratio, spread, submit_many
 from benchmarks.report import BEGIN, END, MarkerError, render, write_docs
+from benchmarks.systems.catalog import BY_NAME, ENTRIES
 
 pytestmark = pytest.mark.unit
 
@@ -28,6 +30,24 @@ def test_failed_trial_counts_for_nothing() -> None:
     assert found is not None
     assert found.median == 80
     assert "Failed in round 1: results: it broke" in render({}, trials)
+
+
+def test_only_a_call_for_many_counts_as_submitting_many() -> None:
+    bound = next(bound for bound in BOUNDS if bound.of_ours is submit_many)
+    many = [
+        replace(trial("ours", 1, 300), enqueue_per_s=9000),
+        replace(trial("procrastinate", 1, 150), enqueue_per_s=6000),
+    ]
+    found = ratio(many, bound)
+    assert found is not None
+    assert found.median == 1.5
+    assert ratio([many[0], trial("procrastinate", 1, 150)], bound) is None
+
+
+def test_every_bound_names_a_system_that_is_measured() -> None:
+    assert {bound.peer for bound in BOUNDS} <= set(BY_NAME)
+    by_default = {entry.name for entry in ENTRIES if entry.measured != "named"}
+    assert {bound.peer for bound in BOUNDS if bound.must_reach is not None} <= by_default
 
 
 @pytest.mark.parametrize(
