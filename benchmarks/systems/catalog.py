@@ -46,6 +46,14 @@ _TITLE = "Celery + django-celery-results"
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("ours", "jobcenter", "benchmarks.systems.ours:Ours", _OURS_CLOCK, _OURS_SITE),
+    Entry(
+        "ours-limits",
+        "jobcenter, limits that do not bind",
+        "benchmarks.systems.ours_limited:OursLimited",
+        _OURS_CLOCK,
+        _OURS_SITE,
+        measured="full",
+    ),
     Entry("raw", "Celery, nothing recorded", _RAW, _BODY_CLOCK),
     Entry("raw-django", "Celery in a Django site, nothing recorded", _RAW, _BODY_CLOCK, _RAW_SITE, "named"),
     Entry("results", _TITLE, _RESULTS, _RESULTS_CLOCK, _RESULTS_SITE),

@@ -17,7 +17,7 @@ from benchmarks.systems.on_celery import CelerySystem
 from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
 from jobs import Job, job_manager
-from jobs.models import Pool, Worker
+from jobs.models import Attempt, JobEvent, Pool, Worker
 
 PLENTY = 100_000
 
@@ -61,9 +61,10 @@ class Ours(CelerySystem, DjangoSystem):
         return float(newest.timestamp())
 
     def clear(self) -> None:
-        """Empty the queue, and the table of jobs with all that refers to it."""
+        """Empty the queue, and the tables of jobs, of their attempts and of their events."""
         super().clear()
-        emptied = connection.ops.sql_flush(no_style(), [Job._meta.db_table], allow_cascade=True)
+        tables = [model._meta.db_table for model in (Job, Attempt, JobEvent)]
+        emptied = connection.ops.sql_flush(no_style(), tables, allow_cascade=True)
         connection.ops.execute_sql_flush(emptied)
         Worker.objects.all().delete()
 
