@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PINS := $(shell $(PYTHON) -c 'import sys; print("constraints/py313-django61.txt" if sys.version_info >= (3, 13) else "constraints/py311-django52.txt")' 2>/dev/null)
+BENCH_PINS := $(PINS:constraints/%=constraints/bench-%)
 STAMP := $(VENV)/.installed-$(notdir $(PINS))
+BENCH_STAMP := $(VENV)/.installed-$(notdir $(BENCH_PINS))
 PIP_QUIET := -qq --disable-pip-version-check --no-input --root-user-action=ignore
 
 .DEFAULT_GOAL := help
@@ -27,14 +29,17 @@ lint: setup  ## ruff, mypy and the order of imports
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup  ## measure this project beside plain Celery, as ratios
+bench: $(BENCH_STAMP)  ## measure this project beside others, as ratios (ARGS=--quick: two minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 pins:  ## resolve the pinned versions anew (needs uv on PATH)
 	@for pair in 3.11/5.2 3.13/6.1; do python=$${pair%/*}; django=$${pair#*/}; \
 	  echo "Django~=$$django.0" | uv pip compile --quiet --upgrade --no-header --no-annotate --python-version $$python \
 	    --all-extras --group dev pyproject.toml - \
-	    --output-file constraints/py$$(echo $$python | tr -d .)-django$$(echo $$django | tr -d .).txt; done
+	    --output-file constraints/$$(echo py$$python-django$$django | tr -d .).txt; \
+	  uv pip compile --quiet --upgrade --no-header --no-annotate --python-version $$python --group bench \
+	    --constraint constraints/$$(echo py$$python-django$$django | tr -d .).txt \
+	    --output-file constraints/bench-$$(echo py$$python-django$$django | tr -d .).txt; done
 
 # pip of the new environment where Python brings one, else (Debian without python3-venv) the pip of $(PYTHON).
 $(STAMP): $(PINS) Makefile
@@ -49,3 +54,10 @@ $(STAMP): $(PINS) Makefile
 	  echo "$(PYTHON) has neither ensurepip nor pip: install one of them (Debian: apt install python3-venv)"; exit 1; \
 	fi
 	@rm -f $(VENV)/.installed-* && touch $@
+
+# The peers of the benchmark, beside everything else and at the same versions.
+$(BENCH_STAMP): $(BENCH_PINS) $(STAMP)
+	@echo "Installing into $(VENV) ($(BENCH_PINS)) …"
+	@if $(BIN)/python -c 'import pip' 2>/dev/null; then $(BIN)/python -m pip install $(PIP_QUIET) --requirement $(BENCH_PINS); \
+	else $(PYTHON) -m pip --python $(BIN)/python install $(PIP_QUIET) --requirement $(BENCH_PINS); fi
+	@touch $@

@@ -5,16 +5,28 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import facts, report
 from benchmarks.figures import Trial
 from benchmarks.rounds import ROOT, run_rounds
+from benchmarks.scaling import report as scaling
+from benchmarks.scaling.cases import Point
+from benchmarks.scaling.running import measure_scaling
 from benchmarks.servers import private_servers
-from benchmarks.systems.catalog import BY_NAME, ENTRIES
+from benchmarks.systems.catalog import BY_NAME, ENTRIES, Entry
 
 DOCUMENT = ROOT / "docs" / "performance.md"
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that one run has measured."""
+
+    facts: dict[str, str]
+    trials: list[Trial]
+    scaling: list[Point]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,15 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     # Told to end, the servers and their directory go first: `finally` must run.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    about, trials = _load(options.from_json) if options.from_json else _measure(options)
+    run = _load(options.from_json) if options.from_json else _measure(options)
     if options.json:
-        kept = {"facts": about, "trials": [asdict(trial) for trial in trials]}
-        options.json.write_text(json.dumps(kept, indent=1) + "\n")
-    text = report.render(about, trials)
-    print(text)
+        options.json.write_text(json.dumps(asdict(run), indent=1) + "\n")
+    print(report.render(run.facts, run.trials))
+    if run.scaling:
+        print(scaling.render(run.scaling))
     if options.write_docs:
-        report.write_docs(DOCUMENT, text)
-    return 1 if any(trial.error for trial in trials) else 0
+        report.write_between(DOCUMENT, report.BEGIN, report.END, report.render(run.facts, run.trials))
+    if options.write_docs and run.scaling:
+        scaling.write_docs(DOCUMENT, run.scaling)
+    return 1 if any(trial.error for trial in run.trials) else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -52,17 +66,24 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Trial]]:
-    entries = [entry for entry in ENTRIES if (entry.name in options.only if options.only else entry.by_default)]
+def _measure(options: argparse.Namespace) -> Run:
+    is_whole = not options.quick and not options.only
     with private_servers() as servers:
         about = facts.gather(servers)
-        measured = run_rounds(servers, entries, options.rounds, options.jobs, options.probes, _say)
-        return about, [Trial(**figures) for figures in measured]
+        measured = run_rounds(servers, _entries(options), options.rounds, options.jobs, options.probes, _say)
+        trials = [Trial(**figures) for figures in measured]
+        return Run(about, trials, measure_scaling(servers, _say) if is_whole else [])
 
 
-def _load(path: Path) -> tuple[dict[str, str], list[Trial]]:
+def _entries(options: argparse.Namespace) -> list[Entry]:
+    wanted = {"always"} if options.quick else {"always", "full"}
+    return [entry for entry in ENTRIES if (entry.name in options.only if options.only else entry.measured in wanted)]
+
+
+def _load(path: Path) -> Run:
     kept = json.loads(path.read_text())
-    return kept["facts"], [Trial(**figures) for figures in kept["trials"]]
+    points = [Point(**point) for point in kept["scaling"]]
+    return Run(kept["facts"], [Trial(**figures) for figures in kept["trials"]], points)
 
 
 def _say(text: str) -> None:

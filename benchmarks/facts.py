@@ -15,7 +15,17 @@ import redis
 
 from benchmarks.servers import POSTGRES_USER, Servers
 
-PACKAGES = ("celery", "kombu", "redis", "django", "psycopg", "django-celery-results")
+PACKAGES = (
+    "celery",
+    "kombu",
+    "redis",
+    "django",
+    "psycopg",
+    "django-celery-results",
+    "procrastinate",
+    "django-tasks",
+    "django-tasks-db",
+)
 
 
 def gather(servers: Servers) -> dict[str, str]:

@@ -4,7 +4,7 @@ Reads from outside (process accounts, `pg_stat_statements`, `pg_stat_database`):
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,9 +101,9 @@ class CpuSample:
         return {**spent, "others_share": others, "seconds": self.at - earlier.at}
 
 
-def sample_cpu(roots: Mapping[str, int]) -> CpuSample:
+def sample_cpu(roots: Mapping[str, Sequence[int]]) -> CpuSample:
     """Look at the trees under the given process ids, children that ended and were waited for included."""
-    trees = {name: _tree_seconds(psutil.Process(pid)) for name, pid in roots.items()}
+    trees = {name: sum(_tree_seconds(psutil.Process(pid)) for pid in pids) for name, pids in roots.items()}
     times = psutil.cpu_times()
     # Guest time is inside user time already; idle and iowait are not work.
     machine = times.user + times.nice + times.system + times.irq + times.softirq

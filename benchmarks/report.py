@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import BOUNDS, OURS, Figure, Spread, Trial, drain, ratio, spread, submit_in
+from benchmarks.figures import BOUNDS, Figure, Goal, Spread, Trial, drain, ratio, spread, submit_in, submit_many
 from benchmarks.systems.catalog import BY_NAME, ENTRIES
 
 BEGIN = "<!-- benchmark tables begin: written by python -m benchmarks --write-docs -->"
@@ -29,7 +29,7 @@ def render(facts: dict[str, str], trials: Sequence[Trial]) -> str:
         _cost(trials),
         _heading("How it was measured"),
         _method(trials),
-        _table(["fact", "value"], [[name, value] for name, value in facts.items()]),
+        table(["fact", "value"], [[name, value] for name, value in facts.items()]),
         *[
             f"Failed in round {trial.round}: {trial.system}: {_last_line(trial.error)}"
             for trial in trials
@@ -39,38 +39,41 @@ def render(facts: dict[str, str], trials: Sequence[Trial]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_docs(path: Path, text: str) -> None:
-    """Replace what stands between the two markers. Raises `MarkerError`."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise MarkerError(f"{path} must have the lines {BEGIN!r} and {END!r}; the tables go between them")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+def write_between(path: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two markers. Raises `MarkerError`."""
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise MarkerError(f"{path} must have the lines {begin!r} and {end!r}; the tables go between them")
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
 
 
 def _ratios(trials: Sequence[Trial]) -> str:
     rows = []
     for bound in BOUNDS:
         found = ratio(trials, bound)
-        if found is None and bound.must_reach is None:
+        if found is None and bound.goal is None:
             continue  # a peer that is measured only when asked for
-        sign = "≤ " if bound.at_most else ""
-        bounds = [NONE if value is None else f"{sign}{value:g}" for value in (bound.must_reach, bound.aims_for)]
-        rows.append([bound.figure, _show(found, 2), *bounds, bound.verdict(found.median) if found else "not measured"])
-    return _table(["ours ÷ peer", "ratio", "must reach", "aims for", "stands"], rows)
+        rows.append([bound.figure, _show(found, 2), *against(bound.goal, found.median if found else None)])
+    return table(["ours ÷ peer", "ratio", "must reach", "aims for", "stands"], rows)
+
+
+def against(goal: Goal | None, value: float | None) -> list[str]:
+    """Three cells: what must be reached, what is aimed for, how the value stands."""
+    if goal is None:
+        return [NONE, NONE, NONE]
+    sign = "≤ " if goal.at_most else ""
+    stands = "not measured" if value is None else goal.verdict(value)
+    return [f"{sign}{goal.must_reach:g}", f"{sign}{goal.aims_for:g}", stands]
 
 
 def _speed(trials: Sequence[Trial]) -> str:
     rows = []
     for name in _measured(trials):
-        many = _show(spread(trials, name, _enqueue)) if name == OURS else NONE
+        many = _show(spread(trials, name, submit_many))
         idle = [_show(spread(trials, name, _idle(cut)), 1) for cut in ("p50", "p95", "p99")]
         rows.append([BY_NAME[name].title, _show(spread(trials, name, drain)), many, *idle])
-    return _table(["system", "drain, jobs/s", "submit many, jobs/s", "idle start p50, ms", "p95", "p99"], rows)
-
-
-def _enqueue(trial: Trial) -> float | None:
-    return trial.enqueue_per_s
+    return table(["system", "drain, jobs/s", "submit many, jobs/s", "idle start p50, ms", "p95", "p99"], rows)
 
 
 def _idle(cut: str) -> Figure:
@@ -84,7 +87,7 @@ def _submitting(trials: Sequence[Trial]) -> str:
             rate = _show(spread(trials, name, submit_in(room)))
             sql = [_show(spread(trials, name, _submit_sql(room, figure)), 2) for figure in ("statements", "commits")]
             rows.append([BY_NAME[name].title, room, rate, *sql])
-    return _table(["system", "situation", "jobs/s", "SQL statements a job", "commits a job"], rows)
+    return table(["system", "situation", "jobs/s", "SQL statements a job", "commits a job"], rows)
 
 
 def _submit_sql(room: str, figure: str) -> Figure:
@@ -107,7 +110,7 @@ def _cost(trials: Sequence[Trial]) -> str:
     for name in _measured(trials):
         figures = [_show(spread(trials, name, column), 2) for column in columns]
         rows.append([BY_NAME[name].title, *figures, _show(spread(trials, name, _others_percent))])
-    return _table([*head, "connections", "ms in PostgreSQL", "others' CPU, %"], rows)
+    return table([*head, "connections", "ms in PostgreSQL", "others' CPU, %"], rows)
 
 
 def _others_percent(trial: Trial) -> float | None:
@@ -148,7 +151,8 @@ def _last_line(text: str) -> str:
     return text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns stand in line."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]

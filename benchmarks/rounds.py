@@ -1,4 +1,4 @@
-"""Runs the trials: every system once per round, the first one another each round, each trial in a process of its own.
+"""Runs the trials, each in a process of its own: every system once per round, the first one another each round.
 
 Must not know what is measured. Every process it starts is ended here, by its process id.
 """
@@ -36,15 +36,17 @@ def run_rounds(
             about = {"system": entry.name, "round": number + 1, "order": order + 1, "jobs": jobs}
             say(f"round {number + 1} of {rounds}: {entry.name}")
             try:
-                figures = _run_trial(servers, entry, jobs, probes)
+                words = ["benchmarks.trial", entry.name, "--jobs", str(jobs), "--probes", str(probes)]
+                figures = run_trial(servers, entry, words)
             except TrialError as failure:
                 say(f"  failed: {failure}")
                 figures = {"error": str(failure)}
             yield {**about, **figures}
 
 
-def _run_trial(servers: Servers, entry: Entry, jobs: int, probes: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.trial", entry.name, "--jobs", str(jobs), "--probes", str(probes)]
+def run_trial(servers: Servers, entry: Entry, words: Sequence[str]) -> Any:
+    """Run `python -m` with these words in the environment of a system, and return the JSON value that it prints."""
+    command = [sys.executable, "-m", *words]
     with tempfile.TemporaryDirectory(dir=servers.directory) as directory:
         environ = _environ(servers, entry, directory)
         process = subprocess.Popen(
@@ -58,8 +60,7 @@ def _run_trial(servers: Servers, entry: Entry, jobs: int, probes: int) -> dict[s
             _end(process)
     if process.returncode:
         raise TrialError(err.strip()[-4000:])
-    figures: dict[str, Any] = json.loads(out)
-    return figures
+    return json.loads(out)
 
 
 def _environ(servers: Servers, entry: Entry, directory: str) -> dict[str, str]:

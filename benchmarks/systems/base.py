@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import redis
-from celery import Celery
 
 from benchmarks.place import Place
 from benchmarks.stamps import Stamps
-from benchmarks.worker import Worker
+from benchmarks.worker import Commands, Worker
 
 Room = Callable[[], AbstractContextManager[None]]
 
@@ -20,15 +19,16 @@ class NotDrainedError(Exception):
 
 
 class System(ABC):
-    """One way to run background jobs with Celery."""
+    """One way to run background jobs."""
 
-    celery_app: Celery
-    worker_module: str
+    worker_commands: Commands
+    submits_many = False
+    """Whether `enqueue` is one call of the system's own."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.stamps = Stamps(place.stamps)
-        self.worker = Worker(self.worker_module, place)
+        self.worker = Worker(self.worker_commands, place)
 
     def prepare(self) -> None:
         """Begin with an empty broker; systems with a database make theirs as well. Called once, before all else."""
@@ -73,7 +73,6 @@ class System(ABC):
 
     def clear(self) -> None:
         """Forget all jobs, waiting and finished."""
-        self.celery_app.control.purge()
         self.stamps.clear()
 
     def analyze(self) -> None:  # noqa: B027  # nothing to do without a database

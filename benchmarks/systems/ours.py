@@ -13,18 +13,21 @@ from psycopg import sql
 
 from benchmarks.systems.base import Room
 from benchmarks.systems.django_site import DjangoSystem
+from benchmarks.systems.on_celery import CelerySystem
+from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
 from jobs import Job, job_manager
-from jobs.models import Pool, Worker
+from jobs.models import Attempt, JobEvent, Pool, Worker
 
 PLENTY = 100_000
 
 
-class Ours(DjangoSystem):
+class Ours(CelerySystem, DjangoSystem):
     """Every job a row with its events and attempts, admitted under the limits."""
 
     celery_app = ours.app
-    worker_module = "benchmarks.workers.ours"
+    worker_commands = celery("benchmarks.workers.ours")
+    submits_many = True
 
     @property
     def pool(self) -> str:
@@ -58,9 +61,10 @@ class Ours(DjangoSystem):
         return float(newest.timestamp())
 
     def clear(self) -> None:
-        """Empty the queue, and the table of jobs with all that refers to it."""
+        """Empty the queue, and the tables of jobs, of their attempts and of their events."""
         super().clear()
-        emptied = connection.ops.sql_flush(no_style(), [Job._meta.db_table], allow_cascade=True)
+        tables = [model._meta.db_table for model in (Job, Attempt, JobEvent)]
+        emptied = connection.ops.sql_flush(no_style(), tables, allow_cascade=True)
         connection.ops.execute_sql_flush(emptied)
         Worker.objects.all().delete()
 

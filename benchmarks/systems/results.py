@@ -4,14 +4,16 @@ from django.db.models import Max
 from django_celery_results.models import TaskResult
 
 from benchmarks.systems.django_site import DjangoSystem
+from benchmarks.systems.on_celery import CelerySystem
+from benchmarks.worker import celery
 from benchmarks.workers import results
 
 
-class Results(DjangoSystem):
+class Results(CelerySystem, DjangoSystem):
     """One row per job, written by the result backend; the variants differ in their environment only."""
 
     celery_app = results.app
-    worker_module = "benchmarks.workers.results"
+    worker_commands = celery("benchmarks.workers.results")
 
     def submit(self) -> None:
         """Publish one message; no row exists until a worker starts the job."""
