@@ -1,8 +1,8 @@
 """The one way from pending to queued: under the pool's lock, in order, within every limit.
 
-Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, so a row that was
-committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a broker longer
-than `publishing` does.
+Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, without the lock, so a
+row that was committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a
+broker longer than `publishing` does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def admit(pool: str) -> int:
             break
         publishing.publish([_doorbell(one) for one in admitted])
         total, empty = total + len(admitted), 0 if admitted else empty + 1
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or not (admitted or _has_more(pool)):
             break
     return total
 
@@ -90,10 +90,7 @@ def seconds_until_open() -> float | None:
 
 
 def _admit_batch(pool: str) -> list[Moved] | None:
-    """One locked pass; None when another process holds the lock, which will look again after its commit.
-
-    Nothing to move is no reason to leave without a last look: who came meanwhile has found the lock busy.
-    """
+    """One locked pass; None when another process holds the lock, which will look again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
             spanning = _spanning.get(pool, [])
@@ -107,6 +104,17 @@ def _admit_batch(pool: str) -> list[Moved] | None:
             plan = limits.plan(seen, BATCH)
             _remember(pool, plan)
             return _take(pool, plan) if plan.lanes else []
+
+
+def _has_more(pool: str) -> bool:
+    """The last look, without the lock: who comes after it finds the lock free, who came before it is seen.
+
+    On SQLite nobody leaves because of a lock.
+    """
+    if not dialect(settings.DATABASE).skip_locked:
+        return False
+    seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
+    return seen is not None and bool(limits.plan(seen, 1).lanes)
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
@@ -174,14 +182,25 @@ def _move(where: str, params: list[object]) -> list[Moved]:
 
 
 def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
-    """Move the rates on by what was really started: of the planned ones some may have been locked by others."""
+    """Move the rates on by what was really started, from when it was: between the look and the move time has passed.
+
+    Of the planned ones some may have been locked by others.
+    """
+    if not moved:
+        return
     tally = plan.tally
     if len(moved) < planned:
         heads = {UUID(head.lane): head for head in plan.lanes}
         tally = Tally(tally.look)
         for one in moved:
             tally.take(heads[one.row["lane"]])
-    changed = [(*counter, tat) for counter, tat in tally.tats.items() if tat != tally.look.tats.get(counter)]
+    look, at = tally.look, moved[0].at.timestamp()
+    before = {counter: look.tats.get(counter, 0.0) for counter in tally.tats}
+    changed = [
+        (*counter, max(before[counter], at) + tat - max(before[counter], look.now))
+        for counter, tat in tally.tats.items()
+        if tat != before[counter]
+    ]
     if changed:
         execute_many(
             settings.DATABASE,
