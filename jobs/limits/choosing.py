@@ -67,7 +67,7 @@ def first_blocker(tally: Tally, head: Head) -> Blocker | None:
     """What keeps a job; a reader or writer that is kept holds back those behind it in its partition."""
     blocker = next(tally.blockers(head), None)
     if blocker is not None and head.facts.access:
-        tally.held.add(head.facts.tenant)
+        tally.hold_back(head)
     return blocker
 
 

@@ -67,7 +67,7 @@ class Tally:
     tats: dict[Counter, float] = field(default_factory=dict)
     used: Count[str] = field(default_factory=Count)
     stays: list[Stay] = field(default_factory=list)
-    held: set[tuple[str, str]] = field(default_factory=set)
+    held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,10 +111,15 @@ class Tally:
         if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
             yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
         if facts.access:
-            yield from self._access_blockers(facts)
+            yield from self._access_blockers(head)
         if facts.needs:
             yield from self._budget_blockers(head)
         yield from self._rate_blockers(facts)
+
+    def hold_back(self, head: Head) -> None:
+        """This reader or writer is kept: those behind it in its partition must not pass."""
+        first = self.held.get(head.facts.tenant, _place(head))
+        self.held[head.facts.tenant] = min(first, _place(head))
 
     def take(self, head: Head) -> None:
         """Count one more job of this lane as in flight."""
@@ -199,13 +204,14 @@ class Tally:
     def _has_rate(self, facts: Facts) -> bool:
         return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
 
-    def _access_blockers(self, facts: Facts) -> Iterator[Blocker]:
+    def _access_blockers(self, head: Head) -> Iterator[Blocker]:
         """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""
+        facts = head.facts
         name, partition = facts.partition_by, facts.partition
         writers = self.access[(name, partition, EXCLUSIVE)]
         readers = self.access[(name, partition, "shared")]
         used = writers + (readers if facts.access == EXCLUSIVE else 0)
-        if used or facts.tenant in self.held:
+        if used or _place(head) > self.held.get(facts.tenant, _place(head)):
             yield Blocker(ACCESS, name, None, used, partition=partition)
 
     def _budget_blockers(self, head: Head) -> Iterator[Blocker]:
@@ -237,6 +243,11 @@ class Tally:
 def rate_name(task: str) -> str:
     """The name of the rate limit that a task declares."""
     return f"{task} rate"
+
+
+def _place(head: Head) -> tuple[bool, float]:
+    """Where a job stands among those of its partition."""
+    return not head.is_critical, head.rank
 
 
 def _own(facts: Facts) -> tuple[str, str, str]:

@@ -132,9 +132,9 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
         ("lane", "rank", words.epoch("eligible_at"), "priority"), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
     )
     limits = words.json_rows(rules, "jobs_limit WHERE pool IN ('', p.name)")
-    named = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool IN ('', p.name)"
+    elsewhere = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool NOT IN ('', p.name)"
     rates = words.json_rows(
-        ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name IN ({named})"
+        ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
     )
     return (
         f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
