@@ -223,20 +223,34 @@ def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
         tally = Tally(tally.look)
         for one in moved:
             tally.take(heads[one.row["lane"]])
-    look, at = tally.look, moved[0].at.timestamp()
+    _move_rates_on(tally, moved[0].at.timestamp())
+    _note_turns(tally)
+
+
+def _move_rates_on(tally: Tally, at: float) -> None:
+    look = tally.look
     before = {counter: look.tats.get(counter, 0.0) for counter in tally.tats}
     changed = [
         (*counter, max(before[counter], at) + tat - max(before[counter], look.now))
         for counter, tat in tally.tats.items()
         if tat != before[counter]
     ]
-    if changed:
-        execute_many(
-            settings.DATABASE,
-            "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, %s)"
-            " ON CONFLICT (limit_name, partition) DO UPDATE SET tat = excluded.tat",
-            changed,
-        )
+    _upsert("jobs_rate", ("limit_name", "partition"), "tat", changed)
+
+
+def _note_turns(tally: Tally) -> None:
+    """Whose turn it is matters only where several partitions wait."""
+    look = tally.look
+    if len({head.facts.tenant for head in look.heads}) > 1:
+        served = [(look.pool.name, *who, at) for who, at in tally.turns.items() if at != look.turns.get(who)]
+        _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)
+
+
+def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
+    names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
+    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
+    if rows:
+        execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 
 
 def _doorbell(admitted: Moved) -> Doorbell:

@@ -1,8 +1,9 @@
 """Who is next: the order among lanes with room, and the fair share between partitions. Touches no database.
 
 The order, smallest first: critical jobs; then, by rank, partitions whose last admission is AGED_AFTER ago, while their
-first job is older than that; then what a partition has in flight by its weight; then rank. Jobs without a partition are
-one partition among the others. A lane that has no room is passed over, whoever waits in it.
+first job is older than that; then what a partition has in flight by its weight; then its turn, which comes with its
+rank but not before it was served last; then rank. Jobs without a partition are one partition among the others. A lane
+that has no room is passed over, whoever waits in it.
 """
 
 from __future__ import annotations

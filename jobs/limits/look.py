@@ -62,6 +62,7 @@ class Look:
     beyond: int
     rules: Rules
     tats: Mapping[Counter, float]
+    turns: Mapping[tuple[str, str], float]
     flights: Sequence[Flight]
     heads: Sequence[Head]
     sees_everywhere: bool
@@ -92,7 +93,7 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, flights, heads = row
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, turns, flights, heads = row
     in_flight, waiting = json.loads(flights), json.loads(heads)
     known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
     budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
@@ -104,6 +105,7 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         ),
         slots=int(slots), beyond=beyond, rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
         tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
+        turns={(by, partition): at for by, partition, at in json.loads(turns)},
         flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
         heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
         sees_everywhere=everywhere,

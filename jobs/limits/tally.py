@@ -24,7 +24,7 @@ LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
 BUDGET, RESERVED = "budget", "reserved"
 EXCLUSIVE = "exclusive"
 EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
-Order = tuple[int, float, float]  # class, share, rank
+Order = tuple[int, float, float, float]  # class, share, turn, rank
 
 
 class Blocker(NamedTuple):
@@ -65,13 +65,14 @@ class Tally:
     own: Count[tuple[str, str, str]] = field(default_factory=Count)
     access: Count[tuple[str, str, str]] = field(default_factory=Count)
     tats: dict[Counter, float] = field(default_factory=dict)
+    turns: dict[tuple[str, str], float] = field(default_factory=dict)
     used: Count[str] = field(default_factory=Count)
     stays: list[Stay] = field(default_factory=list)
     held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tats = dict(self.look.tats)
+        self.tats, self.turns = dict(self.look.tats), dict(self.look.turns)
         for flight in self.look.flights:
             self._count(flight.facts, flight.pool, flight.number)
             if flight.pool == self.look.pool.name:
@@ -128,20 +129,24 @@ class Tally:
         self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
         for counter, space in self.rates(facts):
             self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
+        self.turns[facts.tenant] = now
         self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
 
     def order(self, head: Head) -> Order:
-        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, then by rank.
+        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, turn and rank.
 
-        Those long unserved go by rank alone. By share, one that waits beside a long job of its own would never be
-        reached while others come that have nothing in flight.
+        A partition's turn comes with its rank, though not before it was served last. Those long unserved go by rank
+        alone: by share, one that waits beside a long job of its own would never be reached while others come that have
+        nothing in flight.
         """
         if head.is_critical:
-            return 0, 0.0, head.rank
-        long_ago = self.look.now - settings.AGED_AFTER
-        if head.rank < long_ago and self.newest.get(head.facts.tenant, 0.0) < long_ago:
-            return 1, 0.0, head.rank
-        return 2, self.share(head.facts), head.rank
+            return 0, 0.0, head.rank, head.rank
+        long_ago, tenant = self.look.now - settings.AGED_AFTER, head.facts.tenant
+        served = self.turns.get(tenant, 0.0)
+        if head.rank < long_ago and served < long_ago and self.newest.get(tenant, 0.0) < long_ago:
+            return 1, 0.0, head.rank, head.rank
+        turn = max(head.rank, served)
+        return 2, self.share(head.facts), turn, head.rank
 
     def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
         """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
