@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from jobs.conf import settings
-from jobs.limits.choosing import Plan, first_lanes, how_many, pick, plan
+from jobs.limits.choosing import Plan, Stand, first_lanes, how_many, pick, plan, stand
 from jobs.limits.lanes import Facts, facts_of
-from jobs.limits.look import Look, look
+from jobs.limits.look import Flight, Head, Look, head_of, look, preview
 from jobs.limits.rules import SYSTEM_LIMIT
-from jobs.limits.tally import Tally
+from jobs.limits.tally import Blocker, Tally
 from jobs.querysets import lanes as queries
 
 __all__ = [
-    "SYSTEM_LIMIT", "Facts", "Look", "Plan", "Tally", "facts_of", "first_lanes", "has_room", "how_many", "look",
-    "pick", "plan",
+    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "facts_of", "first_lanes",
+    "has_room", "head_of", "how_many", "look", "pick", "plan", "preview", "stand",
 ]  # fmt: skip
 
 

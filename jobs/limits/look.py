@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from jobs.conf import settings
 from jobs.limits import lanes, rules
-from jobs.limits.lanes import CPU, DISK, MEMORY, Facts
+from jobs.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.limits.rules import Counter, Rules
+from jobs.models import Job
 from jobs.querysets import lanes as queries
 from jobs.querysets.lanes import FIRST_LANE, MOST_LANES
 
@@ -106,6 +107,22 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         heads=[_head(*one) for one in json.loads(heads)],
         sees_everywhere=everywhere,
     )  # fmt: skip
+
+
+def preview(pool: str) -> Look | None:
+    """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
+    seen = look(pool)
+    if seen is None or seen.shared:
+        return seen
+    here = [flight for flight in seen.flights if flight.pool == pool]
+    return replace(seen, flights=here, sees_everywhere=False)
+
+
+def head_of(job: Job) -> Head:
+    """A waiting job as if it were the first of its lane."""
+    facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
+    eligible_at = job.eligible_at.timestamp()
+    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
 
 
 def _flight(pool: str, number: int, newest: float, starts: Sequence[float] | None, *facts: Any) -> Flight:
