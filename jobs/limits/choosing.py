@@ -41,6 +41,21 @@ class Plan:
         return not self.tally.reservations and (len(self.lanes) == 1 or (self.free == 1 and bool(self.lanes)))
 
 
+@dataclass(frozen=True)
+class Stand:
+    """Where one lane stands: what keeps it (beside the pool's own blockers), and which lanes come before it.
+
+    `ahead` have room and go first; `in_front` are readers and writers of the same partition, kept themselves, that
+    those behind may not pass.
+    """
+
+    tally: Tally
+    head: Head
+    blockers: Sequence[Blocker]
+    ahead: Sequence[Head]
+    in_front: Sequence[Head]
+
+
 def plan(look: Look, most: int) -> Plan:
     """Pass over the lanes without room, and put the others in their order."""
     tally = Tally(look)
@@ -62,6 +77,28 @@ def _in_turn(tally: Tally) -> Iterator[Head]:
     """The lanes in any order, but readers and writers in theirs: who is kept holds back those behind."""
     yield from (head for head in tally.look.heads if not head.facts.access)
     yield from sorted((head for head in tally.look.heads if head.facts.access), key=tally.order)
+
+
+def stand(look: Look, lane: str) -> Stand:
+    """One lane as `plan` comes to it, with all that keeps it; LookupError where the look has no such lane."""
+    tally = Tally(look)
+    ahead: list[Head] = []
+    in_front: list[Head] = []
+    for head in in_order(tally):
+        if head.lane == lane:
+            tenant = [other for other in in_front if other.facts.tenant == head.facts.tenant]
+            return Stand(tally, head, tuple(tally.blockers(head)), ahead, tenant)
+        if first_blocker(tally, head) is None:
+            ahead.append(head)
+        elif head.facts.access:
+            in_front.append(head)
+    raise LookupError(f"nothing waits in lane {lane}")
+
+
+def in_order(tally: Tally) -> list[Head]:
+    """The lanes in their order, once room is kept for large jobs that have waited."""
+    reserve(tally)
+    return sorted(tally.look.heads, key=tally.order)
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
 from jobs.limits import lanes, rules
-from jobs.limits.lanes import CPU, DISK, MEMORY, Facts
+from jobs.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.limits.rules import Counter, Rules
 from jobs.models import Job
 from jobs.querysets import lanes as queries
@@ -110,6 +110,22 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
         sees_everywhere=everywhere,
     )  # fmt: skip
+
+
+def preview(pool: str) -> Look | None:
+    """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
+    seen = look(pool)
+    if seen is None or seen.shared:
+        return seen
+    here = [flight for flight in seen.flights if flight.pool == pool]
+    return replace(seen, flights=here, sees_everywhere=False)
+
+
+def head_of(job: Job) -> Head:
+    """A waiting job as if it were the first of its lane."""
+    facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
+    eligible_at = job.eligible_at.timestamp()
+    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
 
 
 _facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts

@@ -87,6 +87,20 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
     return [Candidate(str(lane), rank, str(job_id), bool(critical)) for lane, rank, job_id, critical in rows]
 
 
+def live_slots(pool: str) -> int:
+    """The slots of the workers that serve a pool just now."""
+    using = settings.DATABASE
+    sql = f"SELECT {_slots(dialect(using))} FROM jobs_pool p WHERE p.name = %s"
+    return sum(int(slots) for (slots,) in query(using, sql, [-settings.STALE_AFTER, pool]))
+
+
+def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
+    """How many waiting jobs of a lane come before one of them; counts no further than `most`."""
+    before = "pool = %s AND lane = %s AND state = 'pending' AND (rank, id) < (%s, %s)"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {before} LIMIT %s) b"
+    return int(query(settings.DATABASE, sql, (pool, lane, rank, job_id, most))[0][0])
+
+
 def beyond(words: Dialect) -> str:
     """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
 

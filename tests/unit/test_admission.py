@@ -260,7 +260,7 @@ def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell])
     worker = stages.start_worker(slots=1)
     _of("acme")
     admission.admit("default")
-    order = []
+    order: list[str] = []
     while len(order) < 6:
         clock.forward(1)
         ((job_id, attempt_id),) = rung.pop().pairs
