@@ -164,9 +164,13 @@ class Tally:
         return self.tenants[facts.tenant] / max(weights, default=1.0)
 
     def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it."""
+        """The budgets over time as this job finds them: its own reservation, and those of later jobs, do not bind it.
+
+        Where the job stands now says nothing about whose the reservation is: its tenant's share may have grown since,
+        and SQLite cuts the digits of a rank in JSON.
+        """
         order = self.order(head)
-        kept = [one for one in self.reservations if one.order < order]
+        kept = [one for one in self.reservations if one.order < order and one.head.lane != head.lane]
         booked = [Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs) for one in kept]
         return Profile(self.look.pool.budgets, [*self.stays, *booked])
 
