@@ -96,7 +96,9 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, turns, flights, heads = row
     in_flight, waiting = json.loads(flights), json.loads(heads)
     known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
-    budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
+    needed = (known[lane].resources or () for lane, *_ in waiting if lane in known)
+    none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
+    budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
     return Look(
         now=now,
         pool=PoolFacts(
@@ -144,9 +146,9 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
     return _facts
 
 
-def _flight(facts: Facts, pool: str, number: int, newest: float, starts: Sequence[float] | None) -> Flight:
+def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
     ends = tuple(start + facts.timeout for start in starts) if starts and facts.timeout else ()
-    return Flight(pool, facts, number, newest, ends)
+    return Flight(pool, facts, number, newest or 0.0, ends)
 
 
 def _head(lane: str, facts: Facts, rank: float, eligible_at: float, priority: str) -> Head:

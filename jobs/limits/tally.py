@@ -174,9 +174,10 @@ class Tally:
         return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
 
     def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it.
+        """The budgets over time as this job finds them: its own reservation, and those of later jobs, do not bind it.
 
-        Nor does its own, told by the lane: the rank read with the lanes may be rounded (SQLite's JSON has 15 digits).
+        Where the job stands now says nothing about whose the reservation is: its tenant's share may have grown since,
+        and SQLite cuts the digits of a rank in JSON.
         """
         order = self.order(head)
         kept = [one for one in self.reservations if one.order < order and one.head.lane != head.lane]

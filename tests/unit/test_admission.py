@@ -274,3 +274,17 @@ def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell])
 
 def _of(who: str) -> None:
     job_manager.submit_many(nothing, [((), {})] * 20, partition_by="who", metadata={"who": who})
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 1000, 111))
+def test_a_reservation_is_not_in_the_way_of_the_job_that_it_is_for(
+    clock: Clock, rung: list[Doorbell], milliseconds: int
+) -> None:
+    clock.forward(milliseconds / 1000)
+    Pool.objects.update(max_memory_mb=100)
+    large = job_manager.submit(nothing, memory_mb=80, timeout=60)
+    clock.forward(HOUR)
+    stages.start_worker()
+    small = job_manager.submit(nothing, memory_mb=30, timeout=60)
+    assert admission.admit("default") == 1
+    assert _states([large, small]) == ["queued", "pending"]

@@ -506,7 +506,7 @@ def test_why_costs_the_page_few_statements(row: Job, admin_client: Client) -> No
     stages.queue(job_manager.submit(other))
     Pool.objects.update(max_concurrent=1)
     job_manager.pause_pool("default")
-    assert _statements(admin_client, url("detail", row)) <= without + 5  # among them the facts of lanes that this process has not met
+    assert _statements(admin_client, url("detail", row)) <= without + 5  # one for the facts of lanes not met before
 
 
 def test_a_pool_in_a_command_is_quoted() -> None:
