@@ -219,7 +219,7 @@ def _insert_keyed(draft: _Draft, row: Row, key: object) -> Job | None:
 def _insert_if_free(draft: _Draft, row: Row) -> Job | None:
     """The key comes before the conflict policy: its holder is the answer, however full the partition is."""
     if draft.standing is not None:
-        conflicts.lock(draft.task, {row.partition})
+        conflicts.lock(draft.task, [row.partition])
         if Job.objects.using(draft.using).with_key(str(draft.active_key)).exists():
             return None
     (chunk,) = _chunks(draft, [row])
@@ -352,7 +352,7 @@ def _row_of(job: Job) -> dict[str, Any]:
 def _chunks(draft: _Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
     if draft.standing:
-        conflicts.lock(draft.task, {row.partition for row in rows})
+        conflicts.lock(draft.task, (row.partition for row in rows))
     for row in rows if draft.standing else ():
         conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
         yield [row]
