@@ -17,7 +17,7 @@ from tests.integration.house import QUICK, House
 from tests.services import Stack, Worker
 from tests.services.stacks import NAME, STACKS
 
-collect_ignore = [] if os.environ.get(NAME, STACKS[0]) == STACKS[0] else ["test_demo.py"]
+collect_ignore = [] if os.environ.get(NAME, STACKS[0]) == STACKS[0] else ["test_demo.py", "test_spread.py"]
 
 
 @pytest.hookimpl(trylast=True)

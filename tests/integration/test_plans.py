@@ -19,6 +19,7 @@ from jobs.limits.lanes import Facts
 from jobs.liveness import Identity
 from jobs.models import Job, Limit
 from jobs.querysets import statements
+from jobs.querysets.dialect import db_now
 from tests.app import stages
 from tests.services import Stack
 
@@ -96,7 +97,7 @@ def _name(sql: str) -> str | None:
 
 def _cost(sql: str, params: Any) -> int:
     """Blocks touched; on SQLite a number beyond all bounds where the whole table of jobs, or an index, is read."""
-    text = sql.replace("{now}", statements.db_now("default"))
+    text = sql.replace("{now}", db_now("default"))
     with connection.cursor() as cursor:
         if ON_SQLITE:
             cursor.execute(f"EXPLAIN QUERY PLAN {text}", params)
