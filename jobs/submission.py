@@ -218,7 +218,7 @@ def _insert_keyed(draft: _Draft, row: Row, key: object) -> _Made:
 def _insert_if_free(draft: _Draft, row: Row) -> _Made:
     """The key comes before the conflict policy: its holder is the answer, however full the partition is."""
     if draft.standing is not None:
-        conflicts.lock(draft.task, {row.partition})
+        conflicts.lock(draft.task, [row.partition])
         if Job.objects.using(draft.using).with_key(str(draft.active_key)).exists():
             return _Made([], is_left_to_caller=False)
     (chunk,) = _chunks(draft, [row])
@@ -375,7 +375,7 @@ _MUTABLE = ("metadata", "tags", "diagnostics", "resources")
 def _chunks(draft: _Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
     if draft.standing:
-        conflicts.lock(draft.task, {row.partition for row in rows})
+        conflicts.lock(draft.task, (row.partition for row in rows))
     for row in rows if draft.standing else ():
         conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
         yield [row]

@@ -61,25 +61,49 @@ def _patch(path: str, value: Any) -> Callable[[], None]:
     """Replace a module's attribute, once the modules can be loaded: "jobs.admission._lock"."""
 
     def replace() -> None:
-        module, _, name = path.rpartition(".")
-        assert hasattr(import_module(module), name), f"{path}: the guard has moved, the mutation must follow"
-        setattr(import_module(module), name, value)
+        place, _, name = path.rpartition(".")
+        owner: Any = _load(place)
+        assert hasattr(owner, name), f"{path}: the guard has moved, the mutation must follow"
+        setattr(owner, name, value)
 
     return replace
 
 
-def _no_system_lock() -> None:
+def _load(path: str) -> Any:
+    """A module, or a class in one."""
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name) if name[:1].isupper() else import_module(path)
+
+
+def _no_lock_of_shared_limits() -> None:
     admission: Any = import_module("jobs.admission")
     lock = admission._lock
-    admission._lock = lambda pool, *, system_wide: lock(pool, system_wide=False)
+    admission._lock = lambda pool, spanning: lock(pool, [])
+
+
+def _count_one_pool() -> None:
+    limits: Any = import_module("jobs.limits")
+    look = limits.look
+    limits.look = lambda pool, *, everywhere, **how: look(pool, everywhere=False, **how)
 
 
 def _count_before_the_lock() -> None:
     """The first count of an admission serves again behind the lock."""
     limits: Any = import_module("jobs.limits")
-    count = limits.room
+    count = limits.look
     seen: dict[str, Any] = {}
-    limits.room = lambda pool: seen.pop(pool) if pool in seen else seen.setdefault(pool, count(pool))
+    limits.look = lambda pool, **how: seen.pop(pool) if pool in seen else seen.setdefault(pool, count(pool, **how))
+
+
+def _take_from_any_lane() -> None:
+    dialects: Any = import_module("jobs.querysets.dialect")
+    among = dialects.PostgreSQL.among
+    dialects.PostgreSQL.among = lambda self, column: "%s IS NOT NULL" if column == "lane" else among(self, column)
+
+
+def _lock_as_they_come() -> None:
+    conflicts: Any = import_module("jobs.conflicts")
+    conflicts.set, conflicts.sorted = list, list
 
 
 def _no_steward() -> None:
@@ -154,13 +178,47 @@ POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
 FAULTS = "faults:postgres+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
+_PARTITIONS = "integration/test_partitions.py::"
 _LIFE = "integration/test_cancelling.py::"
 
 MUTATIONS = {
     "no admission lock": Mutation(
-        _patch("jobs.admission._lock", lambda pool, **_: True), POSTGRES, f"{_LIMITS}[pool]", _OVER
+        _patch("jobs.admission._lock", lambda pool, spanning: True), POSTGRES, f"{_LIMITS}[pool]", _OVER
     ),
-    "no system-wide lock": Mutation(_no_system_lock, POSTGRES, f"{_LIMITS}[system]", _OVER),
+    "no system-wide lock": Mutation(_no_lock_of_shared_limits, POSTGRES, f"{_LIMITS}[system]", _OVER),
+    "no lock of a shared limit": Mutation(
+        _no_lock_of_shared_limits, POSTGRES, f"{_PARTITIONS}test_a_limit_of_two_pools_holds_in_a_crowd", "== 3",
+    ),
+    "count one pool": Mutation(
+        _count_one_pool, POSTGRES, f"{_PARTITIONS}test_a_limit_of_two_pools_holds_in_a_crowd", "== 3",
+    ),
+    "rates stand still": Mutation(
+        _patch("jobs.admission._count_starts", lambda *_: None), SQLITE,
+        f"{_PARTITIONS}test_starts_are_as_far_apart_as_the_rate_says[True]", "assert not",
+    ),
+    "take from any lane": Mutation(
+        _take_from_any_lane, POSTGRES, f"{_PARTITIONS}test_who_has_changed_lanes_meanwhile_is_left", "assert",
+    ),
+    "no reservation": Mutation(
+        _patch("jobs.limits.choosing.reserve", lambda *_: None), SQLITE,
+        f"{_PARTITIONS}test_room_is_kept_for_a_large_job_that_has_waited", "assert",
+    ),
+    "writers starve": Mutation(
+        _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
+        f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone", "assert",
+    ),
+    "no last look": Mutation(
+        _patch("jobs.admission._has_more", lambda _: False), POSTGRES,
+        f"{_PARTITIONS}test_what_comes_during_the_last_look_is_seen", "assert",
+    ),
+    "no lock of a partition": Mutation(
+        _patch("jobs.conflicts.lock", lambda *_: None), POSTGRES,
+        f"{_PARTITIONS}test_fifty_callers_at_once_get_exactly_the_size", "JobRefused",
+    ),
+    "partitions in any order": Mutation(
+        _lock_as_they_come, POSTGRES,
+        f"{_PARTITIONS}test_many_partitions_in_opposite_orders_do_not_block_each_other", ".*failed",
+    ),
     "count before the lock": Mutation(_count_before_the_lock, POSTGRES, f"{_LIMITS}[pool]", _OVER),
     "no unique key": Mutation(
         _patch("jobs.submission.active_key", lambda manager, key: uuid.uuid4().hex), POSTGRES,
@@ -186,7 +244,7 @@ MUTATIONS = {
         "assert .*UUID",
     ),
     "leavers take room": Mutation(
-        _patch("jobs.limits.beyond", lambda using: "(SELECT 0 WHERE %s < 0)"), SQLITE,
+        _patch("jobs.querysets.lanes.beyond", lambda words: "(SELECT 0 WHERE %s < 0)"), SQLITE,
         "integration/test_workers.py::test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest",
         "JobNotFinished",
     ),

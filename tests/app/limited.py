@@ -1,4 +1,4 @@
-"""Jobs under limits, for tests: each notes that it ran, and holds its place until its gate opens or for seconds."""
+"""Jobs under limits, for tests: each notes that it ran, and stays until its gate opens or for some seconds."""
 
 from __future__ import annotations
 

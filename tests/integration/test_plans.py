@@ -1,0 +1,123 @@
+"""Admission reads by its indexes, whatever the planner knows of the table: or it would slow down with what waits.
+
+On PostgreSQL by the blocks that the very statements touch, on SQLite by the plan it tells.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from jobs import liveness, publishing
+from jobs.limits.lanes import Facts
+from jobs.liveness import Identity
+from jobs.models import Job, Limit
+from jobs.querysets import statements
+from jobs.querysets.dialect import db_now
+from tests.app import stages
+from tests.services import Stack
+
+LANES, FULL = 100, 90
+MOST = 4_000  # blocks; all that waits is 10,000 and more, and each lane's probe touches four or five
+ON_SQLITE = bool((stack := Stack.current()) and stack.is_sqlite)
+WAITING = 10_000 if ON_SQLITE else 100_000  # there the plan counts, here the blocks
+
+FILL = """
+INSERT INTO jobs_job (id, state, task, pool, priority, manager, args, kwargs, rank, created_at, eligible_at, updated_at,
+                      partition_by, partition, lane, attempt_id, queued_at)
+WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {count}),
+     lanes(number, lane) AS (VALUES {lanes})
+SELECT {uuid}, '{state}', 'plans', 'default', 'medium', '', '[]', '{{}}', 1000 + n, {now}, {now}, {now},
+       'customer', 'c' || number, lane, {attempt}, {now}
+  FROM numbers JOIN lanes ON number = n % {modulo}
+"""
+
+
+@pytest.fixture
+def crowded(stack: Stack) -> Iterator[None]:
+    """So many wait in a hundred lanes, of which most are full. Without a history: the invariants are not for it."""
+    Limit.objects.create(name="plans", pool="default", task="plans", partition_by="customer", size=1)
+    _fill(WAITING, LANES, "pending")
+    _fill(FULL, FULL, "running")
+    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1000))
+    publishing.breaker.succeeded()
+    yield
+    with connection.cursor() as cursor:
+        for table in ("jobs_jobevent", "jobs_job"):
+            cursor.execute(f"TRUNCATE {table} CASCADE" if not ON_SQLITE else f"DELETE FROM {table}")
+
+
+def test_admission_touches_little_of_what_waits(crowded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First as the planner knows nothing of the table, then with all there is to know."""
+    _admits_cheaply(monkeypatch)
+    Job.objects.filter(state="queued").update(state="pending", attempt_id=None)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job" if not ON_SQLITE else "ANALYZE")
+    _admits_cheaply(monkeypatch)
+
+
+def _admits_cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _Watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(statements, "_run", seen.run(statements._run))
+        assert len(stages.admit()) == LANES - FULL
+    assert {"peek", "look", "best", "move"} <= seen.worst.keys()
+    assert not {name: cost for name, cost in seen.worst.items() if cost > MOST}
+
+
+class _Watch:
+    """What each kind of statement costs, asked of the database before it is run."""
+
+    def __init__(self) -> None:
+        self.worst: dict[str, int] = {}
+
+    def run(self, right: Any) -> Any:
+        def watched(using: str, sql: str, params: Any, answer: Any) -> Any:
+            name = _name(sql)
+            if name:
+                self.worst[name] = max(self.worst.get(name, 0), _cost(sql, params))
+            return right(using, sql, params, answer)
+
+        return watched
+
+
+def _name(sql: str) -> str | None:
+    marks = {
+        "look": "RECURSIVE", "peek": "EXISTS (SELECT 1 FROM jobs_job", "best": "LIMIT l.most",
+        "move": "UPDATE jobs_job",
+    }  # fmt: skip
+    return next((name for name, mark in marks.items() if mark in sql), "best" if "UNION ALL" in sql else None)
+
+
+def _cost(sql: str, params: Any) -> int:
+    """Blocks touched; on SQLite a number beyond all bounds where the whole table of jobs, or an index, is read."""
+    text = sql.replace("{now}", db_now("default"))
+    with connection.cursor() as cursor:
+        if ON_SQLITE:
+            cursor.execute(f"EXPLAIN QUERY PLAN {text}", params)
+            return max((MOST + 1 for row in cursor.fetchall() if re.match(r"SCAN (jobs_job|j)\b", row[3])), default=0)
+        cursor.execute("SAVEPOINT plans") if connection.in_atomic_block else cursor.execute("BEGIN")
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", params)
+        ((told,),) = cursor.fetchall()
+        cursor.execute("ROLLBACK TO plans" if connection.in_atomic_block else "ROLLBACK")
+    plan = (told if isinstance(told, list) else json.loads(told))[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def _fill(count: int, lanes: int, state: str) -> None:
+    ids = [Facts("plans", partition_by="customer", partition=f"c{number}").lane for number in range(lanes)]
+    spelled = [f"'{one.hex}'" if ON_SQLITE else f"'{one}'::uuid" for one in ids]
+    new = "lower(hex(randomblob(16)))" if ON_SQLITE else "gen_random_uuid()"
+    sql = FILL.format(
+        count=count, modulo=lanes, state=state, uuid=new, attempt="NULL" if state == "pending" else new,
+        lanes=", ".join(f"({number}, {lane})" for number, lane in enumerate(spelled)),
+        now="strftime('%Y-%m-%d %H:%M:%f', 'now')" if ON_SQLITE else "now()",
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
