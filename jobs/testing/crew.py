@@ -154,7 +154,7 @@ class Crew:
             pass
 
     def stop_what_should(self) -> None:
-        """Bodies see a request to stop at once."""
+        """End the bodies of jobs that somebody has asked to stop."""
         rows = Job.objects.using(settings.DATABASE).filter(state=JobState.RUNNING, cancel_requested_at__isnull=False)
         asked = set(rows.values_list("attempt_id", flat=True))
         for worker in self.workers:

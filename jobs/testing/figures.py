@@ -46,6 +46,11 @@ class Figures:
         """The virtual time, in seconds since the start."""
         return self._agenda.seconds
 
+    @property
+    def start_at(self) -> datetime:
+        """The moment that times are counted from."""
+        return self._agenda.start
+
     def peak(self, **jobs: Any) -> int:
         """The most of these jobs that were in flight at once, as limits count them: admitted, and not yet ended."""
         now = most = 0

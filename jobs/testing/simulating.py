@@ -19,6 +19,7 @@ from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.limits import declaring
 from jobs.models import Job, Limit, Pool
+from jobs.signals import job_cancel_requested
 from jobs.states import JobState
 from jobs.steward import due, lost, unknown, unsent
 from jobs.steward.orphans import Watch
@@ -48,7 +49,7 @@ def simulation(
         made = Simulation(agenda, Crew(agenda, takes))
         broker = made.crew.broker
         until_the_end.enter_context(publishing.delivered_by(broker.receive, broker.depth))
-        until_the_end.enter_context(_rung_by_admission(made))
+        until_the_end.enter_context(_told_of_changes(made))
         until_the_end.callback(made.crew.leave)
         for worker in workers:
             made.start(worker)
@@ -56,12 +57,14 @@ def simulation(
 
 
 @contextmanager
-def _rung_by_admission(made: Simulation) -> Iterator[None]:
-    """Whoever frees a slot or submits rings; and what was remembered of rows that may be rolled back is forgotten."""
+def _told_of_changes(made: Simulation) -> Iterator[None]:
+    """Whoever submits, frees a slot or cancels says so. what is remembered of rows is forgotten."""
     before, admission.bell = admission.bell, made.ring
+    job_cancel_requested.connect(made.asked_to_stop)
     try:
         yield
     finally:
+        job_cancel_requested.disconnect(made.asked_to_stop)
         admission.bell = before
         pools.forget()
         declaring.forget()
@@ -75,7 +78,7 @@ class Simulation(Figures):
         self.crew = crew
         self._commits = Commits()
         self._watch = Watch(lambda: agenda.seconds)
-        self._has_rung = False
+        self._has_rung = self._is_asked = False
         self._tick_at: float | None = None
         self._opens_at: float | None = None
 
@@ -173,6 +176,10 @@ class Simulation(Figures):
         """What wakes a worker's feeder; `admission` calls it."""
         self._has_rung = True
 
+    def asked_to_stop(self, **_: Any) -> None:
+        """Receives `job_cancel_requested`."""
+        self._is_asked = True
+
     def _go_to(self, moment: float) -> None:
         self._agenda.go_to(moment)
         self.crew.beat()
@@ -185,14 +192,20 @@ class Simulation(Figures):
         """Everything that takes no time: what follows commits, admission, claims, and what these set off."""
         self._has_rung = True
         while self._has_rung:
-            self._has_rung = False
             self._commits.run()
+            self._has_rung = False
             while admission.admit_everywhere() >= admission.BATCH:
                 pass  # a call ends when real time is up, though there may be room still
             self.crew.serve()
-            self.crew.stop_what_should()
             self._commits.run()
+            self._stop_what_should()
         self._look_ahead()
+
+    def _stop_what_should(self) -> None:
+        """Bodies see a request to stop at once."""
+        if self._is_asked:
+            self._is_asked = False
+            self.crew.stop_what_should()
 
     def _tick(self) -> None:
         """The steward's round, but for pruning: what a test asks about should be there still."""

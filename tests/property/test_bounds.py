@@ -1,0 +1,142 @@
+"""How long jobs wait at most, proved by simulation. It prints (`pytest -rP`) the figures of docs/admission.md."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from statistics import mean
+from typing import TypeVar
+
+import pytest
+from django.db import connection, transaction
+from django.test import override_settings
+
+from jobs.models import Job
+from jobs.testing import Simulation, Worker, simulation
+
+pytestmark = pytest.mark.django_db
+HOUR = 3600
+T = TypeVar("T")
+LARGE_AT = (600.0,)
+HEAD_START = 7200  # seconds between low and high
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred thousand lines take longer than the jobs."""
+    caplog.set_level(logging.ERROR, "jobs.transitions")
+
+
+def test_a_low_job_is_passed_by_high_ones_for_its_head_start_only() -> None:
+    """Four slots, bodies of ten minutes, and 110 % of that in high jobs, without end."""
+    with simulation([Worker(slots=4)], takes=600) as sim:
+        sim.submit_many("high", [((), {})] * 8, priority="high")
+        sim.run(until=1)
+        sim.submit("low", priority="low")
+        for number in range(80):
+            sim.at(number * 136, lambda: sim.submit("high", priority="high"))
+        sim.run(until=3 * HOUR)
+        (wait,), backlog = sim.waits(task="low"), max(sim.waits(task="high"))
+        _say(f"low job waited {wait:,.0f} s; longest wait of a high one {backlog:,.0f} s; {len(sim.starts())} starts")
+        assert HEAD_START - 600 < wait <= HEAD_START + backlog + 600
+        assert wait < 3 * HOUR
+
+
+@pytest.mark.parametrize("priority", ["medium", "high"])
+def test_a_tenant_with_long_jobs_is_served_once_per_aged_after(priority: str) -> None:
+    """It has always something in flight; new tenants with nothing in flight never cease to come, more than fit."""
+    with simulation([Worker(slots=6)]) as sim:
+        for number in range(12):
+            _submit_short(sim, f"first{number}", priority)()
+        sim.run(until=1)
+        sim.submit_many("long", [((), {"tenant": "long"})] * 9, partition_by="tenant", takes=6 * HOUR)
+        for number in range(90):
+            sim.at(number * 160, _submit_short(sim, f"t{number}", priority))
+        sim.run(until=4 * HOUR)
+        starts = sim.starts(task="long")
+        gaps = [after - before for before, after in pairwise([0.0, *starts, sim.seconds])]
+        _say(f"{priority}: long jobs started at {starts}")
+        assert len(starts) >= 3
+        assert max(gaps) <= HOUR + 3 * 900  # AGED_AFTER; the next end, the doorbells in front, and older ones by rank
+
+
+def _submit_short(sim: Simulation, tenant: str, priority: str) -> Callable[[], object]:
+    kwargs = {"tenant": tenant}
+    return lambda: sim.submit("short", kwargs=kwargs, takes=900, partition_by="tenant", priority=priority)
+
+
+@pytest.mark.parametrize(("look_ahead", "number"), [(0, 1000), (1, 100_000)])
+def test_one_job_beside_a_hundred_thousand_of_another_tenant(look_ahead: int, number: int) -> None:
+    with override_settings(JOBS={"LOOK_AHEAD": look_ahead}), simulation([Worker(slots=4)], takes=60) as sim:
+        _multiply(sim.submit("work", kwargs={"tenant": "a"}, partition_by="tenant"), number)
+        sim.run(until=90)
+        sim.submit("work", kwargs={"tenant": "b"}, partition_by="tenant")
+        sim.run(until=300)
+        (wait,) = sim.waits(partition="b")
+        _say(f"look-ahead {look_ahead}, {number:,} waiting: the single job waited {wait:,.0f} s; a slot's turn is 60 s")
+        assert wait <= (1 + look_ahead) * 60
+
+
+def _multiply(row: Job, number: int) -> None:
+    """So many more jobs like this one, in one statement."""
+    columns = ", ".join(str(field.column) for field in Job._meta.concrete_fields if field.column != "id")
+    count = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})"
+    copies = f"SELECT lower(hex(randomblob(16))), {columns} FROM jobs_job, n WHERE id = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{count} INSERT INTO jobs_job (id, {columns}) {copies}", [row.id.hex])
+
+
+def test_a_large_job_starts_in_time_because_room_is_kept_for_it() -> None:
+    """16 GB at 90 %: jobs of 1-4 GB for 10-120 s, and after ten minutes one of 80 % of the memory for a minute."""
+    kept, bounds, used_kept = _undone(lambda: _large_jobs(reserve_after=60))
+    left, _, used_left = _undone(lambda: _large_jobs(reserve_after=10**9))
+    _say(f"with reservation: waits {_shown(kept)}; bounds {_shown(bounds)}; memory in use {used_kept:.0%}")
+    _say(f"without: waits {_shown(left)}; memory in use {used_left:.0%}")
+    assert all(wait <= bound for wait, bound in zip(kept, bounds, strict=True))
+    assert max(left) > 2 * max(kept)
+    assert used_kept > 0.6
+
+
+def _undone(work: Callable[[], T]) -> T:
+    """Its answer, with nothing left of it in the database."""
+    with transaction.atomic():
+        answer = work()
+        transaction.set_rollback(True)
+    return answer
+
+
+def _large_jobs(reserve_after: float) -> tuple[list[float], list[float], float]:
+    chance = random.Random(1)  # noqa: S311 - the same workload each time
+    with override_settings(JOBS={"RESERVE_AFTER": reserve_after}), simulation([Worker(slots=20)]) as sim:
+        sim.set_pool(max_memory_mb=16_384)
+        moment = 0.0
+        while moment < 1300:
+            moment += chance.expovariate(0.82 * 16 / (2.5 * 65))
+            sim.at(moment, _submit_small(sim, 1024 * chance.randint(1, 4), chance.uniform(10, 120)))
+        for moment in LARGE_AT:
+            sim.at(moment, lambda: sim.submit("large", memory_mb=13_107, takes=60, timeout=90))
+        sim.run(until=1300)
+        bounds = [_bound(sim, moment) for moment in LARGE_AT]
+        return sim.waits(task="large"), bounds, sim.utilisation("memory_mb", since=300)
+
+
+def _bound(sim: Simulation, moment: float) -> float:
+    """RESERVE_AFTER, or the admission of the last one that was there before; then the longest time-out, and a tick."""
+    begun = sim.start_at + timedelta(seconds=moment)
+    before = [stay.admitted - moment for stay in sim.stays(task="small", eligible_at__lt=begun)]
+    return max(60, *before) + 120 + 1
+
+
+def _submit_small(sim: Simulation, memory_mb: int, takes: float) -> Callable[[], object]:
+    return lambda: sim.submit("small", memory_mb=memory_mb, takes=takes, timeout=120)
+
+
+def _shown(waits: list[float]) -> str:
+    return f"{', '.join(f'{wait:,.0f}' for wait in waits)} s (mean {mean(waits):,.0f})"
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - the figures that the docs quote
