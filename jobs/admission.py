@@ -1,8 +1,8 @@
 """The one way from pending to queued: under the pool's lock, in order, within every limit.
 
-Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, so a row that was
-committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a broker longer
-than `publishing` does.
+Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, without the lock, so a
+row that was committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a
+broker longer than `publishing` does.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _has_more(pool: str, done: _Pass) -> bool:
     """
     if done.took_every_slot:
         return limits.has_room(pool)
-    seen = limits.look(pool)
+    seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
     if seen is None:
         return False
     plan = limits.plan(seen, 1)
@@ -211,21 +211,46 @@ def _move(where: str, params: list[object]) -> list[Moved]:
 
 
 def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
-    """Move the rates on by what was really started: of the planned ones some may have been locked by others."""
+    """Move the rates on by what was really started, from when it was: between the look and the move time has passed.
+
+    Of the planned ones some may have been locked by others.
+    """
+    if not moved:
+        return
     tally = plan.tally
     if len(moved) < planned:
         heads = {UUID(head.lane): head for head in plan.lanes}
         tally = Tally(tally.look)
         for one in moved:
             tally.take(heads[one.row["lane"]])
-    changed = [(*counter, tat) for counter, tat in tally.tats.items() if tat != tally.look.tats.get(counter)]
-    if changed:
-        execute_many(
-            settings.DATABASE,
-            "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, %s)"
-            " ON CONFLICT (limit_name, partition) DO UPDATE SET tat = excluded.tat",
-            changed,
-        )
+    _move_rates_on(tally, moved[0].at.timestamp())
+    _note_turns(tally)
+
+
+def _move_rates_on(tally: Tally, at: float) -> None:
+    look = tally.look
+    before = {counter: look.tats.get(counter, 0.0) for counter in tally.tats}
+    changed = [
+        (*counter, max(before[counter], at) + tat - max(before[counter], look.now))
+        for counter, tat in tally.tats.items()
+        if tat != before[counter]
+    ]
+    _upsert("jobs_rate", ("limit_name", "partition"), "tat", changed)
+
+
+def _note_turns(tally: Tally) -> None:
+    """Whose turn it is matters only where several partitions wait."""
+    look = tally.look
+    if len({head.facts.tenant for head in look.heads}) > 1:
+        served = [(look.pool.name, *who, at) for who, at in tally.turns.items() if at != look.turns.get(who)]
+        _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)
+
+
+def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
+    names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
+    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
+    if rows:
+        execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 
 
 def _doorbell(admitted: Moved) -> Doorbell:

@@ -30,3 +30,4 @@ def _seed(using: str, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
     import_module("jobs.models.seeds").seed(using)
     import_module("jobs.pools").forget()
+    import_module("jobs.limits.declaring").forget()

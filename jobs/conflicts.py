@@ -5,6 +5,7 @@ Decided in the newcomer's own transaction, one newcomer of a partition after the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from jobs import control
@@ -19,33 +20,48 @@ from jobs.states import IN_FLIGHT
 ACTOR = "conflict policy"
 
 
-def settle(standing: Standing, task: str, partition: str, newcomer: UUID) -> None:
-    """Make place for a newcomer before it is inserted, or raise JobRefused."""
-    _lock(task, partition)
-    present = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition).order_by("id")
-    if standing.policy == Policy.REFUSE:
-        _refuse(present, standing, partition)
-    elif standing.policy == Policy.LATEST:
-        _cancel(present.exclude(state__in=IN_FLIGHT), newcomer)
-    elif standing.policy == Policy.CANCEL_RUNNING:
-        running = present.filter(state__in=IN_FLIGHT)
-        _cancel(running[: max(0, running.count() + 1 - int(standing.size))], newcomer)
+def lock(task: str, partitions: Iterable[str]) -> None:
+    """Let nobody else settle in these partitions before the transaction ends.
 
-
-def _lock(task: str, partition: str) -> None:
+    Always in the same order: of two who submit to several of them none has what the other waits for.
+    """
     sql = (
         "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, 0)"
         " ON CONFLICT (limit_name, partition) DO UPDATE SET tat = 0"
     )
-    execute(settings.DATABASE, sql, [f"{task} conflict", partition])
+    for partition in sorted(set(partitions)):
+        execute(settings.DATABASE, sql, [f"{task} conflict", partition])
+
+
+def settle(standing: Standing, task: str, partition: str, newcomer: UUID) -> None:
+    """Make place for a newcomer before it is inserted, or raise JobRefused. Its partition is locked."""
+    present = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition).order_by("id")
+    if standing.policy == Policy.REFUSE:
+        _refuse(present, standing, partition)
+    elif standing.policy == Policy.LATEST:
+        for job_id in _ids(present.exclude(state__in=IN_FLIGHT)):
+            control.withdraw(job_id, reason=_reason(newcomer), actor=ACTOR)
+    elif standing.policy == Policy.CANCEL_RUNNING:
+        _stop(present, standing, newcomer)
 
 
 def _refuse(present: JobQuerySet, standing: Standing, partition: str) -> None:
-    ids = list(present.values_list("pk", flat=True)[: int(standing.size)])
+    ids = _ids(present[: int(standing.size)])
     if len(ids) >= standing.size:
         raise JobRefused(partition, ids[0] if ids else None)
 
 
-def _cancel(jobs: JobQuerySet, newcomer: UUID) -> None:
-    for job_id in list(jobs.values_list("pk", flat=True)):
-        control.cancel(job_id, reason=f"replaced by {newcomer}", actor=ACTOR)
+def _stop(present: JobQuerySet, standing: Standing, newcomer: UUID) -> None:
+    """Those that were asked to stop already make place for newcomers that came before this one."""
+    staying = present.filter(state__in=[*IN_FLIGHT, "pending"], cancel_requested_at=None)
+    too_many = max(0, staying.count() + 1 - int(standing.size))
+    for job_id in _ids(staying.filter(state__in=IN_FLIGHT)[:too_many]):
+        control.cancel(job_id, reason=_reason(newcomer), actor=ACTOR)
+
+
+def _ids(jobs: JobQuerySet) -> list[UUID]:
+    return list(jobs.values_list("pk", flat=True))
+
+
+def _reason(newcomer: UUID) -> str:
+    return f"replaced by {newcomer}"

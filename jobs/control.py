@@ -75,6 +75,11 @@ def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
             return Answer.ALREADY_FINAL
 
 
+def withdraw(job_id: UUID, reason: str, actor: str) -> bool:
+    """Cancel a job that waits; False when it does not: one that was admitted meanwhile goes on."""
+    return _cancel_waiting(job_id, reason, actor, where="id = %s AND state NOT IN ('queued', 'running')")
+
+
 def retry(job_id: UUID, actor: str = "") -> Answer:
     """Run a failed or cancelled job again: a new run, attempts start anew, history stays."""
     actor = _clean(actor)
@@ -153,9 +158,8 @@ def delete_rows(job_ids: list[UUID]) -> int:
     return Job.objects.using(using).filter(pk__in=locked)._raw_delete(using)
 
 
-def _cancel_waiting(job_id: UUID, reason: str, actor: str) -> bool:
+def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s AND state <> 'running'") -> bool:
     sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
-    where = "id = %s AND state <> 'running'"
     data = {"reason": reason} if reason else {}
     moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
     for one in moved:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, encoding, pools, submission
+from jobs import control, encoding, explain, pools, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -22,6 +22,7 @@ from jobs.exceptions import (
     ResultUnavailable,
     UnknownFilter,
 )
+from jobs.explain import Why
 from jobs.handles import JobHandle
 from jobs.models import Job
 from jobs.querysets.filters import PRIVATE, narrowed
@@ -170,6 +171,10 @@ class JobManager(Generic[Key, State, Action]):
             raise ResultUnavailable(job.result_error, job.id)
         return job.result
 
+    def why(self, /, job_id: UUID | str) -> Why:
+        """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
+        return explain.why(_uuid(job_id))
+
     def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
         return control.cancel(_uuid(job_id), reason, actor)
@@ -215,6 +220,7 @@ class JobManager(Generic[Key, State, Action]):
     adelete_job = _twin(delete_job)
     aget_job_status = _twin(get_job_status)
     aget_job_results = _twin(get_job_results)
+    awhy = _twin(why)
     acancel_job = _twin(cancel_job)
     aretry_job = _twin(retry_job)
     aset_priority = _twin(set_priority)

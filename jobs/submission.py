@@ -27,7 +27,7 @@ from jobs.keys import active_key, key_text
 from jobs.limits import Facts, declaring
 from jobs.limits.declaring import Standing
 from jobs.limits.lanes import COLUMNS
-from jobs.models import Job, Policy
+from jobs.models import Job
 from jobs.options import JobOptions, task_name
 from jobs.partitions import name_of
 from jobs.querysets.dialect import PAYLOAD, Dialect, dialect, prepare, read
@@ -123,31 +123,42 @@ class _Draft:
         options = self.options
         timeouts = settings.TIMEOUT
         by_kind = timeouts.operations.get(options.operation_type, timeouts.default)
-        own = self.declared is None or options.max_concurrent != self.declared.max_concurrent
         return Facts(
             task=self.task, partition_by=name_of(options.partition_by, self.task), access=options.access,
             memory_mb=options.memory_mb, cpu_weight=options.cpu_weight, disk_mb=options.disk_mb,
-            resources=dict(options.resources), max_concurrent=options.max_concurrent if own else None,
+            resources=dict(options.resources), max_concurrent=self._own_maximum,
             rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
             timeout=by_kind if options.timeout is None else options.timeout,
         )  # fmt: skip
 
+    @property
+    def _own_maximum(self) -> int | None:
+        """The maximum that this submission says for itself: one, where it says nothing but a conflict policy."""
+        declared = self.declared.max_concurrent if self.declared is not None else None
+        if self.options.max_concurrent != declared:
+            return self.options.max_concurrent
+        return 1 if self.conflict is not None and declared is None else None
+
+    @functools.cached_property
+    def conflict(self) -> str | None:
+        """The policy that this submission says for itself."""
+        declared = self.declared.conflict if self.declared is not None else None
+        return self.options.conflict if self.options.conflict != declared else None
+
     @functools.cached_property
     def standing(self) -> Standing | None:
-        """What becomes of a newcomer, where its task has a word to say about it."""
-        conflict = self.options.conflict
-        if conflict is None and (self.declared is None or self.declared.max_concurrent is None):
+        """What becomes of a newcomer, where its task or its submission has a word to say about it."""
+        declared = self.declared
+        if self.conflict is None and (declared is None or (declared.max_concurrent or declared.conflict) is None):
             return None
-        found = declaring.standing(self.task, conflict or Policy.WAIT)
-        return None if found.policy == Policy.WAIT else found
+        return declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
 
     def check(self) -> None:
-        """Write what the task declares, and refuse needs that the whole pool cannot meet."""
-        if self.declared is not None:
-            declaring.declare(self.task, self.pool, self.declared)
-        if self.facts.rate:
-            declaring.declare_rate(self.task, self.facts.partition_by)
+        """Refuse needs that the whole pool cannot meet, and write what the task declares."""
         declaring.refuse_impossible(self.pool, self.facts.needs)
+        if self.declared is not None:
+            for kept in declaring.declare(self.task, self.pool, self.declared):
+                admission.admit_on_commit(kept)
 
     def lane(self, partition: str) -> UUID:
         """The lane of a call."""
@@ -187,15 +198,31 @@ def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
 
 
 def _insert_keyed(draft: _Draft, row: Row, key: object) -> _Made:
-    """Insert unless an unfinished job holds the key; never aborts the caller's transaction."""
+    """Insert unless an unfinished job holds the key; never aborts the caller's transaction.
+
+    Who finds the key taken leaves nothing behind, no job of the partition cancelled for a newcomer that never came.
+    """
     try:
-        with transaction.atomic(using=draft.using), _key_wait(draft.using):
-            (chunk,) = _chunks(draft, [row])
-            return _insert(draft, chunk)
+        with transaction.atomic(using=draft.using):
+            with _key_wait(draft.using):
+                made = _insert_if_free(draft, row)
+            if not made.jobs:
+                transaction.set_rollback(True, using=draft.using)
+            return made
     except OperationalError as error:
         if _is_held(error):
             raise KeyBusy(key) from error
         raise
+
+
+def _insert_if_free(draft: _Draft, row: Row) -> _Made:
+    """The key comes before the conflict policy: its holder is the answer, however full the partition is."""
+    if draft.standing is not None:
+        conflicts.lock(draft.task, {row.partition})
+        if Job.objects.using(draft.using).with_key(str(draft.active_key)).exists():
+            return _Made([], is_left_to_caller=False)
+    (chunk,) = _chunks(draft, [row])
+    return _insert(draft, chunk)
 
 
 class _key_wait:  # noqa: N801 - reads as a function where it is used
@@ -347,6 +374,8 @@ _MUTABLE = ("metadata", "tags", "diagnostics", "resources")
 
 def _chunks(draft: _Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
+    if draft.standing:
+        conflicts.lock(draft.task, {row.partition for row in rows})
     for row in rows if draft.standing else ():
         conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
         yield [row]

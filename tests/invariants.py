@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -61,7 +62,7 @@ def check_invariants(*, limit: int | None = None, effects: Path | None = None) -
     if anyone_alive:
         found += [told for history in histories for told in _forgotten(history, now)]
     if limit is not None and peak > limit:
-        found.append(f"I5: {peak} in flight at once, the limit is {limit}")
+        found.append(f"I5: {peak:g} in flight at once, the limit is {limit}")
     if effects is not None:
         found += _effects_without_attempt(histories, effects)
     assert not found, f"{len(found)} violations:\n" + "\n".join(found)
@@ -74,23 +75,26 @@ def check_probe(seconds: float = 15) -> None:
     assert done.state == "completed", f"I7: the probe ended {done.state}: {done.error_message}"
 
 
-def peak_in_flight(pool: str | None = None) -> int:
-    """The most jobs that ever held a slot at once, by the order in which moves were recorded (not by a clock)."""
+def peak_in_flight(*, weighed_by: str | None = None, **jobs: Any) -> float:
+    """The most jobs that ever held a slot at once, by the order in which moves were recorded (not by a clock).
+
+    `jobs` are filters that say which ones count; `weighed_by` is a column whose sum is meant instead of the number.
+    """
     events = JobEvent.objects.using(settings.DATABASE).filter(name__in=EDGES)
-    if pool is not None:
-        events = events.filter(job__pool=pool)
-    return _peak(events.order_by("id").values_list("from_state", "to_state"))
+    events = events.filter(**{f"job__{name}": value for name, value in jobs.items()})
+    moves = events.order_by("id").values_list("from_state", "to_state", *([f"job__{weighed_by}"] if weighed_by else []))
+    return _peak(moves)
 
 
-def _peak(moves: Iterable[tuple[str, str]]) -> int:
-    held = peak = 0
-    for before, after in moves:
-        held += (after in IN_FLIGHT) - (before in IN_FLIGHT)
+def _peak(moves: Iterable[tuple[Any, ...]]) -> float:
+    held = peak = 0.0
+    for before, after, *weight in moves:
+        held += ((after in IN_FLIGHT) - (before in IN_FLIGHT)) * (weight[0] or 0 if weight else 1)
         peak = max(peak, held)
     return peak
 
 
-def _snapshot() -> tuple[list[History], int, datetime, bool]:
+def _snapshot() -> tuple[list[History], float, datetime, bool]:
     """Everything, as of one moment: workers may be writing meanwhile."""
     using = settings.DATABASE
     with transaction.atomic(using=using):

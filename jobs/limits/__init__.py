@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from jobs.limits.choosing import Plan, first_lanes, how_many, pick, plan
+from jobs.limits.choosing import Plan, Stand, first_lanes, how_many, pick, plan, stand
 from jobs.limits.lanes import Facts, facts_of
-from jobs.limits.look import Look, look
-from jobs.limits.tally import Tally
+from jobs.limits.look import Flight, Head, Look, head_of, look, preview
+from jobs.limits.tally import Blocker, Tally
 from jobs.models import SYSTEM_LIMIT
 from jobs.querysets import lanes as queries
 
 __all__ = [
-    "SYSTEM_LIMIT", "Facts", "Look", "Plan", "Tally", "facts_of", "first_lanes", "has_room", "how_many", "look",
-    "pick", "plan", "pools_with_room",
+    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "facts_of", "first_lanes",
+    "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room", "preview", "stand",
 ]  # fmt: skip
 
 

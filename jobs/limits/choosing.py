@@ -1,8 +1,9 @@
 """Who is next: the order among lanes with room, and the fair share between partitions. Touches no database.
 
 The order, smallest first: critical jobs; then, by rank, partitions whose last admission is AGED_AFTER ago, while their
-first job is older than that; then what a partition has in flight by its weight; then rank. Jobs without a partition are
-one partition among the others. A lane that has no room is passed over, whoever waits in it.
+first job is older than that; then what a partition has in flight by its weight; then its turn, which comes with its
+rank but not before it was served last; then rank. Jobs without a partition are one partition among the others. A lane
+that has no room is passed over, whoever waits in it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,21 @@ class Plan:
         return not self.tally.reservations and (len(self.lanes) == 1 or (self.free == 1 and bool(self.lanes)))
 
 
+@dataclass(frozen=True)
+class Stand:
+    """Where one lane stands: what keeps it (beside the pool's own blockers), and which lanes come before it.
+
+    `ahead` have room and go first; `in_front` are readers and writers of the same partition, kept themselves, that
+    those behind may not pass.
+    """
+
+    tally: Tally
+    head: Head
+    blockers: Sequence[Blocker]
+    ahead: Sequence[Head]
+    in_front: Sequence[Head]
+
+
 def plan(look: Look, most: int) -> Plan:
     """Pass over the lanes without room, and put the others in their order."""
     tally = Tally(look)
@@ -63,11 +79,33 @@ def _in_turn(tally: Tally) -> Iterator[Head]:
     yield from sorted((head for head in tally.look.heads if head.facts.access), key=tally.order)
 
 
+def stand(look: Look, lane: str) -> Stand:
+    """One lane as `plan` comes to it, with all that keeps it; LookupError where the look has no such lane."""
+    tally = Tally(look)
+    ahead: list[Head] = []
+    in_front: list[Head] = []
+    for head in in_order(tally):
+        if head.lane == lane:
+            tenant = [other for other in in_front if other.facts.tenant == head.facts.tenant]
+            return Stand(tally, head, tuple(tally.blockers(head)), ahead, tenant)
+        if first_blocker(tally, head) is None:
+            ahead.append(head)
+        elif head.facts.access:
+            in_front.append(head)
+    raise LookupError(f"nothing waits in lane {lane}")
+
+
+def in_order(tally: Tally) -> list[Head]:
+    """The lanes in their order, once room is kept for large jobs that have waited."""
+    reserve(tally)
+    return sorted(tally.look.heads, key=tally.order)
+
+
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:
     """What keeps a job; a reader or writer that is kept holds back those behind it in its partition."""
     blocker = next(tally.blockers(head), None)
     if blocker is not None and head.facts.access:
-        tally.held.add(head.facts.tenant)
+        tally.hold_back(head)
     return blocker
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 
 from jobs.conf import settings
 from jobs.exceptions import ImpossibleNeed
@@ -23,8 +22,7 @@ from jobs.rates import parse
 
 FRESH_FOR = 1.0  # seconds that a process goes by what it has read of a task's policy
 _certain: dict[tuple[str, str], tuple[Declared, ...]] = {}
-_rated: set[str] = set()
-_standing: dict[str, tuple[float, Standing]] = {}
+_rows: dict[str, tuple[float, Limit | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -53,45 +51,38 @@ class Standing:
     size: float
 
 
-def declare(task: str, pool: str, options: JobOptions) -> None:
+def declare(task: str, pool: str, options: JobOptions) -> set[str]:
     """Write the limits that a task declares, where they are not there yet or the code has changed.
 
     A task whose jobs go to another pool than its limits are for makes these span all pools. The pool's lock is taken
-    for that: an admission that counts by the old row has then ended.
+    for that: an admission that counts by the old row has then ended. Returns the pools whose lock was taken: who wanted
+    to admit there meanwhile has left.
     """
     wanted = tuple(_wanted(task, options))
     if _certain.get((task, pool)) == wanted:
-        return
-    using = settings.DATABASE
+        return set()
+    using, kept = settings.DATABASE, set()
     with transaction.atomic(using=using):
         rows = Limit.objects.using(using).filter(task=task, declared__isnull=False)
         rows.exclude(name__in=[one.name for one in wanted]).delete()
         for one in wanted:
-            _write(one, task, pool)
+            kept |= _write(one, task, pool)
         # Remembered after the commit: it may be rolled back.
         transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
+    return kept
 
 
-def declare_rate(task: str, by: str) -> None:
-    """Write the row that a rate is kept under which only a submit names: without a size, for the job brings its own."""
-    if task not in _rated:
-        _, is_new = Limit.objects.using(settings.DATABASE).get_or_create(
-            name=rate_name(task), defaults={"task": task, "kind": LimitKind.RATE, "partition_by": by}
-        )
-        if not is_new:
-            _rated.add(task)
+def standing(task: str, conflict: str | None, maximum: int | None) -> Standing | None:
+    """What becomes of a newcomer of a task; None where it just waits.
 
-
-def standing(task: str, conflict: str) -> Standing:
-    """The policy of a task's partitions as its row has it, read at most once a second; `conflict` where it has none."""
-    now = time.monotonic()
-    read_at, known = _standing.get(task, (-FRESH_FOR, Standing(conflict, 1)))
-    if now - read_at >= FRESH_FOR:
-        row = Limit.objects.using(settings.DATABASE).filter(name=task).values_list("policy", "size").first()
-        policy, size = row or (conflict, None)
-        known = Standing(policy, 1 if size is None else size)
-        _standing[task] = now, known
-    return known
+    The task's row says so, read at most once a second; `conflict` and `maximum` are what a submit says for itself.
+    """
+    row = _row(task)
+    policy = conflict or (row.policy if row else Policy.WAIT)
+    sizes = [size for size in (row.size if row else None, maximum) if size is not None]
+    if row is None and not sizes:
+        sizes = [1.0]
+    return Standing(policy, min(sizes)) if sizes and policy != Policy.WAIT else None
 
 
 def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
@@ -109,8 +100,16 @@ def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
 def forget() -> None:
     """Ask the database again: the tables may have been emptied."""
     _certain.clear()
-    _rated.clear()
-    _standing.clear()
+    _rows.clear()
+
+
+def _row(task: str) -> Limit | None:
+    now = time.monotonic()
+    read_at, row = _rows.get(task, (-FRESH_FOR, None))
+    if now - read_at >= FRESH_FOR:
+        row = Limit.objects.using(settings.DATABASE).filter(name=task).first()
+        _rows[task] = now, row
+    return row
 
 
 def _wanted(task: str, options: JobOptions) -> list[Declared]:
@@ -126,16 +125,18 @@ def _wanted(task: str, options: JobOptions) -> list[Declared]:
     return found
 
 
-def _write(one: Declared, task: str, pool: str) -> None:
+def _write(one: Declared, task: str, pool: str) -> set[str]:
     rows = Limit.objects.using(settings.DATABASE)
     said = {key: str(value) for key, value in one.columns.items()}
     row, is_new = rows.get_or_create(
         name=one.name, defaults={**one.columns, "task": task, "pool": pool, "declared": said}
     )
     if is_new:
-        return
+        return set()
     if row.declared != said:
         rows.filter(name=one.name).update(**one.columns, task=task, declared=said)
-    if row.pool not in ("", pool):
-        list(Pool.objects.using(settings.DATABASE).select_for_update().filter(name=row.pool))
-        rows.filter(Q(name=one.name)).update(pool="")
+    if row.pool in ("", pool):
+        return set()
+    list(Pool.objects.using(settings.DATABASE).select_for_update().filter(name=row.pool))
+    rows.filter(name=one.name).update(pool="")
+    return {row.pool}

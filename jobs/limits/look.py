@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
 from jobs.limits import lanes, rules
-from jobs.limits.lanes import CPU, DISK, MEMORY, Facts
+from jobs.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.limits.rules import Counter, Rules
 from jobs.models import Job
 from jobs.querysets import lanes as queries
@@ -62,6 +62,7 @@ class Look:
     beyond: int
     rules: Rules
     tats: Mapping[Counter, float]
+    turns: Mapping[tuple[str, str], float]
     flights: Sequence[Flight]
     heads: Sequence[Head]
     sees_everywhere: bool
@@ -92,10 +93,12 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, flights, heads = row
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, turns, flights, heads = row
     in_flight, waiting = json.loads(flights), json.loads(heads)
     known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
-    budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
+    needed = (known[lane].resources or () for lane, *_ in waiting if lane in known)
+    none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
+    budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
     return Look(
         now=now,
         pool=PoolFacts(
@@ -104,10 +107,27 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         ),
         slots=int(slots), beyond=beyond, rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
         tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
+        turns={(by, partition): at for by, partition, at in json.loads(turns)},
         flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
         heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
         sees_everywhere=everywhere,
     )  # fmt: skip
+
+
+def preview(pool: str) -> Look | None:
+    """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
+    seen = look(pool)
+    if seen is None or seen.shared:
+        return seen
+    here = [flight for flight in seen.flights if flight.pool == pool]
+    return replace(seen, flights=here, sees_everywhere=False)
+
+
+def head_of(job: Job) -> Head:
+    """A waiting job as if it were the first of its lane."""
+    facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
+    eligible_at = job.eligible_at.timestamp()
+    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
 
 
 _facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts
@@ -126,9 +146,9 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
     return _facts
 
 
-def _flight(facts: Facts, pool: str, number: int, newest: float, starts: Sequence[float] | None) -> Flight:
+def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
     ends = tuple(start + facts.timeout for start in starts) if starts and facts.timeout else ()
-    return Flight(pool, facts, number, newest, ends)
+    return Flight(pool, facts, number, newest or 0.0, ends)
 
 
 def _head(lane: str, facts: Facts, rank: float, eligible_at: float, priority: str) -> Head:

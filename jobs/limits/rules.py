@@ -35,7 +35,7 @@ class Rule:
     @property
     def is_shared(self) -> bool:
         """Whether it spans pools, and so needs a lock of its own."""
-        return not self.pool and (self.size is not None or self.kind == RATE)
+        return not self.pool and self.size is not None
 
     @property
     def spacing(self) -> Spacing | None:

@@ -24,7 +24,7 @@ LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
 BUDGET, RESERVED = "budget", "reserved"
 EXCLUSIVE = "exclusive"
 EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
-Order = tuple[int, float, float]  # class, share, rank
+Order = tuple[int, float, float, float]  # class, share, turn, rank
 
 
 class Blocker(NamedTuple):
@@ -65,13 +65,14 @@ class Tally:
     own: Count[tuple[str, str, str]] = field(default_factory=Count)
     access: Count[tuple[str, str, str]] = field(default_factory=Count)
     tats: dict[Counter, float] = field(default_factory=dict)
+    turns: dict[tuple[str, str], float] = field(default_factory=dict)
     used: Count[str] = field(default_factory=Count)
     stays: list[Stay] = field(default_factory=list)
-    held: set[tuple[str, str]] = field(default_factory=set)
+    held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tats = dict(self.look.tats)
+        self.tats, self.turns = dict(self.look.tats), dict(self.look.turns)
         for flight in self.look.flights:
             self._count(flight.facts, flight.pool, flight.number)
             if flight.pool == self.look.pool.name:
@@ -111,10 +112,15 @@ class Tally:
         if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
             yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
         if facts.access:
-            yield from self._access_blockers(facts)
+            yield from self._access_blockers(head)
         if facts.needs:
             yield from self._budget_blockers(head)
         yield from self._rate_blockers(facts)
+
+    def hold_back(self, head: Head) -> None:
+        """This reader or writer is kept: those behind it in its partition must not pass."""
+        first = self.held.get(head.facts.tenant, _place(head))
+        self.held[head.facts.tenant] = min(first, _place(head))
 
     def take(self, head: Head) -> None:
         """Count one more job of this lane as in flight."""
@@ -123,20 +129,24 @@ class Tally:
         self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
         for counter, space in self.rates(facts):
             self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
+        self.turns[facts.tenant] = now
         self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
 
     def order(self, head: Head) -> Order:
-        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, then by rank.
+        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, turn and rank.
 
-        Those long unserved go by rank alone. By share, one that waits beside a long job of its own would never be
-        reached while others come that have nothing in flight.
+        A partition's turn comes with its rank, though not before it was served last. Those long unserved go by rank
+        alone: by share, one that waits beside a long job of its own would never be reached while others come that have
+        nothing in flight.
         """
         if head.is_critical:
-            return 0, 0.0, head.rank
-        long_ago = self.look.now - settings.AGED_AFTER
-        if head.rank < long_ago and self.newest.get(head.facts.tenant, 0.0) < long_ago:
-            return 1, 0.0, head.rank
-        return 2, self.share(head.facts), head.rank
+            return 0, 0.0, head.rank, head.rank
+        long_ago, tenant = self.look.now - settings.AGED_AFTER, head.facts.tenant
+        served = self.turns.get(tenant, 0.0)
+        if head.rank < long_ago and served < long_ago and self.newest.get(tenant, 0.0) < long_ago:
+            return 1, 0.0, head.rank, head.rank
+        turn = max(head.rank, served)
+        return 2, self.share(head.facts), turn, head.rank
 
     def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
         """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
@@ -164,9 +174,10 @@ class Tally:
         return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
 
     def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them: reservations of jobs that come after it do not bind it.
+        """The budgets over time as this job finds them: its own reservation, and those of later jobs, do not bind it.
 
-        Nor does its own, told by the lane: the rank read with the lanes may be rounded (SQLite's JSON has 15 digits).
+        Where the job stands now says nothing about whose the reservation is: its tenant's share may have grown since,
+        and SQLite cuts the digits of a rank in JSON.
         """
         order = self.order(head)
         kept = [one for one in self.reservations if one.order < order and one.head.lane != head.lane]
@@ -199,13 +210,14 @@ class Tally:
     def _has_rate(self, facts: Facts) -> bool:
         return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
 
-    def _access_blockers(self, facts: Facts) -> Iterator[Blocker]:
+    def _access_blockers(self, head: Head) -> Iterator[Blocker]:
         """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""
+        facts = head.facts
         name, partition = facts.partition_by, facts.partition
         writers = self.access[(name, partition, EXCLUSIVE)]
         readers = self.access[(name, partition, "shared")]
         used = writers + (readers if facts.access == EXCLUSIVE else 0)
-        if used or facts.tenant in self.held:
+        if used or _place(head) > self.held.get(facts.tenant, _place(head)):
             yield Blocker(ACCESS, name, None, used, partition=partition)
 
     def _budget_blockers(self, head: Head) -> Iterator[Blocker]:
@@ -237,6 +249,11 @@ class Tally:
 def rate_name(task: str) -> str:
     """The name of the rate limit that a task declares."""
     return f"{task} rate"
+
+
+def _place(head: Head) -> tuple[bool, float]:
+    """Where a job stands among those of its partition."""
+    return not head.is_critical, head.rank
 
 
 def _own(facts: Facts) -> tuple[str, str, str]:

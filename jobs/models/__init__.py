@@ -5,10 +5,10 @@ from jobs.models.event import JobEvent
 from jobs.models.job import Job, JobKind
 from jobs.models.lease import Lease
 from jobs.models.log import JobLog
-from jobs.models.pool import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool, Priority, Rate
+from jobs.models.pool import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool, Priority, Rate, Turn
 from jobs.models.worker import Worker
 
 __all__ = [
     "SYSTEM_LIMIT", "Attempt", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "LimitKind", "Policy", "Pool",
-    "Priority", "Rate", "Worker",
+    "Priority", "Rate", "Turn", "Worker",
 ]  # fmt: skip

@@ -193,3 +193,21 @@ def _refuse(problems: Mapping[str, str]) -> None:
     found = {name: problem for name, problem in problems.items() if problem}
     if found:
         raise ValidationError(found)
+
+
+class Turn(models.Model):
+    """When a partition was last admitted from, written where several wait: else one slot would forget whose turn it is.
+
+    What is in flight tells the fair share only while something is.
+    """
+
+    pool = models.CharField(max_length=100)
+    partition_by = models.CharField(max_length=100, blank=True, default="")
+    partition = models.CharField(max_length=200, blank=True, default="")
+    at = models.FloatField(help_text="epoch seconds")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="turn_of_partition", fields=["pool", "partition_by", "partition"]),)
+
+    def __str__(self) -> str:
+        return f"{self.pool} {self.partition}".strip()

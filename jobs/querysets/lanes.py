@@ -87,6 +87,20 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
     return [Candidate(str(lane), rank, str(job_id), bool(critical)) for lane, rank, job_id, critical in rows]
 
 
+def live_slots(pool: str) -> int:
+    """The slots of the workers that serve a pool just now."""
+    using = settings.DATABASE
+    sql = f"SELECT {_slots(dialect(using))} FROM jobs_pool p WHERE p.name = %s"
+    return sum(int(slots) for (slots,) in query(using, sql, [-settings.STALE_AFTER, pool]))
+
+
+def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
+    """How many waiting jobs of a lane come before one of them; counts no further than `most`."""
+    before = "pool = %s AND lane = %s AND state = 'pending' AND (rank, id) < (%s, %s)"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {before} LIMIT %s) b"
+    return int(query(settings.DATABASE, sql, (pool, lane, rank, job_id, most))[0][0])
+
+
 def beyond(words: Dialect) -> str:
     """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
 
@@ -132,14 +146,15 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
         ("lane", "rank", words.epoch("eligible_at"), "priority"), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
     )
     limits = words.json_rows(rules, "jobs_limit WHERE pool IN ('', p.name)")
-    named = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool IN ('', p.name)"
+    elsewhere = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool NOT IN ('', p.name)"
     rates = words.json_rows(
-        ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name IN ({named})"
+        ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
     )
+    turns = words.json_rows(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
     return (
         f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         " p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, CAST(p.resources AS text),"
-        f" {_slots(words)}, {beyond(words)}, {limits}, {rates},"
+        f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns},"
         f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 

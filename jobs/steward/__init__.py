@@ -73,7 +73,7 @@ class Steward:
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()
-            chores += [pruning.prune, pruning.forget_rates]
+            chores += [pruning.prune, pruning.forget_rates, pruning.forget_turns]
         return chores
 
     def _lose_sight(self, error: Error) -> None:

@@ -48,6 +48,13 @@ def forget_rates() -> int:
             return total
 
 
+def forget_turns() -> int:
+    """Delete the turns of partitions that were not served for AGED_AFTER; returns how many."""
+    words = dialect(settings.DATABASE)
+    sql = f"DELETE FROM jobs_turn WHERE at < {words.epoch('{now}')} - %s"
+    return execute(settings.DATABASE, sql, [settings.AGED_AFTER])
+
+
 def configured() -> dict[str, float | None]:
     """The setting's retention, seconds by state."""
     return dict(settings.RETENTION)

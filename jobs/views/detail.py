@@ -13,11 +13,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from jobs.explain import Why, explain
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.querysets.dialect import DbNow
 from jobs.querysets.heads import HEADS
 from jobs.states import EDGES, MEANINGS, JobState
-from jobs.views import workers
 from jobs.views.access import is_refresh, may, page, person, visible_jobs
 from jobs.views.pictures import picture_type
 
@@ -49,7 +49,7 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "picture_type": picture_type(job),
         "may_cancel": not job.is_final and may(request, "cancel_job", job),
         "may_retry": job.state in EDGES["requeue"].sources and may(request, "retry_job", job),
-        "worker_command": _missing_worker(job),
+        "why": _why(request, job, read_at),
         "is_staff": person(request).is_staff,
         "is_refresh": is_refresh(request),
     }
@@ -152,7 +152,11 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     return [(title, value) for title, value in facts if value not in (None, "")]
 
 
-def _missing_worker(job: Job) -> str:
-    """The command that starts a worker for a job that waits in vain; "" where none is needed."""
-    waits = job.state in {JobState.PENDING, JobState.QUEUED}
-    return workers.worker_command([job.pool]) if waits and job.pool not in workers.served_pools() else ""
+def _why(request: HttpRequest, job: Job, now: datetime) -> Why | None:
+    """Why an unfinished job does not run. Whoever may not see a job that holds something learns that there is one."""
+    if job.is_final or job.state == JobState.RUNNING:
+        return None
+    why = explain(job, now)
+    if not why.holder_ids or person(request).is_staff:
+        return why
+    return why.seen_by(set(visible_jobs(request).filter(pk__in=why.holder_ids).values_list("pk", flat=True)))

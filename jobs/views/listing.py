@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from jobs.encoding import clean_text
 from jobs.exceptions import did_you_mean
+from jobs.explain import worker_command
 from jobs.models import Job
 from jobs.querysets import counting, search
 from jobs.querysets.counting import Bounded
@@ -51,7 +52,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "tabs": list(_tabs(filters, counts)),
         "tasks": search.recent_tasks(mine),
         "deserted": workers.described(deserted),
-        "worker_command": workers.worker_command(deserted or [workers.default_pool()]),
+        "worker_command": worker_command(deserted or [workers.default_pool()]),
         "no_worker": not served,
         "is_staff": person(request).is_staff,
         "is_refresh": is_refresh(request),

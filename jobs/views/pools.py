@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from jobs import display, usage
 from jobs.conf import settings
+from jobs.explain import worker_command
 from jobs.models import Pool
 from jobs.usage import PoolUse
 from jobs.views import workers
@@ -26,7 +27,7 @@ def pool_list(request: HttpRequest) -> HttpResponse:
     rows = Pool.objects.using(settings.DATABASE).order_by("name")
     context = {
         "pools": [_shown(use) for use in usage.of_pools(rows)],
-        "worker_command": workers.worker_command([workers.default_pool()]),
+        "worker_command": worker_command([workers.default_pool()]),
         "is_refresh": is_refresh(request),
     }
     return render(request, "jobs/pool_list.html", context)
@@ -36,5 +37,5 @@ def _shown(use: PoolUse) -> dict[str, Any]:
     return {
         "use": use,
         "closed": display.closed(use.pool, use.now),
-        "worker_command": "" if use.slots else workers.worker_command([use.pool.name]),
+        "worker_command": "" if use.slots else worker_command([use.pool.name]),
     }

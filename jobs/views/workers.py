@@ -1,9 +1,8 @@
-"""Whether anybody serves the pools where jobs wait, and the command that would."""
+"""Whether anybody serves the pools where jobs wait."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from celery import current_app
 from django.db.models import Exists, OuterRef
@@ -41,9 +40,3 @@ def described(pools: Sequence[str]) -> str:
 def default_pool() -> str:
     """The pool that a job goes to when nothing is said."""
     return str(current_app.conf.task_default_queue)
-
-
-def worker_command(pools: Iterable[str]) -> str:
-    """The command that starts a worker for these pools."""
-    project = current_app.main if current_app.main not in (None, "", "__main__", "default") else "your_project"
-    return f"celery -A {project} worker -Q {shlex.quote(','.join(pools))} -c 4"

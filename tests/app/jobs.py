@@ -37,7 +37,7 @@ def probe() -> str:
 
 @job(bind=True)
 def add(self: JobTask, a: int, b: int) -> int:
-    _note(self, "effect")
+    note_effect(self)
     return a + b
 
 
@@ -56,7 +56,7 @@ def measure(text: str) -> int:
 @job(bind=True, retry_delay=0.4)
 def fail_first(self: JobTask, times: int, message: str = "not yet") -> int:
     """Raise in the first `times` attempts."""
-    _note(self, "effect")
+    note_effect(self)
     if self.job.attempt <= times:
         raise ValueError(message)
     return self.job.attempt
@@ -72,7 +72,7 @@ def ask_again(self: JobTask, countdown: float) -> int:
 
 @job(bind=True)
 def snooze_first(self: JobTask, times: int, seconds: float) -> int:
-    _note(self, "effect")
+    note_effect(self)
     if self.job.attempt <= times:
         self.job.snooze(seconds)
     return self.job.attempt
@@ -87,7 +87,7 @@ def leave(code: object) -> NoReturn:
 @job(bind=True)
 def crash_first(self: JobTask, times: int) -> int:
     """os._exit() in a body: no `finally` runs, nothing is reported."""
-    _note(self, "effect")
+    note_effect(self)
     if self.job.attempt <= times:
         os._exit(7)
     return self.job.attempt
@@ -114,7 +114,7 @@ def return_odd() -> object:
 @job(bind=True)
 def whoami(self: JobTask) -> int:
     """In which process jobs run just now."""
-    _note(self, "effect")
+    note_effect(self)
     return os.getpid()
 
 
@@ -131,8 +131,8 @@ def count_to(self: JobTask, steps: int, pause: float) -> int:
 @job(bind=True)
 def hold(self: JobTask, gate: str) -> str:
     """Stay in the body until the gate opens, and stop when asked to."""
-    _note(self, "effect")
-    for _ in _until_open(gate):
+    note_effect(self)
+    for _ in until_open(gate):
         self.job.check()
     return "opened"
 
@@ -140,8 +140,8 @@ def hold(self: JobTask, gate: str) -> str:
 @job(bind=True)
 def ignore_requests(self: JobTask, gate: str) -> str:
     """Stay in the body until the gate opens, whoever asks to stop."""
-    _note(self, "effect")
-    for _ in _until_open(gate):
+    note_effect(self)
+    for _ in until_open(gate):
         self.job.log("still here")
     return "opened"
 
@@ -149,9 +149,9 @@ def ignore_requests(self: JobTask, gate: str) -> str:
 @job(bind=True, max_retries=3)
 def answer_request(self: JobTask, gate: str, by: str) -> NoReturn:
     """Stay until asked to stop, or until the gate opens; then end in another way than by JobAborted."""
-    _note(self, "effect")
+    note_effect(self)
     try:
-        for _ in _until_open(gate):
+        for _ in until_open(gate):
             self.job.check()
     except JobAborted as error:
         ledger.note("aborted", job=str(self.job.id), why=str(error))
@@ -162,15 +162,16 @@ def answer_request(self: JobTask, gate: str, by: str) -> NoReturn:
 
 @job(bind=True)
 def nap(self: JobTask, seconds: float = 0) -> None:
-    _note(self, "effect")
+    note_effect(self)
     time.sleep(seconds)
 
 
-def _note(task: JobTask, what: str) -> None:
-    ledger.note(what, job=str(task.job.id), attempt=task.job.attempt)
+def note_effect(task: JobTask) -> None:
+    """Say that this attempt's body has begun."""
+    ledger.note("effect", job=str(task.job.id), attempt=task.job.attempt)
 
 
-def _until_open(gate: str) -> Iterator[None]:
+def until_open(gate: str) -> Iterator[None]:
     """Come back again and again while the file is not there."""
     give_up_at = time.monotonic() + LONGEST
     while not Path(gate).exists():

@@ -7,6 +7,7 @@ from celery import shared_task
 from tests.app import (
     jobs,  # noqa: F401  # registers them
     ledger,
+    limited,  # noqa: F401  # registers them
 )
 
 

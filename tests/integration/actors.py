@@ -24,9 +24,12 @@ from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
 from jobs import job_manager
+from jobs.exceptions import JobRefused
+from tests.app import limited  # noqa: F401  # registers what a crowd submits by name
 from tests.app.jobs import nap, probe
 
 CONNECTIONS = 12  # of each process, where its threads share a pool of them
+RISING = ("low", "medium", "high", "critical")
 
 
 def run_one_key(number: int, barrier: Barrier, key: str, threads: int, in_transaction: bool) -> list[tuple[str, str]]:
@@ -73,10 +76,9 @@ def _share_connections() -> None:
 
 def submit_rounds(number: int, barrier: Barrier, rounds: int, pools: Sequence[str]) -> int:
     """Submit round after round, each of a better rank than the one before; every commit admits. Returns how many."""
-    words = ("low", "medium", "high", "critical")
     barrier.wait()
     for turn in range(rounds):
-        job_manager.submit(nap, priority=words[turn * len(words) // rounds], pool=pools[(number + turn) % len(pools)])
+        job_manager.submit(nap, priority=RISING[turn * len(RISING) // rounds], pool=pools[(number + turn) % len(pools)])
     return rounds
 
 
@@ -90,3 +92,49 @@ def read_result(number: int, barrier: Barrier, job_id: str) -> tuple[str, Any]:
 def revoke(number: int, barrier: Barrier, job_id: str) -> None:
     """Cancel with Celery's own spelling."""
     probe.AsyncResult(job_id).revoke()
+
+
+def ask_in(number: int, barrier: Barrier, task: str, gate: str, door: str, times: int, key: str = "") -> list[str]:
+    """Submit to one partition so many times at once, or ask for one key there; returns the answers."""
+    _share_connections()
+    with ThreadPoolExecutor(times) as crew:
+        barrier.wait()
+        answers = list(crew.map(lambda _: _knock(task, gate, door, key), range(times)))
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own
+    return answers
+
+
+def _knock(task: str, gate: str, door: str, key: str) -> str:
+    try:
+        if key:
+            return job_manager.run_job(key, task, [gate, door]).type
+        job_manager.submit(task, [gate, door])
+    except JobRefused:
+        return "JobRefused"
+    finally:
+        connections.close_all()
+    return "submitted"
+
+
+def ask_many(number: int, barrier: Barrier, task: str, gate: str, doors: Sequence[str]) -> int:
+    """Submit to many partitions in one transaction, every second process in the opposite order; returns how many."""
+    order = doors[:: -1 if number % 2 else 1]
+    barrier.wait()
+    return len(job_manager.submit_many(task, [([gate, door], {}) for door in order]))
+
+
+def submit_mixed(number: int, barrier: Barrier, rounds: int, task: str) -> int:
+    """Submit round after round for three customers, each of a better rank than the one before. Returns how many."""
+    barrier.wait()
+    for turn in range(rounds):
+        job_manager.submit(task, [f"customer {(number + turn) % 3}"], priority=RISING[turn * len(RISING) // rounds])
+    return rounds
+
+
+def submit_to_pools(number: int, barrier: Barrier, rounds: int, task: str, pools: Sequence[str]) -> int:
+    """Submit round after round, to one pool after the other, each of a better rank. Returns how many."""
+    barrier.wait()
+    for turn in range(rounds):
+        job_manager.submit(task, priority=RISING[turn * len(RISING) // rounds], pool=pools[turn * len(pools) // rounds])
+    return rounds

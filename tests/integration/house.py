@@ -78,8 +78,10 @@ class House:
 
     def settle(self) -> None:
         """No limit, nothing under way, and the invariants hold."""
-        Pool.objects.update(max_concurrent=None)
-        Limit.objects.update(size=None)
+        Pool.objects.update(
+            max_concurrent=None, max_memory_mb=None, max_cpu_weight=None, max_disk_mb=None, resources={}
+        )  # fmt: skip
+        Limit.objects.filter(name="system").update(size=None)
         self.open_gates()
         for job in Job.objects.exclude(state__in=FINAL):
             job_manager.cancel_job(job.id, reason="the test is over")

@@ -254,3 +254,37 @@ def test_a_tenant_long_unserved_goes_before_those_with_nothing_in_flight(clock: 
 def _tenants(*names: str, **options: Any) -> list[Job]:
     calls = [((), {"tenant": name}) for name in names]
     return job_manager.submit_many("admission.of_tenants", calls, partition_by="tenant", **options)
+
+
+def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell]) -> None:
+    worker = stages.start_worker(slots=1)
+    _of("acme")
+    admission.admit("default")
+    order: list[str] = []
+    while len(order) < 6:
+        clock.forward(1)
+        ((job_id, attempt_id),) = rung.pop().pairs
+        order.append(Job.objects.get(pk=job_id).partition)
+        if len(order) == 2:
+            _of("bob")
+        clock.forward(1)
+        assert execution.perform(job_id, attempt_id, nothing.body, worker)
+    assert order == ["acme", "acme", "acme", "bob", "acme", "bob"]
+
+
+def _of(who: str) -> None:
+    job_manager.submit_many(nothing, [((), {})] * 20, partition_by="who", metadata={"who": who})
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 1000, 111))
+def test_a_reservation_is_not_in_the_way_of_the_job_that_it_is_for(
+    clock: Clock, rung: list[Doorbell], milliseconds: int
+) -> None:
+    clock.forward(milliseconds / 1000)
+    Pool.objects.update(max_memory_mb=100)
+    large = job_manager.submit(nothing, memory_mb=80, timeout=60)
+    clock.forward(HOUR)
+    stages.start_worker()
+    small = job_manager.submit(nothing, memory_mb=30, timeout=60)
+    assert admission.admit("default") == 1
+    assert _states([large, small]) == ["queued", "pending"]

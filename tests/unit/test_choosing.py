@@ -28,10 +28,15 @@ def _flight(number: int = 1, *, newest: float = NOW, ends: tuple[float, ...] = (
 
 
 def _look(
-    *heads: Head, flights: tuple[Flight, ...] = (), rules: Any = (), budgets: Any = None, slots: int = 100
+    *heads: Head,
+    flights: tuple[Flight, ...] = (),
+    rules: Any = (),
+    budgets: Any = None,
+    slots: int = 100,
+    turns: Any = None,
 ) -> Look:
     pool = PoolFacts("default", False, False, None, budgets or {})
-    return Look(NOW, pool, slots, 0, Rules(rules, None), {}, flights, heads, False)
+    return Look(NOW, pool, slots, 0, Rules(rules, None), {}, turns or {}, flights, heads, False)
 
 
 def _order(look: Look) -> list[str]:
@@ -52,6 +57,17 @@ def test_who_has_less_in_flight_comes_before_who_waits_for_longer() -> None:
         flights=(_flight(2, **_of("acme")), _flight(1)),
     )  # fmt: skip
     assert _order(look) == ["idle", "nobody's", "busy"]
+
+
+def test_turns_are_taken_where_nobody_has_anything_in_flight() -> None:
+    """One slot: at the moment of choosing all shares are 0, and a backlog is always of the better rank."""
+    heads = _head("backlog", NOW - 99, **_of("acme")), _head("newcomer", NOW - 50, **_of("bob"))
+    before, after = ({("customer", "acme"): NOW - ago} for ago in (51, 49))
+    assert _order(_look(*heads)) == ["backlog", "newcomer"]
+    assert _order(_look(*heads, turns=before)) == ["backlog", "newcomer"]  # who comes waits for one turn
+    assert _order(_look(*heads, turns=after)) == ["newcomer", "backlog"]
+    urgent = _head("urgent", NOW - 52, **_of("bob"))
+    assert _order(_look(heads[0], urgent, turns=before)) == ["urgent", "backlog"]
 
 
 def test_a_weight_of_two_is_twice_the_share() -> None:

@@ -30,7 +30,8 @@ from tests.app import people, stages
 pytestmark = pytest.mark.django_db
 
 OURS = [
-    f"jobs_{verb}" for verb in ("submit", "list", "show", "cancel", "retry", "cleanup", "steward", "pool", "limits")
+    f"jobs_{verb}"
+    for verb in ("submit", "list", "show", "why", "cancel", "retry", "cleanup", "steward", "pool", "limits")
 ]
 DAY = 86_400
 
@@ -109,6 +110,7 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["jobs_list", "--limit", "²"], "from 1 to 100,000"),
         (["jobs_show", "nonsense"], "is no job id"),
         (["jobs_show"], "required: ID"),
+        (["jobs_why", "nonsense"], "is no job id"),
         (["jobs_cancel"], "Say which jobs to cancel"),
         (["jobs_retry"], "Say which jobs to retry"),
         (["jobs_cancel", str(uuid4()), "--state", "failed"], "and not both"),
@@ -273,8 +275,28 @@ def test_show_tells_the_story_without_its_secrets() -> None:
     assert data["log"][0]["text"] == "row three read"
 
 
-def test_show_of_no_job_ends_with_1() -> None:
-    ended = run("jobs_show", missing := uuid4())
+def test_why_tells_each_reason_and_who_holds_what(clock: stages.Clock) -> None:
+    Pool.objects.update(max_concurrent=1)
+    busy, row = job_manager.run_job("nightly", nothing).job, job_manager.submit(nothing)
+    stages.claim(busy)
+    assert run("jobs_why", row.id).out.splitlines() == [
+        f"{row.id} is pending.",
+        "- No worker serves pool “default” just now.",
+        "    celery -A jobcenter worker -Q default -c 4",
+        "- Pool “default” may have 1 job in flight at once, and 1 is.",
+        f"    held by {busy.id}  commands.nothing  nightly  running",
+    ]
+    data = run("jobs_why", row.id, "--json").data
+    assert (data["job_id"], data["state"], data["position"]) == (str(row.id), "pending", {"number": 0, "more": False})
+    assert [reason["kind"] for reason in data["reasons"]] == ["no_worker", "pool_limit"]
+    assert data["reasons"][1]["holders"] == [
+        {"id": str(busy.id), "task": "commands.nothing", "key": "nightly", "state": "running"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["jobs_show", "jobs_why"])
+def test_no_job_ends_with_1(name: str) -> None:
+    ended = run(name, missing := uuid4())
     assert ended.code == 1
     assert str(missing) in ended.err
 
@@ -282,12 +304,21 @@ def test_show_of_no_job_ends_with_1() -> None:
 def test_what_a_job_says_cannot_steer_a_terminal() -> None:
     escape = "\x1b]0;title\x07\r\x9b31m"
     row = job_manager.submit(f"x{escape}", [escape], owner=escape)
-    stages.put(row, "running", key=escape, message=escape, stage=escape, live_state={escape: escape})
+    waiting = job_manager.submit("x", metadata={"by": escape}, partition_by="by", max_concurrent=1)
+    job_manager.pause_pool("default", escape, actor=escape)
+    Job.objects.filter(pk=waiting.pk).update(task=f"y{escape}")
+    stages.put(
+        row, "running", queued_at=row.created_at, key=escape, message=escape, stage=escape, live_state={escape: escape}
+    )
     for ended in (
         run("jobs_list"),
         run("jobs_show", row.id),
         run("jobs_list", "--json"),
         run("jobs_show", row.id, "--json"),
+        run("jobs_why", row.id),
+        run("jobs_why", row.id, "--json"),
+        run("jobs_why", waiting.id),
+        run("jobs_why", waiting.id, "--json"),
     ):
         assert ended.code == 0
         assert not {"\x1b", "\x07", "\r", "\x9b"} & set(ended.out)
@@ -298,6 +329,7 @@ def test_hostile_jobs_can_be_shown(state: str) -> None:
     row = people.hostile_job(state)
     assert str(row.id) in run("jobs_list").out
     assert people.MARK in run("jobs_show", row.id).out
+    assert f"{row.id} is {state}." in run("jobs_why", row.id).out
 
 
 def test_a_table_is_as_wide_as_it_must_be() -> None:

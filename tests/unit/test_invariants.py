@@ -180,8 +180,8 @@ def test_a_job_that_nobody_moves_is_named_where_somebody_could(forget: Callable[
 def test_more_in_flight_than_the_limit_is_named() -> None:
     admitted()
     completed()
-    assert peak_in_flight() == peak_in_flight("default") == 2
-    assert peak_in_flight("another") == 0
+    assert peak_in_flight() == peak_in_flight(pool="default") == 2
+    assert peak_in_flight(pool="another") == 0
     check_invariants(limit=2)
     with pytest.raises(AssertionError, match="I5: 2 in flight at once, the limit is 1"):
         check_invariants(limit=1)

@@ -184,3 +184,14 @@ def test_counting_is_one_statement(django_assert_num_queries: Any) -> None:
 def test_negative_limits_are_refused(model: Any, values: dict[str, float]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         model.objects.create(name="negative", **values)
+
+
+def test_what_a_pool_does_not_name_it_has_none_of() -> None:
+    """As at submit: else to delete a resource in the admin would start all that wait for it at once."""
+    Pool.objects.update(resources={"gpu": 1})
+    stages.start_worker()
+    row = job_manager.submit(nothing, resources={"gpu": 1})
+    Pool.objects.update(resources={})
+    assert stages.admit() == []
+    Pool.objects.update(resources={"gpu": 1})
+    assert [bell.pairs[0][0] for bell in stages.admit()] == [row.id]

@@ -78,6 +78,7 @@ CALLS: dict[str, Callable[[Any], tuple[list[Any], dict[str, Any]]]] = {
     "delete_job": lambda row: ([stages.put(row, "failed").id], {}),
     "get_job_status": lambda row: ([row.id], {}),
     "get_job_results": lambda row: ([stages.perform(row, double.body).id], {}),
+    "why": lambda row: ([row.id], {}),
     "cancel_job": lambda row: ([row.id], {"reason": "enough"}),
     "retry_job": lambda row: ([stages.put(row, "failed").id], {}),
     "set_priority": lambda row: ([row.id, "high"], {}),
@@ -299,6 +300,18 @@ def test_list_jobs_refuses_a_negative_limit() -> None:
 
 
 # --- steering: what it does is in test_control
+
+
+def test_why_says_what_a_job_waits_for(row: Job) -> None:
+    said = job_manager.why(str(row.id))
+    assert (said.job_id, said.state) == (row.id, "pending")
+    assert said.sentence == "No worker serves pool “default” just now."
+
+
+@pytest.mark.parametrize("job_id", [*NO_ID, uuid4()])
+def test_why_of_no_job(job_id: Any) -> None:
+    with pytest.raises(JobNotFound):
+        job_manager.why(job_id)
 
 
 def test_cancel_job_answers(row: Job) -> None:

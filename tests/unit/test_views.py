@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
 
 from jobs import job, job_manager, pools
+from jobs.explain import worker_command
 from jobs.models import Job, Pool
 from jobs.querysets import counting
 from jobs.states import JobState
-from jobs.views import listing, workers
+from jobs.views import listing
 from tests.app import people, stages
 
 pytestmark = pytest.mark.django_db
@@ -447,12 +448,69 @@ def test_the_pages_say_when_nobody_works(row: Job, admin_client: Client) -> None
 
 def test_the_owner_is_not_told_how_to_start_a_worker(row: Job) -> None:
     shown = page(people.client("owner"), url("detail", row))
-    assert "no worker serves its pool" in shown
+    assert "No worker serves pool “default” just now." in shown
     assert "celery -A" not in shown + page(people.client("other"), LIST)
 
 
+@pytest.mark.parametrize("role", ["owner", "staff"])
+def test_the_page_says_why_a_job_waits_and_links_to_whom_one_may_see(role: str, row: Job) -> None:
+    stages.start_worker()
+    own = job_manager.run_job("my own", nothing, owner=people.OWNER).job
+    foreign = job_manager.run_job("foreign key", nothing, owner="somebody else").job
+    for held in (own, foreign):
+        stages.queue(held)
+    Pool.objects.update(max_concurrent=2)
+    shown = page(people.client(role), url("detail", row))
+    assert "Pool “default” may have 2 jobs in flight at once, and 2 are." in shown
+    assert url("detail", own) in shown
+    assert (str(foreign.id) in shown) == ("foreign key" in shown) == (role == "staff")
+    assert ("and 1 more" in shown) == (role == "owner")
+
+
+def test_where_all_holders_are_foreign_only_their_number_is_told(row: Job) -> None:
+    stages.start_worker()
+    foreign = job_manager.submit(other)
+    stages.queue(foreign)
+    Pool.objects.update(max_concurrent=1)
+    shown = page(people.client("owner"), url("detail", row))
+    assert "held by 1 job<" in shown
+    assert str(foreign.id) not in shown
+    assert "views.other" not in shown
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_only_what_is_unfinished_and_does_not_run_waits(state: str, row: Job, admin_client: Client) -> None:
+    stages.put(row, state)
+    waits = state not in {"running", "completed", "failed", "cancelled"}
+    assert ("Why it waits" in page(admin_client, url("detail", row))) == waits
+
+
+def test_the_reasons_are_part_of_what_the_page_refreshes(row: Job, admin_client: Client) -> None:
+    shown = page(admin_client, url("detail", row))
+    assert shown.index('data-region="job"') < shown.index("Why it waits") < shown.index("</main>")
+
+
+def test_what_people_say_of_a_pool_becomes_no_markup(row: Job, admin_client: Client) -> None:
+    job_manager.pause_pool("default", people.MARK, actor=people.MARK)
+    foreign = job_manager.run_job(people.MARK, f"evil.{people.MARK}").job
+    stages.queue(foreign)
+    Pool.objects.update(max_concurrent=1)
+    shown = page(admin_client, url("detail", row))
+    assert "was paused by &lt;script&gt;" in shown
+    assert people.MARK not in shown
+
+
+def test_why_costs_the_page_few_statements(row: Job, admin_client: Client) -> None:
+    stages.claim(running := job_manager.submit(nothing))
+    without = _statements(admin_client, url("detail", running))
+    stages.queue(job_manager.submit(other))
+    Pool.objects.update(max_concurrent=1)
+    job_manager.pause_pool("default")
+    assert _statements(admin_client, url("detail", row)) <= without + 5  # one for the facts of lanes not met before
+
+
 def test_a_pool_in_a_command_is_quoted() -> None:
-    assert workers.worker_command(["a b", "c"]) == "celery -A jobcenter worker -Q 'a b,c' -c 4"
+    assert worker_command(["a b", "c"]) == "celery -A jobcenter worker -Q 'a b,c' -c 4"
 
 
 # --- pools -----------------------------------------------------------------------------------------------------------

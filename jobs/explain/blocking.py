@@ -1,0 +1,145 @@
+"""What admission calls a blocker, as a sentence. One function per kind, in the order in which they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from jobs.conf import settings
+from jobs.explain.answer import Reason
+from jobs.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
+from jobs.limits import SYSTEM_LIMIT, Blocker, Stand
+from jobs.limits import tally as kinds
+from jobs.models import Pool
+
+IMPOSSIBLE = "impossible"
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Who closed a pool, why and since when."""
+
+    person: str = ""
+    text: str = ""
+    paused_at: datetime | None = None
+    draining_at: datetime | None = None
+
+
+def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
+    """Who closed the pool; asks the database only where it is closed."""
+    if not {kinds.PAUSED, kinds.DRAINING} & {blocker.kind for blocker in blockers}:
+        return Closed()
+    columns = ("paused_by", "pause_reason", "paused_at", "draining_at")
+    row = Pool.objects.using(settings.DATABASE).filter(name=pool).values_list(*columns).first()
+    return Closed(*row) if row else Closed()
+
+
+def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Reason:
+    """One blocker as people read it."""
+    told = _KINDS[blocker.kind](blocker, stand, closed, now)
+    return replace(
+        told, pool=stand.tally.look.pool.name, limit=blocker.limit, partition=blocker.partition, size=blocker.size,
+        used=blocker.used, need=blocker.need, until=None if blocker.until is None else moment(blocker.until),
+    )  # fmt: skip
+
+
+def _paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    since = _ago(closed.paused_at, now)
+    said = f"Pool {name(blocker.limit)} was paused{by(closed.person)}{since}{because(closed.text)}."
+    return Reason(blocker.kind, said, person=closed.person, text=closed.text, since=closed.paused_at)
+
+
+def _draining(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    since = _ago(closed.draining_at, now)
+    said = f"Pool {name(blocker.limit)} was told{by(closed.person)}{since} to run empty{because(closed.text)}."
+    return Reason(blocker.kind, said, person=closed.person, text=closed.text, since=closed.draining_at)
+
+
+def _no_worker(blocker: Blocker, *_: object) -> Reason:
+    said = f"No worker serves pool {name(blocker.limit)} just now."
+    return Reason(blocker.kind, said, command=worker_command([blocker.limit]))
+
+
+def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+    slots, taken = blocker.size or 0, blocker.used or 0
+    busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
+        f"All {number(slots)} slots of pool {name(blocker.limit)} are"
+    )  # fmt: skip
+    spare = ", as many as LOOK_AHEAD lets in" if stand.tally.look.window > slots else ""
+    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{spare}.")
+
+
+def _pool_full(blocker: Blocker, *_: object) -> Reason:
+    return Reason(blocker.kind, f"Pool {name(blocker.limit)} may have {_room(blocker)}.")
+
+
+def _limit(blocker: Blocker, *_: object) -> Reason:
+    if blocker.limit == SYSTEM_LIMIT:
+        return Reason(blocker.kind, f"All pools together may have {_room(blocker)}.")
+    return Reason(blocker.kind, f"Limit {name(blocker.limit)} allows {_room(blocker, _where(blocker))}.")
+
+
+def _own_limit(blocker: Blocker, *_: object) -> Reason:
+    where = f" of task {name(blocker.limit)}{_where(blocker)}"
+    return Reason(blocker.kind, f"Its own limit allows {_room(blocker, where)}.")
+
+
+def _access(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+    partition, used = name(blocker.partition), blocker.used or 0
+    if not used:
+        said = f"Others wait in front for partition {partition}, and readers do not pass writers, nor writers readers."
+    elif stand.head.facts.access == kinds.EXCLUSIVE:
+        said = f"It wants partition {partition} for itself, and {jobs(used)} {_are(used)} in there."
+    else:
+        said = f"A writer has partition {partition} for itself."
+    return Reason(blocker.kind, said)
+
+
+def _budget(blocker: Blocker, *_: object) -> Reason:
+    need, size, used = blocker.need or 0, blocker.size or 0, blocker.used or 0
+    wants = f"needs {amount(need, blocker.limit)}"
+    if need > size:
+        return Reason(IMPOSSIBLE, f"It {wants}, and its pool has {number(size)} in all: it can never start.")
+    short = f"{number(used + need - size)} short of {what(blocker.limit)}"
+    return Reason(blocker.kind, f"It {wants}: {number(used)} of {number(size)} are taken, so its pool is {short}.")
+
+
+def _reserved(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+    start = now if blocker.until is None else moment(blocker.until)
+    soon = f", which should start {when(start, now)}" if start > now else ""
+    return Reason(blocker.kind, f"It would fit, but the room is kept for a larger job{soon}.")
+
+
+def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+    where = _where(blocker)
+    if blocker.until is None:
+        return Reason(blocker.kind, f"Rate {name(blocker.limit)} lets nothing start{where}.")
+    opens = when(moment(blocker.until), now)
+    return Reason(blocker.kind, f"Rate {name(blocker.limit)} spaces starts out: the next one{where} may come {opens}.")
+
+
+_KINDS: dict[str, Callable[[Blocker, Stand, Closed, datetime], Reason]] = {
+    kinds.PAUSED: _paused, kinds.DRAINING: _draining, kinds.NO_WORKER: _no_worker, kinds.NO_SLOT: _no_slot,
+    kinds.POOL_FULL: _pool_full, kinds.LIMIT: _limit, kinds.OWN_LIMIT: _own_limit, kinds.ACCESS: _access,
+    kinds.BUDGET: _budget, kinds.RESERVED: _reserved, kinds.RATE: _rate,
+}  # fmt: skip
+
+
+def _room(blocker: Blocker, where: str = "") -> str:
+    """ "2 jobs in flight at once, and 2 are"."""
+    size, used = blocker.size or 0, blocker.used or 0
+    taken = f", and {number(used)} {_are(used)}" if used else ""
+    return f"{jobs(size)} in flight{' at once' if size else ''}{where}{taken}"
+
+
+def _where(blocker: Blocker) -> str:
+    return f" in partition {name(blocker.partition)}" if blocker.partition else ""
+
+
+def _are(count: float) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _ago(since: datetime | None, now: datetime) -> str:
+    return "" if since is None else f" {when(since, now)}"
