@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ from pathlib import Path
 
 from benchmarks import facts, report
 from benchmarks.figures import Trial
-from benchmarks.rounds import ROOT, run_rounds
+from benchmarks.rounds import ROOT, TrialError, estimate, run_rounds
 from benchmarks.scaling import report as scaling
-from benchmarks.scaling.cases import Point
+from benchmarks.scaling.cases import WAITING, Point
 from benchmarks.scaling.running import measure_scaling
-from benchmarks.servers import private_servers
+from benchmarks.servers import Servers, private_servers
 from benchmarks.systems.catalog import BY_NAME, ENTRIES, Entry
 
+WAITING_A_SECOND = 8_000  # of the largest case of the admission's curves; for the estimate
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write_between(DOCUMENT, report.BEGIN, report.END, report.render(run.facts, run.trials))
     if options.write_docs and run.scaling:
         scaling.write_docs(DOCUMENT, run.scaling)
-    return 1 if any(trial.error for trial in run.trials) else 0
+    lacks_scaling = bool(options.waiting and not run.scaling and not options.from_json)
+    return 1 if lacks_scaling or any(trial.error for trial in run.trials) else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -52,6 +55,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each system is measured (3; quick: 1)")
     parser.add_argument("--jobs", type=int, help="how many waiting jobs are drained (5,000; quick: 1,000)")
     parser.add_argument("--probes", type=int, help="how many jobs are timed on the idle system (200; quick: 50)")
+    parser.add_argument(
+        "--waiting",
+        type=int,
+        metavar="JOBS",
+        help="the most jobs that wait while admission is measured (1,000,000; quick or --only: 0, which leaves it out)",
+    )
     parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME", help=f"of {', '.join(BY_NAME)}")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every figure of every trial")
@@ -63,16 +72,31 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         if given is not None and given < (2 if name == "probes" else 1):
             parser.error(f"--{name} {given} is too few")
         setattr(options, name, given or (quick if options.quick else usual))
+    if options.waiting is None:
+        options.waiting = 0 if options.quick or options.only else WAITING[-1]
+    if 0 < options.waiting < WAITING[0]:
+        parser.error(f"--waiting {options.waiting} leaves nothing: the smallest case has {WAITING[0]:,} jobs")
     return options
 
 
 def _measure(options: argparse.Namespace) -> Run:
-    is_whole = not options.quick and not options.only
+    entries = _entries(options)
+    seconds = estimate(len(entries) * options.rounds, options.jobs, options.probes) + options.waiting / WAITING_A_SECOND
+    _say(f"{options.rounds} × {len(entries)} trials: about {math.ceil(seconds / 60)} min on two quiet cores")
     with private_servers() as servers:
         about = facts.gather(servers)
-        measured = run_rounds(servers, _entries(options), options.rounds, options.jobs, options.probes, _say)
+        measured = run_rounds(servers, entries, options.rounds, options.jobs, options.probes, _say)
         trials = [Trial(**figures) for figures in measured]
-        return Run(about, trials, measure_scaling(servers, _say) if is_whole else [])
+        return Run(about, trials, _scaling(servers, options.waiting) if options.waiting else [])
+
+
+def _scaling(servers: Servers, largest: int) -> list[Point]:
+    """The admission's curves; empty where they failed, for the trials before them shall not be lost."""
+    try:
+        return measure_scaling(servers, _say, largest)
+    except TrialError as failure:
+        _say(f"  failed: {failure}")
+        return []
 
 
 def _entries(options: argparse.Namespace) -> list[Entry]:

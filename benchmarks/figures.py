@@ -108,6 +108,10 @@ BOUNDS: tuple[Bound, ...] = (
     Bound("the same ÷ procrastinate", drain, "procrastinate", drain, Goal(1.3, 2.5)),
     Bound("the same ÷ django-tasks-db", drain, "tasks-db", drain),
     Bound("the same ÷ that peer, connection kept", drain, "tasks-db-reuse", drain),
+    Bound("LOOK_AHEAD=8 ÷ this platform as it comes", drain, OURS, drain, ours="ours-ahead"),
+    Bound("the same ÷ Celery + django-celery-results", drain, "results", drain, ours="ours-ahead"),
+    Bound("the same ÷ Celery, nothing recorded", drain, "raw", drain, ours="ours-ahead"),
+    Bound("the same ÷ procrastinate", drain, "procrastinate", drain, ours="ours-ahead"),
     Bound("limits that do not bind ÷ this platform without them", drain, OURS, drain, Goal(0.85, 0.97), "ours-limits"),
     Bound("submit one by one, pool full ÷ `delay()`", submit_in("pool full"), "raw", _DELAY, Goal(1.2, 2)),
     Bound(

@@ -4,10 +4,12 @@ Must not know what is measured. Every process it starts is ended here, by its pr
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from benchmarks.servers import POSTGRES_USER, Servers
 from benchmarks.systems.catalog import ENTRIES, Entry
 
 TRIAL_SECONDS = 1800
+# For the estimate: a trial's starts and stops, seconds; jobs drained a second; seconds for each job on the idle system.
+TRIAL_OVERHEAD, TRIAL_PACE, TRIAL_PROBE = 15, 150, 0.06
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,18 +34,31 @@ def run_rounds(
     servers: Servers, entries: Sequence[Entry], rounds: int, jobs: int, probes: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
     """Yield the figures of each trial, or `{"error": …}`, with its system, round and place in the round."""
+    began, done = time.monotonic(), 0
     for number in range(rounds):
         turn = number % len(entries)
         for order, entry in enumerate([*entries[turn:], *entries[:turn]]):
             about = {"system": entry.name, "round": number + 1, "order": order + 1, "jobs": jobs}
-            say(f"round {number + 1} of {rounds}: {entry.name}")
+            left = f", about {_minutes(began, done, rounds * len(entries))} min left" if done else ""
+            say(f"round {number + 1} of {rounds}: {entry.name}{left}")
             try:
                 words = ["benchmarks.trial", entry.name, "--jobs", str(jobs), "--probes", str(probes)]
                 figures = run_trial(servers, entry, words)
             except TrialError as failure:
                 say(f"  failed: {failure}")
                 figures = {"error": str(failure)}
+            done += 1
             yield {**about, **figures}
+
+
+def estimate(trials: int, jobs: int, probes: int) -> float:
+    """Roughly the seconds that so many trials take, from what a middling system took on two cores."""
+    return trials * (TRIAL_OVERHEAD + jobs / TRIAL_PACE + probes * TRIAL_PROBE)
+
+
+def _minutes(began: float, done: int, trials: int) -> int:
+    """Minutes left for the trials, if the others take what those done have taken."""
+    return math.ceil((time.monotonic() - began) / done * (trials - done) / 60)
 
 
 def run_trial(servers: Servers, entry: Entry, words: Sequence[str]) -> Any:

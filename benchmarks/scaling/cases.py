@@ -11,7 +11,7 @@ LANES = (1, 100, 1_000, 10_000)
 
 @dataclass(frozen=True)
 class Case:
-    """So many jobs wait, spread evenly over so many lanes, `full` of which have no room."""
+    """So many jobs wait, spread evenly over so many lanes of one job in flight each, `full` of which have that one."""
 
     waiting: int
     lanes: int
@@ -20,6 +20,10 @@ class Case:
     def full(self) -> int:
         """How many lanes have reached their limit."""
         return int(self.lanes * MOST_FULL) if self.lanes > 1 else 0
+
+    def admits(self, batch: int) -> int:
+        """How many jobs one admission moves: one of each lane with room, as far as a batch goes."""
+        return min(batch, self.lanes - self.full)
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,28 @@
 They are what the doors would have written, but for the first event of each.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
 
 from benchmarks.scaling.cases import Case
-from jobs.admission import BATCH
+from jobs.limits import Facts
+from jobs.models import Limit
+
+TASK = "benchmarks.bodies.noop"
+PARTITION_BY = "customer"
 
 # Ids grow with time, as UUIDv7 do, so that their index looks as it does on a site. A running job has begun just now.
 _FILL = """
-    INSERT INTO jobs_job (id, task, pool, state, partition, created_at, eligible_at, rank, updated_at,
-                          attempt_id, queued_at, published_at, started_at)
+    INSERT INTO jobs_job (id, task, pool, state, lane, partition_by, partition, created_at, eligible_at, rank,
+                          updated_at, attempt_id, queued_at, published_at, started_at)
     SELECT (lpad(to_hex(number), 12, '0') || '7' || substr(digits, 1, 3) || '8' || substr(digits, 4, 15))::uuid,
-           'benchmarks.bodies.noop', %(pool)s, %(state)s, lanes[1 + number %% cardinality(lanes)],
-           moment, moment, extract(epoch FROM moment), moment, attempt, begun, begun, begun
-      FROM (SELECT number, md5(number::text) AS digits, %(lanes)s::text[] AS lanes,
+           %(task)s, %(pool)s, %(state)s, lanes[1 + number %% cardinality(lanes)], %(partition_by)s,
+           partitions[1 + number %% cardinality(lanes)], moment, moment, extract(epoch FROM moment),
+           moment, attempt, begun, begun, begun
+      FROM (SELECT number, md5(number::text) AS digits,
+                   %(lanes)s::uuid[] AS lanes, %(partitions)s::text[] AS partitions,
                    now() - interval '1 day' + number * interval '1 millisecond' AS moment,
                    CASE WHEN %(state)s = 'running' THEN gen_random_uuid() END AS attempt,
                    CASE WHEN %(state)s = 'running' THEN now() END AS begun
@@ -27,24 +32,27 @@ _FILL = """
 """
 
 
-def fill(case: Case, pool: str) -> int:
-    """Write the waiting jobs, and those that run in the full lanes; returns how many run.
+def fill(case: Case, pool: str) -> None:
+    """Write the waiting jobs, those that run in the full lanes, and the limit of one for each customer.
 
-    The lanes with room can take one whole batch together, and their jobs stand evenly among all others.
+    The jobs of the lanes with room stand evenly among all others.
     """
-    lanes = [f"customer-{number}" for number in range(case.lanes)]
-    running = case.full * math.ceil(BATCH / (case.lanes - case.full))
-    if running:
-        _write(pool, "running", lanes[: case.full], range(running))
-    _write(pool, "pending", lanes, range(running, running + case.waiting))
-    return running
+    subject = {"pool": pool, "task": TASK, "partition_by": PARTITION_BY}
+    Limit.objects.update_or_create(name=TASK, defaults={**subject, "size": 1})
+    customers = [f"customer-{number}" for number in range(case.lanes)]
+    if case.full:
+        _write(pool, "running", customers[: case.full], range(case.full))
+    _write(pool, "pending", customers, range(case.full, case.full + case.waiting))
 
 
-def _write(pool: str, state: str, lanes: Sequence[str], numbers: range) -> None:
+def _write(pool: str, state: str, customers: Sequence[str], numbers: range) -> None:
     values: dict[str, Any] = {
+        "task": TASK,
         "pool": pool,
         "state": state,
-        "lanes": list(lanes),
+        "partition_by": PARTITION_BY,
+        "partitions": list(customers),
+        "lanes": [Facts(TASK, partition_by=PARTITION_BY, partition=customer).lane for customer in customers],
         "first": numbers.start,
         "count": len(numbers),
     }

@@ -34,13 +34,14 @@ def _cases(points: Sequence[Point]) -> str:
             f"{point.waiting:,}",
             f"{point.lanes:,}",
             f"{point.full:,}",
+            f"{point.admitted:,}",
             f"{point.ms:.1f} [{min(point.took_ms):.1f}–{max(point.took_ms):.1f}]",
             f"{point.ms_a_job:.3f}",
         ]
         for point in points
     ]
-    batch = points[0].admitted if points else 0
-    return table(["jobs waiting", "lanes", "of them full", f"ms, {batch} admitted", "ms a job"], rows)
+    head = ["jobs waiting", "lanes", "of them full", "jobs admitted at once", "ms an admission", "ms a job admitted"]
+    return table(head, rows)
 
 
 def _bounds(points: Sequence[Point]) -> str:

@@ -47,6 +47,14 @@ _TITLE = "Celery + django-celery-results"
 ENTRIES: tuple[Entry, ...] = (
     Entry("ours", "jobcenter", "benchmarks.systems.ours:Ours", _OURS_CLOCK, _OURS_SITE),
     Entry(
+        "ours-ahead",
+        "jobcenter, LOOK_AHEAD=8",
+        "benchmarks.systems.ours:OursAhead",
+        _OURS_CLOCK,
+        {**_OURS_SITE, "BENCH_LOOK_AHEAD": "8"},
+        measured="full",
+    ),
+    Entry(
         "ours-limits",
         "jobcenter, limits that do not bind",
         "benchmarks.systems.ours_limited:OursLimited",

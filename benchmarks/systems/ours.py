@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -16,10 +17,12 @@ from benchmarks.systems.django_site import DjangoSystem
 from benchmarks.systems.on_celery import CelerySystem
 from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
-from jobs import Job, job_manager
-from jobs.models import Attempt, JobEvent, Pool, Worker
+from jobs import Job, admission, job_manager
+from jobs.models import Attempt, JobEvent, Worker
+from jobs.waking import channel
 
 PLENTY = 100_000
+FULL = 5  # waiting jobs, more than one seeming slot lets in
 
 
 class Ours(CelerySystem, DjangoSystem):
@@ -43,7 +46,7 @@ class Ours(CelerySystem, DjangoSystem):
         job_manager.submit_many(ours_tasks.noop, [((), {})] * jobs)
 
     def rooms(self) -> Mapping[str, Room]:
-        """Besides no worker at all: a full pool, room while another admits, room and nobody else."""
+        """Besides no worker at all: a full pool, room and a feeder that is told, room and nobody else who admits."""
         return {
             **super().rooms(),
             "pool full": self._full,
@@ -70,32 +73,53 @@ class Ours(CelerySystem, DjangoSystem):
 
     @contextmanager
     def _full(self) -> Iterator[None]:
-        with self._slots(1):
-            while Job.objects.filter(state="pending").count() == 0:
+        with self._slots(1, listens=True):
+            while Job.objects.filter(state="pending").count() < FULL:
                 self.submit()
+            admission.admit(self.pool)
             yield
 
     @contextmanager
     def _others_admit(self) -> Iterator[None]:
-        """A feeder that is admitting holds the pool's lock: here a session that does nothing else."""
-        place = self.place
-        with (
-            self._slots(PLENTY),
-            psycopg.connect(host=place.postgres_socket, user=place.postgres_user, dbname=place.database) as feeder,
-        ):
-            lock = sql.SQL("SELECT 1 FROM {} WHERE name = %s FOR UPDATE").format(sql.Identifier(Pool._meta.db_table))
-            feeder.execute(lock, [self.pool])
+        with self._slots(PLENTY, listens=True):
             yield
 
     @contextmanager
     def _caller_admits(self) -> Iterator[None]:
-        with self._slots(PLENTY):
+        with self._slots(PLENTY, listens=False):
             yield
 
     @contextmanager
-    def _slots(self, slots: int) -> Iterator[None]:
-        """A worker that only seems to live: its slots are free, and it takes no CPU from the submitter."""
-        Worker.objects.create(
-            boot_id=uuid4(), hostname="bench", pid=0, pools=[self.pool], slots=slots, started_at=Now(), beat_at=Now()
-        )
-        yield
+    def _slots(self, slots: int, *, listens: bool) -> Iterator[None]:
+        """A worker that only seems to live: its slots are free, and it takes no CPU from the submitter.
+
+        Where its feeder listens there is a session that does nothing else, for what notifying costs.
+        """
+        worker = seeming_worker(self.pool, slots, listens=listens)
+        if not listens:
+            yield
+            return
+        place = self.place
+        with psycopg.connect(
+            host=place.postgres_socket, user=place.postgres_user, dbname=place.database, autocommit=True
+        ) as feeder:
+            feeder.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel(worker.boot_id))))
+            yield
+
+
+def seeming_worker(pool: str, slots: int, *, listens: bool) -> Worker:
+    """Write the row of a worker that seems to live for an hour, however long the measurement takes."""
+    worker = Worker(
+        boot_id=uuid4(), hostname="bench", pid=0, pools=[pool], slots=slots, started_at=Now(), listens=listens
+    )
+    worker.beat_at = Now() + timedelta(hours=1)
+    worker.save()
+    return worker
+
+
+class OursAhead(Ours):
+    """The same where workers are told to hold more jobs each, as is advised for very short ones: the drain only."""
+
+    def rooms(self) -> Mapping[str, Room]:
+        """None: how far workers look ahead makes no difference to a submitter."""
+        return {}

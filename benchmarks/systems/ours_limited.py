@@ -12,12 +12,13 @@ CUSTOMERS = 100
 
 
 class OursLimited(Ours):
-    """The pool has a maximum; the jobs belong to a hundred customers."""
+    """The pool has a maximum and budgets; the jobs need memory, and each customer has a limit."""
 
     def prepare(self) -> None:
         """As ever, and the pool gets its limits."""
         super().prepare()
-        Pool.objects.update_or_create(name=self.pool, defaults={"max_concurrent": PLENTY})
+        limits = dict.fromkeys(("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb"), PLENTY)
+        Pool.objects.update_or_create(name=self.pool, defaults=limits)
 
     def submit(self) -> None:
         """Insert one job of one customer."""

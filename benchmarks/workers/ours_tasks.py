@@ -6,7 +6,7 @@ from jobs import job
 noop = job(bodies.noop)
 
 
-@job
+@job(max_concurrent=1000, partition_by="customer", memory_mb=1)
 def for_customer(customer: str) -> None:
-    """The same for somebody, so that it can be limited by whom it is for."""
+    """The same for somebody, limited by whom it is for and by the memory it takes."""
     bodies.noop()

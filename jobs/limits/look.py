@@ -105,7 +105,7 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
             pool, bool(paused), bool(draining), maximum,
             {name: float(amount) for name, amount in budgets.items() if amount is not None},
         ),
-        slots=int(slots), beyond=beyond, rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
+        slots=int(slots), beyond=int(beyond), rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
         tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
         turns={(by, partition): at for by, partition, at in json.loads(turns)},
         flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],

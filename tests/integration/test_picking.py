@@ -20,6 +20,17 @@ def test_no_more_than_the_room_whatever_the_plan(stack: Stack) -> None:
     assert Job.objects.filter(state="queued").count() == 2
 
 
+def test_no_more_than_the_room_of_several_lanes(stack: Stack) -> None:
+    """PostgreSQL sums counts to a decimal, and a decimal does not cut a list: the feeder died of it."""
+    for task in ("nobody.runs.this", "nobody.runs.that"):
+        job_manager.submit_many(task, [((), {})] * 10)
+    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
+    publishing.breaker.succeeded()
+
+    assert admission.admit("default") == 2
+    assert Job.objects.filter(state="queued").count() == 2
+
+
 def _leave_only_nested_loops() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

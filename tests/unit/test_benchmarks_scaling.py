@@ -14,16 +14,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def point(case: Case, *took: float) -> Point:
-    return Point(case.waiting, case.lanes, case.full, 200, took)
+    return Point(case.waiting, case.lanes, case.full, case.admits(200), took)
 
 
 def both_curves() -> list[Point]:
     return [point(case, 10.0 * number, 20.0 * number) for number, case in enumerate(cases(largest=1_000_000), start=1)]
 
 
-def test_lanes_with_room_hold_a_whole_batch_in_every_case() -> None:
-    for case in cases(largest=1_000_000):
-        assert (case.lanes - case.full) * (case.waiting // case.lanes) >= 200, case
+def test_every_lane_with_room_gives_one_job_up_to_a_batch() -> None:
+    assert [case.admits(200) for case in BY_LANES] == [1, 20, 200, 200]
+    assert {case.admits(200) for case in BY_WAITING} == {20}, "what is compared admits as many"
 
 
 def test_cases_shared_by_both_curves_are_measured_once() -> None:
