@@ -112,12 +112,12 @@ def _no_steward() -> None:
 
 
 def _no_key_wait() -> None:
-    submission: Any = import_module("jobs.submission")
-    submission._key_wait.__enter__ = submission._key_wait.__exit__ = lambda *_: None
+    keyed: Any = import_module("jobs.submission.keyed")
+    keyed._key_wait.__enter__ = keyed._key_wait.__exit__ = lambda *_: None
 
 
 def _announce_at_once() -> None:
-    submission: Any = import_module("jobs.submission")
+    submission: Any = import_module("jobs.submission.inserting")
     submission.after_commit = lambda act, *args: act(*args)
 
 

@@ -1,0 +1,118 @@
+"""What the jobs of one submission share: their columns, what admission decides by, what becomes of newcomers."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+
+from jobs import admission, pools
+from jobs.calls import JobLike
+from jobs.conf import settings
+from jobs.limits import Facts, declaring
+from jobs.limits.declaring import Standing
+from jobs.limits.lanes import COLUMNS
+from jobs.options import JobOptions
+from jobs.partitions import name_of
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the jobs of one submission share."""
+
+    manager: str
+    task: str
+    options: JobOptions
+    declared: JobOptions | None = None
+    key: str | None = None
+    active_key: str | None = None
+
+    @property
+    def using(self) -> str:
+        return settings.DATABASE
+
+    @functools.cached_property
+    def pool(self) -> str:
+        return pools.known(self.options.pool or str(current_app.conf.task_default_queue), _declared_pools)
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Any]:
+        """The columns that differ from the row's defaults, as Python values."""
+        options = self.options
+        retry = settings.RETRY
+        values = {
+            "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
+            "key": self.key, "key_hash": self.active_key, "active_key": self.active_key,
+            "metadata": dict(options.metadata), "tags": list(options.tags), "owner": options.owner,
+            "operation_type": options.operation_type, "external_id": options.external_id,
+            "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
+            "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
+            "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
+            "reason": "" if options.start else "not started",
+            **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},
+        }  # fmt: skip
+        return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, ("", None, {}, []))}
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """What admission will decide by; the partition differs from call to call."""
+        options = self.options
+        timeouts = settings.TIMEOUT
+        by_kind = timeouts.operations.get(options.operation_type, timeouts.default)
+        return Facts(
+            task=self.task, partition_by=name_of(options.partition_by, self.task), access=options.access,
+            memory_mb=options.memory_mb, cpu_weight=options.cpu_weight, disk_mb=options.disk_mb,
+            resources=dict(options.resources), max_concurrent=self._own_maximum,
+            rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
+            timeout=by_kind if options.timeout is None else options.timeout,
+        )  # fmt: skip
+
+    @property
+    def _own_maximum(self) -> int | None:
+        """The maximum that this submission says for itself: one, where it says nothing but a conflict policy."""
+        declared = self.declared.max_concurrent if self.declared is not None else None
+        if self.options.max_concurrent != declared:
+            return self.options.max_concurrent
+        return 1 if self.conflict is not None and declared is None else None
+
+    @functools.cached_property
+    def conflict(self) -> str | None:
+        """The policy that this submission says for itself."""
+        declared = self.declared.conflict if self.declared is not None else None
+        return self.options.conflict if self.options.conflict != declared else None
+
+    @functools.cached_property
+    def standing(self) -> Standing | None:
+        """What becomes of a newcomer, where its task or its submission has a word to say about it."""
+        declared = self.declared
+        if self.conflict is None and (declared is None or (declared.max_concurrent or declared.conflict) is None):
+            return None
+        return declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
+
+    def check(self) -> None:
+        """Refuse needs that the whole pool cannot meet, and write what the task declares."""
+        declaring.refuse_impossible(self.pool, self.facts.needs)
+        if self.declared is not None:
+            for kept in declaring.declare(self.task, self.pool, self.declared):
+                admission.admit_on_commit(kept)
+
+    def lane(self, partition: str) -> UUID:
+        """The lane of a call."""
+        if partition not in self._lanes:
+            self._lanes[partition] = self.facts._replace(partition=partition).lane
+        return self._lanes[partition]
+
+    @functools.cached_property
+    def _lanes(self) -> dict[str, UUID]:
+        return {}
+
+
+def _declared_pools() -> set[str]:
+    return {task.options.pool for task in current_app.tasks.values() if isinstance(task, JobLike) and task.options.pool}
+
+
+# Values that are the column's default already. An empty key is a key, and no delay is a delay.
+_LEFT_OUT: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,)}
