@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import facts, report
@@ -51,6 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, usual, quick in (("rounds", 3, 1), ("jobs", 5000, 1000), ("probes", 200, 50)):
+        given = getattr(options, name)
+        if given is not None and given < (2 if name == "probes" else 1):
+            parser.error(f"--{name} {given} is too few")
+        setattr(options, name, given or (quick if options.quick else usual))
+    if options.waiting is None:
+        options.waiting = 0 if options.quick or options.only else WAITING[-1]
+    if 0 < options.waiting < WAITING[0]:
+        parser.error(f"--waiting {options.waiting} leaves nothing: the smallest case has {WAITING[0]:,} jobs")
+    if not options.from_json and (missing := _missing(options)):
+        parser.error(f"not installed: {missing}; `make bench` installs the peers, --only NAME leaves them out")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, help="how often each system is measured (3; quick: 1)")
     parser.add_argument("--jobs", type=int, help="how many waiting jobs are drained (5,000; quick: 1,000)")
@@ -66,17 +84,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every figure of every trial")
     parser.add_argument("--from-json", type=Path, metavar="FILE", help="measure nothing, show the figures kept in FILE")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    options = parser.parse_args(arguments)
-    for name, usual, quick in (("rounds", 3, 1), ("jobs", 5000, 1000), ("probes", 200, 50)):
-        given = getattr(options, name)
-        if given is not None and given < (2 if name == "probes" else 1):
-            parser.error(f"--{name} {given} is too few")
-        setattr(options, name, given or (quick if options.quick else usual))
-    if options.waiting is None:
-        options.waiting = 0 if options.quick or options.only else WAITING[-1]
-    if 0 < options.waiting < WAITING[0]:
-        parser.error(f"--waiting {options.waiting} leaves nothing: the smallest case has {WAITING[0]:,} jobs")
-    return options
+    return parser
+
+
+def _missing(options: argparse.Namespace) -> str:
+    """Packages that a system needs and this environment lacks: better said now than after half of the run."""
+    needed = {entry.package for entry in _entries(options)} - {""}
+    return ", ".join(sorted(package for package in needed if find_spec(package) is None))
 
 
 def _measure(options: argparse.Namespace) -> Run:

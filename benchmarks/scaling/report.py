@@ -18,7 +18,7 @@ _MORE_LANES = Goal(1, 0.1, at_most=True)
 
 def render(points: Sequence[Point]) -> str:
     """Both tables as Markdown that also reads well in a terminal."""
-    return f"{_cases(points)}\n\n{_bounds(points)}\n"
+    return "\n\n".join(filter(None, [_cases(points), _bounds(points)])) + "\n"
 
 
 def write_docs(document: Path, points: Sequence[Point]) -> None:
@@ -53,4 +53,4 @@ def _bounds(points: Sequence[Point]) -> str:
     if by_lanes and by_lanes[-1].lanes == BY_LANES[-1].lanes:
         ms = by_lanes[-1].ms_a_job
         rows.append(["10,000 lanes: ms a job admitted", f"{ms:.2f}", *against(_MORE_LANES, ms)])
-    return table(["figure", "value", "must reach", "aims for", "stands"], rows)
+    return table(["figure", "value", "must reach", "aims for", "stands"], rows) if rows else ""

@@ -18,6 +18,7 @@ class Entry:
     clock: str
     environ: Mapping[str, str] = field(default_factory=dict)
     measured: Literal["always", "full", "named"] = "always"
+    package: str = ""  # what must be importable beside this project's own needs
 
 
 _RAW = "benchmarks.systems.raw:Raw"
@@ -89,8 +90,17 @@ ENTRIES: tuple[Entry, ...] = (
         _PROCRASTINATE_CLOCK,
         _PROCRASTINATE_SITE,
         measured="full",
+        package="procrastinate",
     ),
-    Entry("tasks-db", "django-tasks-db", _TASKS_DB, _TASKS_DB_CLOCK, _TASKS_DB_SITE, measured="full"),
+    Entry(
+        "tasks-db",
+        "django-tasks-db",
+        _TASKS_DB,
+        _TASKS_DB_CLOCK,
+        _TASKS_DB_SITE,
+        measured="full",
+        package="django_tasks_db",
+    ),
     Entry(
         "tasks-db-reuse",
         "django-tasks-db, connection kept",
@@ -98,6 +108,7 @@ ENTRIES: tuple[Entry, ...] = (
         _TASKS_DB_CLOCK,
         {**_TASKS_DB_SITE, **_KEEP_SECONDS},
         measured="named",
+        package="django_tasks_db",
     ),
 )
 

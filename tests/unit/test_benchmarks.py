@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.figures import BOUNDS, Goal, Trial, drain, ratio, spread, submit_many
 from benchmarks.report import BEGIN, END, MarkerError, render, write_between
+from benchmarks.rounds import estimate
 from benchmarks.systems.catalog import BY_NAME, ENTRIES
 
 pytestmark = pytest.mark.unit
@@ -89,3 +90,8 @@ def test_document_without_place_for_tables_is_refused(tmp_path: Path) -> None:
 def test_the_real_document_has_its_place() -> None:
     text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     assert text.index(BEGIN) < text.index(END)
+
+
+def test_the_run_that_the_document_calls_a_quarter_of_an_hour_is_estimated_so() -> None:
+    systems = sum(entry.measured != "named" for entry in ENTRIES)
+    assert 8 * 60 < estimate(2 * systems, jobs=2000, probes=200) < 15 * 60
