@@ -33,3 +33,13 @@ def test_a_worker_that_cannot_tell_is_passed_over(stack: Stack) -> None:
     assert waking.is_left_to_caller("default") is (connection.vendor != "postgresql")  # nobody there, nothing to admit
     stages.start_worker()
     assert waking.is_left_to_caller("default")
+
+
+def test_who_finds_nobody_that_listens_admits_without_asking_again(stack: Stack) -> None:
+    """On PostgreSQL the insert has asked already."""
+    stages.start_worker()
+    with CaptureQueriesContext(connection) as asked:
+        row = job_manager.submit("nobody.runs.this")
+    waking_statements = [query["sql"] for query in asked.captured_queries if "pg_notify" in str(query["sql"])]
+    assert len(waking_statements) == (1 if connection.vendor == "postgresql" else 0)
+    assert stages.fresh(row).state == "queued"
