@@ -40,6 +40,6 @@ def test_who_finds_nobody_that_listens_admits_without_asking_again(stack: Stack)
     stages.start_worker()
     with CaptureQueriesContext(connection) as asked:
         row = job_manager.submit("nobody.runs.this")
-    waking_statements = [query["sql"] for query in asked.captured_queries if "pg_notify" in query["sql"]]
+    waking_statements = [query["sql"] for query in asked.captured_queries if "pg_notify" in str(query["sql"])]
     assert len(waking_statements) == (1 if connection.vendor == "postgresql" else 0)
     assert stages.fresh(row).state == "queued"
