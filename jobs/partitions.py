@@ -37,7 +37,8 @@ def value_of(
 ) -> str:
     """The partition of a call; "" without partitions. InvalidOption where it cannot be told, or is no short text.
 
-    A name is first looked for among the parameters, with their defaults, then among the keys of the metadata.
+    A name is first looked for among the parameters, with their defaults, then among the keys of the metadata. Where the
+    code is not imported it is looked for among the keyword arguments, and a call that does not name it has none.
     """
     if partition_by is None:
         return ""
@@ -47,6 +48,8 @@ def value_of(
     if bound is not None:
         bound.apply_defaults()
     known = {**metadata, **kwargs, **(bound.arguments if bound is not None else {})}
+    if partition_by not in known and parameters is None:
+        return ""  # submitted by name, and its position in the call is not known here
     if partition_by not in known:
         raise InvalidOption(
             f"partition_by: {partition_by!r} is no parameter of this call and no key of its metadata",

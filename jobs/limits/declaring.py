@@ -15,7 +15,7 @@ from django.db import transaction
 from jobs.conf import settings
 from jobs.exceptions import ImpossibleNeed
 from jobs.limits.tally import rate_name
-from jobs.models import Limit, LimitKind, Policy, Pool
+from jobs.models import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool
 from jobs.options import JobOptions
 from jobs.partitions import name_of
 from jobs.rates import parse
@@ -85,6 +85,12 @@ def standing(task: str, conflict: str | None, maximum: int | None) -> Standing |
     return Standing(policy, min(sizes)) if sizes and policy != Policy.WAIT else None
 
 
+def partition_by(task: str) -> str | None:
+    """What the row of a task that is not imported here has its partitions by; None without partitions."""
+    row = _row(task)
+    return row.partition_by or None if row else None
+
+
 def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
     """Raise ImpossibleNeed where the whole pool has less of something than one job needs."""
     if not needs:
@@ -97,6 +103,11 @@ def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
             raise ImpossibleNeed(pool, name, need, size)
 
 
+def limit_name(task: str) -> str:
+    """The name of the row that says how many of a task may be in flight."""
+    return task if task != SYSTEM_LIMIT else f"task {task}"
+
+
 def forget() -> None:
     """Ask the database again: the tables may have been emptied."""
     _certain.clear()
@@ -107,7 +118,7 @@ def _row(task: str) -> Limit | None:
     now = time.monotonic()
     read_at, row = _rows.get(task, (-FRESH_FOR, None))
     if now - read_at >= FRESH_FOR:
-        row = Limit.objects.using(settings.DATABASE).filter(name=task).first()
+        row = Limit.objects.using(settings.DATABASE).filter(name=limit_name(task)).first()
         _rows[task] = now, row
     return row
 
@@ -118,7 +129,7 @@ def _wanted(task: str, options: JobOptions) -> list[Declared]:
     if options.max_concurrent is not None or options.conflict is not None:
         size: float = options.max_concurrent or 1
         policy = options.conflict or Policy.WAIT
-        found.append(Declared(task, LimitKind.CONCURRENCY, by, size, policy=policy))
+        found.append(Declared(limit_name(task), LimitKind.CONCURRENCY, by, size, policy=policy))
     if options.rate is not None:
         size, period, burst = parse(options.rate)
         found.append(Declared(rate_name(task), LimitKind.RATE, by, size, period, burst))

@@ -76,6 +76,7 @@ class Tally:
         for flight in self.look.flights:
             self._count(flight.facts, flight.pool, flight.number)
             if flight.pool == self.look.pool.name:
+                self._hold(flight.facts, flight.number)
                 self._occupy(flight.facts, flight.number, flight.newest, flight.ends)
 
     @property
@@ -126,6 +127,7 @@ class Tally:
         """Count one more job of this lane as in flight."""
         facts, pool, now = head.facts, self.look.pool.name, self.look.now
         self._count(facts, pool, 1)
+        self._hold(facts, 1)
         self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
         for counter, space in self.rates(facts):
             self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
@@ -190,6 +192,9 @@ class Tally:
     def _count(self, facts: Facts, pool: str, number: int) -> None:
         for rule in self.look.rules.of(facts, pool).sizes:
             self.counts[rule.counter(facts)] += number
+
+    def _hold(self, facts: Facts, number: int) -> None:
+        """What a job brings itself, its own maximum and its place among readers and writers, counts in its pool."""
         self.own[_own(facts)] += number
         if facts.access:
             self.access[(facts.partition_by, facts.partition, facts.access)] += number

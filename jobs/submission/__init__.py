@@ -16,6 +16,7 @@ from jobs.calls import Call, JobLike, encoded, unwrapped
 from jobs.conf import settings
 from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
 from jobs.keys import active_key, key_text
+from jobs.limits import declaring
 from jobs.models import Job
 from jobs.options import JobOptions, task_name
 from jobs.querysets.statements import after_commit
@@ -76,7 +77,8 @@ def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike |
     elif settings.STRICT_TASKS:
         raise UnknownTask(task, current_app.tasks)
     else:
-        known, chosen, name = None, JobOptions().but(options), task_name(task)
+        known, name = None, task_name(task)
+        chosen = JobOptions().but({"partition_by": declaring.partition_by(name), **options})
     encoding.check_json(chosen.metadata, field="metadata")
     return known, name, chosen
 

@@ -88,7 +88,7 @@ class Draft:
     def standing(self) -> Standing | None:
         """What becomes of a newcomer, where its task or its submission has a word to say about it."""
         declared = self.declared
-        if self.conflict is None and (declared is None or (declared.max_concurrent or declared.conflict) is None):
+        if self.conflict is None and declared and (declared.max_concurrent or declared.conflict) is None:
             return None
         return declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
 

@@ -1,0 +1,101 @@
+"""What the code declares becomes rows once; afterwards the rows rule, for those as well who do not have the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobs import job, job_manager
+from jobs.exceptions import JobRefused
+from jobs.limits import SYSTEM_LIMIT, declaring
+from jobs.models import Limit, Pool
+from tests.app import stages
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def ask_anew() -> Iterator[None]:
+    declaring.forget()
+    yield
+    declaring.forget()
+
+
+@job(name="declaring.render", max_concurrent=4, partition_by="customer", rate="10/m burst 2", conflict="refuse")
+def render(scene: str, *, customer: str) -> None: ...
+
+
+@job(name=SYSTEM_LIMIT, max_concurrent=1)
+def named_as_the_system_limit() -> None: ...
+
+
+def _row(name: str) -> dict[str, Any]:
+    return Limit.objects.values("size", "kind", "pool", "task", "partition_by", "period", "burst", "policy").get(
+        name=name
+    )
+
+
+def test_the_first_submit_writes_what_is_declared() -> None:
+    job_manager.submit(render, ["castle"], {"customer": "acme"})
+    common = {"pool": "default", "task": "declaring.render", "partition_by": "customer"}
+    assert _row("declaring.render") == {
+        **common, "size": 4, "kind": "concurrency", "period": 1, "burst": 1, "policy": "refuse",
+    }  # fmt: skip
+    assert _row("declaring.render rate") == {
+        **common, "size": 10, "kind": "rate", "period": 60, "burst": 2, "policy": "wait",
+    }  # fmt: skip
+
+
+def test_what_somebody_edited_stays_until_the_code_says_something_else() -> None:
+    declaring.declare("t", "default", render.options)
+    Limit.objects.filter(name="t").update(size=9)
+    declaring.forget()
+    declaring.declare("t", "default", render.options)
+    assert _row("t")["size"] == 9
+    declaring.declare("t", "default", render.options.but({"max_concurrent": 5}))
+    assert _row("t")["size"] == 5
+
+
+def test_what_is_not_declared_any_more_goes() -> None:
+    declaring.declare("t", "default", render.options)
+    declaring.declare("t", "default", render.options.but({"rate": None}))
+    assert set(Limit.objects.filter(task="t").values_list("name", flat=True)) == {"t"}
+
+
+def test_with_a_second_pool_a_limit_spans_all() -> None:
+    Pool.objects.create(name="gpu")
+    declaring.declare("t", "default", render.options)
+    assert declaring.declare("t", "gpu", render.options) == {"default"}
+    assert (_row("t")["pool"], _row("t rate")["pool"]) == ("", "")
+
+
+def test_a_task_named_as_the_system_wide_limit_leaves_it_alone() -> None:
+    job_manager.submit(named_as_the_system_limit)
+    assert (_row(SYSTEM_LIMIT)["size"], _row(SYSTEM_LIMIT)["task"]) == (None, "")
+    assert (_row("task system")["size"], _row("task system")["task"]) == (1, SYSTEM_LIMIT)
+
+
+def test_who_submits_by_name_is_under_the_rows_too() -> None:
+    """The code is not imported there: the row says what the partitions are by, and what becomes of a newcomer."""
+    Limit.objects.create(
+        name="elsewhere.render", task="elsewhere.render", partition_by="customer", size=1, policy="refuse"
+    )
+    first = job_manager.submit("elsewhere.render", ["castle"], {"customer": "acme"})
+    assert (first.partition_by, first.partition) == ("customer", "acme")
+    with pytest.raises(JobRefused) as caught:
+        job_manager.submit("elsewhere.render", ["tower"], {"customer": "acme"})
+    assert caught.value.holder == first.id
+    assert job_manager.submit("elsewhere.render", [], {"customer": "bob"}).partition == "bob"
+    assert job_manager.submit("elsewhere.render", ["by position"]).partition == ""
+
+
+def test_what_a_job_brings_itself_counts_in_its_pool() -> None:
+    Pool.objects.create(name="gpu")
+    stages.start_worker(pools=["default", "gpu"])
+    Limit.objects.create(name="spans", task="own.task", size=9)
+    here = [job_manager.submit("own.task", max_concurrent=1) for _ in range(2)]
+    there = job_manager.submit("own.task", max_concurrent=1, pool="gpu")
+    assert [bell.pairs[0][0] for bell in stages.admit()] == [here[0].id]
+    assert [bell.pairs[0][0] for bell in stages.admit("gpu")] == [there.id]
