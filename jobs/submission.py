@@ -229,15 +229,18 @@ class _NoTransaction:
 
 @dataclass(frozen=True)
 class _Made:
-    """What one statement has inserted, and whether the caller must see to its admission."""
+    """What one statement has inserted, and whether the caller must admit it; None where no feeder was asked yet."""
 
     jobs: list[Job]
-    is_left_to_caller: bool
+    is_left_to_caller: bool | None
 
 
 def _have_admitted(draft: _Draft, made: Sequence[_Made]) -> None:
-    if any(part.is_left_to_caller and part.jobs and part.jobs[0].state == "pending" for part in made):
+    left = [part.is_left_to_caller for part in made if part.jobs and part.jobs[0].state == "pending"]
+    if None in left:
         admission.admit_on_commit(draft.pool)
+    elif any(left):
+        after_commit(admission.admit, draft.pool)
 
 
 def _insert(draft: _Draft, rows: Sequence[Row]) -> _Made:
@@ -260,7 +263,7 @@ def _insert(draft: _Draft, rows: Sequence[Row]) -> _Made:
             returned = query(draft.using, sql, params)
             if returned:
                 query(draft.using, _EVENTS_SQLITE, [draft.options.owner, words.ids(row[0] for row in rows)])
-    is_left = any(row[-1] for row in returned) if wakes else True
+    is_left = any(row[-1] for row in returned) if wakes else None
     return _Made(_jobs(draft, rows, returned), is_left)
 
 
