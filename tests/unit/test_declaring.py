@@ -32,9 +32,9 @@ def named_as_the_system_limit() -> None: ...
 
 
 def _row(name: str) -> dict[str, Any]:
-    return Limit.objects.values("size", "kind", "pool", "task", "partition_by", "period", "burst", "policy").get(
-        name=name
-    )
+    names = ("size", "kind", "pool", "task", "partition_by", "period", "burst", "policy")
+    row = Limit.objects.get(name=name)
+    return {column: getattr(row, column) for column in names}
 
 
 def test_the_first_submit_writes_what_is_declared() -> None:
