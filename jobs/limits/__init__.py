@@ -11,13 +11,18 @@ from jobs.querysets import lanes as queries
 
 __all__ = [
     "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "facts_of", "first_lanes",
-    "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room", "preview", "stand",
+    "has_pending", "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room", "preview", "stand",
 ]  # fmt: skip
 
 
 def has_room(pool: str) -> bool:
     """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
     return bool(queries.with_room(pool))
+
+
+def has_pending(pool: str) -> bool:
+    """Whether anybody waits in a pool."""
+    return queries.has_pending(pool)
 
 
 def pools_with_room() -> list[str]:

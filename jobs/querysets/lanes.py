@@ -87,6 +87,12 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
     return [Candidate(str(lane), rank, str(job_id), bool(critical)) for lane, rank, job_id, critical in rows]
 
 
+def has_pending(pool: str) -> bool:
+    """Whether any job of a pool is pending."""
+    sql = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' ORDER BY lane, rank, id LIMIT 1"
+    return bool(query(settings.DATABASE, sql, [pool]))
+
+
 def live_slots(pool: str) -> int:
     """The slots of the workers that serve a pool just now."""
     using = settings.DATABASE

@@ -17,11 +17,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from django.db import Error, connections
 
-from jobs import admission, publishing
+from jobs import admission, limits, publishing
 from jobs.conf import settings
 from jobs.steward import Steward
 from jobs.task import JobTask
@@ -30,6 +31,7 @@ from jobs.worker.ear import Ear
 logger = logging.getLogger(__name__)
 
 STOP_WITHIN = 3.0  # seconds for a last word; a database that hangs must not keep the worker from its end
+TOGETHER = 0.002  # seconds; ends of jobs that lie closer are answered by one admission
 DEAF_FOR = (0.005, 0.1)  # seconds, the first time and at most: see `Patience`
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -125,11 +127,13 @@ def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> 
         try:
             while goes_on():
                 rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
+                if rung and settings.LOOK_AHEAD:
+                    _wait_for_more(pipe)
                 _guarded(_feed, rung, ear, patience)
                 if time.monotonic() >= next_tick:
                     _guarded(mark)
                     steward.tick()
-                    next_tick = time.monotonic() + min(settings.TICK, settings.PUBLISH_AFTER / 2)
+                    next_tick = time.monotonic() + min(settings.TICK, max(settings.PUBLISH_AFTER / 2, 0.1))
         finally:
             _guarded(mark)
             steward.resign()
@@ -149,9 +153,9 @@ class Patience:
         """Seconds until the ear is minded again; 0 when it is."""
         return max(0.0, self._until - time.monotonic())
 
-    def looked(self, admitted: int) -> None:
-        """What the ear said was followed: wait longer each time that it was for nothing."""
-        self._pause = 0.0 if admitted else min(max(2 * self._pause, DEAF_FOR[0]), DEAF_FOR[1])
+    def looked(self, *, for_nothing: bool) -> None:
+        """What the ear said was followed: wait longer each time that jobs wait and none could be admitted."""
+        self._pause = min(max(2 * self._pause, DEAF_FOR[0]), DEAF_FOR[1]) if for_nothing else 0.0
         self._until = time.monotonic() + self._pause
 
 
@@ -166,6 +170,13 @@ def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
     return pipe in ready
 
 
+def _wait_for_more(pipe: int) -> None:
+    """Let the next slot become free, too: what was looked ahead for runs meanwhile, and each pass costs."""
+    time.sleep(TOGETHER)
+    with suppress(BlockingIOError):
+        os.read(pipe, 65536)
+
+
 def _until_open() -> float:
     """Seconds until a rate lets a job start that this process has seen waiting for it."""
     seconds = admission.seconds_until_open()
@@ -178,7 +189,8 @@ def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
         ear.heard()  # the look at everything comes after what it said
         admission.admit_everywhere()
     elif not patience.left and (pools := ear.heard()):
-        patience.looked(sum(map(admission.admit, pools)))
+        admitted = sum(map(admission.admit, pools))
+        patience.looked(for_nothing=not admitted and any(map(limits.has_pending, pools)))
     admission.admit_opened()
 
 

@@ -38,11 +38,11 @@ def test_the_ear_is_minded_less_while_it_brings_nothing() -> None:
     assert patience.left == 0
     pauses = []
     for _ in range(8):
-        patience.looked(0)
+        patience.looked(for_nothing=True)
         pauses.append(patience.left)
     assert pauses[0] < pauses[1] < pauses[2] < pauses[3]
     assert pauses[0] <= module.DEAF_FOR[0] < pauses[-1] <= module.DEAF_FOR[1]
-    patience.looked(1)
+    patience.looked(for_nothing=False)
     assert patience.left == 0
 
 
