@@ -89,7 +89,7 @@ class _Watch:
 
 def _name(sql: str) -> str | None:
     marks = {
-        "look": "RECURSIVE", "peek": "EXISTS (SELECT 1 FROM jobs_job", "best": "LIMIT l.most",
+        "look": "RECURSIVE", "peek": "AS in_flight", "best": "LIMIT l.most",
         "move": "UPDATE jobs_job",
     }  # fmt: skip
     return next((name for name, mark in marks.items() if mark in sql), "best" if "UNION ALL" in sql else None)
