@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ class Declared:
         """The row's columns but for its name, pool and task."""
         return {key: value for key, value in vars(self).items() if key != "name"}
 
+    @property
+    def said(self) -> dict[str, str]:
+        """The same as the row remembers it, to see whether the code says something else by now."""
+        return {key: str(value) for key, value in self.columns.items()}
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -62,14 +68,24 @@ def declare(task: str, pool: str, options: JobOptions) -> set[str]:
     if _certain.get((task, pool)) == wanted:
         return set()
     using, kept = settings.DATABASE, set()
-    with transaction.atomic(using=using):
-        rows = Limit.objects.using(using).filter(task=task, declared__isnull=False)
-        rows.exclude(name__in=[one.name for one in wanted]).delete()
-        for one in wanted:
-            kept |= _write(one, task, pool)
-        # Remembered after the commit: it may be rolled back.
-        transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
+    if not _stands(wanted, task, pool):
+        with transaction.atomic(using=using):
+            rows = Limit.objects.using(using).filter(task=task, declared__isnull=False)
+            rows.exclude(name__in=[one.name for one in wanted]).delete()
+            for one in wanted:
+                kept |= _write(one, task, pool)
+    # Remembered after the commit: it may be rolled back.
+    transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
     return kept
+
+
+def _stands(wanted: Sequence[Declared], task: str, pool: str) -> bool:
+    """Whether the rows say it already: as a rule, and then nothing is locked."""
+    rows = Limit.objects.using(settings.DATABASE).filter(task=task, declared__isnull=False)
+    there = {name: (declared, where) for name, declared, where in rows.values_list("name", "declared", "pool")}
+    return there.keys() == {one.name for one in wanted} and all(
+        there[one.name][0] == one.said and there[one.name][1] in ("", pool) for one in wanted
+    )
 
 
 def standing(task: str, conflict: str | None, maximum: int | None) -> Standing | None:
@@ -138,14 +154,13 @@ def _wanted(task: str, options: JobOptions) -> list[Declared]:
 
 def _write(one: Declared, task: str, pool: str) -> set[str]:
     rows = Limit.objects.using(settings.DATABASE)
-    said = {key: str(value) for key, value in one.columns.items()}
     row, is_new = rows.get_or_create(
-        name=one.name, defaults={**one.columns, "task": task, "pool": pool, "declared": said}
+        name=one.name, defaults={**one.columns, "task": task, "pool": pool, "declared": one.said}
     )
     if is_new:
         return set()
-    if row.declared != said:
-        rows.filter(name=one.name).update(**one.columns, task=task, declared=said)
+    if row.declared != one.said:
+        rows.filter(name=one.name).update(**one.columns, task=task, declared=one.said)
     if row.pool in ("", pool):
         return set()
     list(Pool.objects.using(settings.DATABASE).select_for_update().filter(name=row.pool))
