@@ -208,7 +208,7 @@ MUTATIONS = {
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone", "assert",
     ),
     "no last look": Mutation(
-        _patch("jobs.admission._has_more", lambda _: False), POSTGRES,
+        _patch("jobs.admission._has_more", lambda *_: False), POSTGRES,
         f"{_PARTITIONS}test_what_comes_during_the_last_look_is_seen", "assert",
     ),
     "no lock of a partition": Mutation(
