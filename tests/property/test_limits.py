@@ -73,8 +73,23 @@ class Move:
     def counters(self) -> list[tuple[str, ...]]:
         """What it is counted under."""
         by_task = [("a", self.tenant)] if self.task == "a" else [("both pools",)]
-        by_job = [("own", self.task, self.tenant), ("access", self.tenant, self.access)]
-        return [("pool", self.pool), ("system",), ("everyone", self.tenant), *by_task, *by_job]
+        return [
+            ("pool", self.pool),
+            ("system",),
+            ("everyone", self.tenant),
+            *by_task,
+            self.own_counter,
+            self.accessing(),
+        ]
+
+    @property
+    def own_counter(self) -> tuple[str, ...]:
+        """What a job's own maximum counts: its task's jobs of its tenant, in its pool."""
+        return "own", self.pool, self.task, self.tenant
+
+    def accessing(self, how: str | None = None) -> tuple[str, ...]:
+        """Readers or writers of its tenant, in its pool: those like itself, or those who access it otherwise."""
+        return "access", self.pool, self.tenant, self.access if how is None else how
 
 
 class Limits(RuleBasedStateMachine):
@@ -188,13 +203,13 @@ class Limits(RuleBasedStateMachine):
         for counter in move.counters:
             size = self.sizes.get(counter[1] if counter[0] == "pool" else counter[0])
             assert size is None or self.counts[counter] < size, (counter, size)
-        assert move.own is None or self.counts["own", move.task, move.tenant] < move.own
+        assert move.own is None or self.counts[move.own_counter] < move.own
         budget = self.sizes.get("memory")
         if move.memory and move.pool == "default" and budget is not None:
             assert self.memory + move.memory <= budget
         if move.access:
-            assert not self.counts["access", move.tenant, "exclusive"]
-            assert move.access == "shared" or not self.counts["access", move.tenant, "shared"]
+            assert not self.counts[move.accessing("exclusive")]
+            assert move.access == "shared" or not self.counts[move.accessing("shared")]
         if move.task == "b":
             self._judge_rate(move)
 
@@ -223,7 +238,7 @@ class Limits(RuleBasedStateMachine):
         for name in self.paused:
             self.sim.resume_pool(name)
         Pool.objects.update(max_concurrent=None, max_memory_mb=None)
-        self.start_the_workers()
+        self.sim.start(Worker(POOLS, 4))  # those there are may be about to leave
         self.sim.run_until_idle()
         self.sizes, self.paused = {}, set()
         self.every_admission_had_room()
