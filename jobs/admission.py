@@ -110,8 +110,9 @@ def _has_more(pool: str, done: _Pass) -> bool:
 
     What is seen to have room and does not move, pass after pass, is locked by somebody's open transaction.
     """
-    if done.took_every_slot:
-        return limits.has_room(pool)
+    has_room = limits.has_room(pool)
+    if done.took_every_slot or not has_room:
+        return has_room
     seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
     if seen is None:
         return False

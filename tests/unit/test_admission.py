@@ -151,7 +151,9 @@ def test_more_than_a_batch_is_admitted_in_one_call(monkeypatch: pytest.MonkeyPat
 def test_an_admission_is_few_statements(django_assert_max_num_queries: Any) -> None:
     stages.start_worker()
     _submit(50)
-    with django_assert_max_num_queries(11):  # 50 jobs: savepoint, room twice, lock, move, events, mark; then one look
+    with django_assert_max_num_queries(
+        12
+    ):  # 50 jobs: room, savepoint, lock, look, facts of new lanes, move, events, mark, room
         stages.admit()
 
 
