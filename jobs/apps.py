@@ -26,8 +26,8 @@ class JobsConfig(AppConfig):
         post_migrate.connect(_seed, sender=self, weak=False, dispatch_uid="jobs.seed")
 
 
-def _seed(using: str, **_: Any) -> None:
+def _seed(using: str, apps: Any, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
-    import_module("jobs.models.seeds").seed(using)
+    import_module("jobs.models.seeds").seed(using, apps)
     import_module("jobs.pools").forget()
     import_module("jobs.limits.declaring").forget()
