@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -26,7 +26,7 @@ class JobsConfig(AppConfig):
         post_migrate.connect(_seed, sender=self, weak=False, dispatch_uid="jobs.seed")
 
 
-def _seed(using: str, apps: Any, **_: Any) -> None:
+def _seed(using: str, apps: Any = apps, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
     import_module("jobs.models.seeds").seed(using, apps)
     import_module("jobs.pools").forget()
