@@ -67,7 +67,7 @@ def test_a_request_is_seen_within_a_second_and_a_half(
 ) -> None:
     """Cooperative: from the request to JobAborted in the body."""
     served()
-    seconds = []
+    seconds: list[float] = []
     for _ in range(ROUNDS):
         job, _ = _begun(ledger_file, obey)
         time.sleep(0.05 * (len(seconds) % 20))  # at another moment of the second each time
@@ -86,7 +86,8 @@ def test_a_request_is_seen_within_a_second_and_a_half(
 def test_force_kills_within_two_seconds(served: StartWorker, ledger_file: Path, recovered: Recovered) -> None:
     """Forced: from the request to the death of the process, and to the outcome."""
     served()
-    dead, named = [], []
+    dead: list[float] = []
+    named: list[float] = []
     for _ in range(ROUNDS):
         job, pid = _begun(ledger_file, sit)
         time.sleep(0.05 * (len(dead) % 20))
@@ -172,7 +173,7 @@ def test_a_time_out_is_told_to_the_body_first(served: StartWorker, ledger_file: 
     wait_for_end([job], 5)
     recovered("7: time-out of 1 s, soft", time.monotonic() - begin)
     done = _fresh(job)
-    assert (done.state, done.error_category, done.error_type) == ("failed", "timeout", "JobTimedOut")
+    assert (done.state, done.error_category, done.error_type) == ("failed", "timeout", "jobs.exceptions.JobTimedOut")
     assert "its time-out is 1 s" in done.error_message
     assert (outcomes(job), events(job)[-1]) == (["failed"], "fail")
     assert alive(pid)
