@@ -16,6 +16,7 @@ from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
 
+UNHURRIED = {"JOBCENTER_TEST_JOBS": '{"LOST_AFTER": 60}'}  # what was fetched ahead is not released meanwhile
 QUIT, TERM = signal.SIGQUIT, signal.SIGTERM
 
 
@@ -38,7 +39,7 @@ IMPATIENT = [
 
 def _full(served: StartWorker, ledger_file: Path, gate: Path, how: Shutdown) -> tuple[Worker, list[Job], list[Job]]:
     """A worker with two jobs running and two fetched ahead; a job of another kind waits behind them."""
-    worker = served(env=how.env)
+    worker = served(env=how.env | UNHURRIED)
     running = [job_manager.submit(until, [str(gate)]) for _ in range(2)]
     wait_for_lines(ledger_file, "begin", 2, 15)
     waiting = [job_manager.submit(touch) for _ in range(2)]
@@ -53,7 +54,7 @@ def test_who_may_take_his_time_ends_well(
 ) -> None:
     """What runs runs on; what has not begun does not wait for that."""
     worker, running, waiting = _full(served, ledger_file, gate, how)
-    other = served(queues=["elsewhere"])  # the steward, and nobody who could take the jobs
+    other = served(queues=["elsewhere"], env=UNHURRIED)  # the steward, and nobody who could take the jobs
     for number in how.signals:
         worker.send(number)
         time.sleep(0.3)

@@ -5,6 +5,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ ROUNDS = 20
 GRACE = {"JOBCENTER_TEST_JOBS": '{"GRACE": 1}'}
 
 
-def _begun(ledger_file: Path, task: JobTask, **options: object) -> tuple[Job, int]:
+def _begun(ledger_file: Path, task: JobTask, **options: Any) -> tuple[Job, int]:
     """A job in its body, and the process that runs it."""
     job = job_manager.submit(task, **options)
     wait_until(lambda: _line(ledger_file, "begin", job), 15, f"{task.name} in its body")
     return job, _line(ledger_file, "begin", job)[-1]["pid"]
 
 
-def _line(ledger_file: Path, what: str, job: Job) -> list[dict[str, object]]:
+def _line(ledger_file: Path, what: str, job: Job) -> list[dict[str, Any]]:
     return [line for line in ledger.read(ledger_file, what) if line["job"] == str(job.id)]
 
 
@@ -153,7 +154,7 @@ def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_
     (line,) = _line(ledger_file, "begin", job)
     job_manager.cancel_job(job.id, force=True)
     wait_for_end([job], 5)
-    wait_until(lambda: not alive(int(str(line["child"]))), 2, "the end of its child")
+    wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
 
 
 def test_on_abort_is_called_while_the_body_waits(served: StartWorker, ledger_file: Path) -> None:
