@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 from django.db import connections
 
-from jobs import execution, job_manager
+from jobs import execution, job_manager, transitions
 from jobs.models import Attempt
 from tests.app import stages
 from tests.app.jobs import probe
@@ -43,7 +43,7 @@ def test_cancel_against_claim(stack: Stack) -> None:
     for _ in range(ROUNDS):
         row = job_manager.submit(probe, run_after=3600)
         ran: list[int] = []
-        stages.put(row, "pending")
+        transitions.move("run_now", "id = %s", [stages.key(row)])
         attempt_id = stages.queue(row)
         answer, did_run = _at_once(
             lambda: job_manager.cancel_job(row.id),  # noqa: B023 - called in this round
@@ -66,7 +66,7 @@ def test_cancel_against_the_end(stack: Stack, ending: str) -> None:
     seen: Counter[tuple[str, str]] = Counter()
     for _ in range(ROUNDS // 2):
         row = job_manager.submit(probe, run_after=3600)
-        stages.put(row, "pending")
+        transitions.move("run_now", "id = %s", [stages.key(row)])
         claimed = execution.claim(row.id, stages.queue(row), worker)
         assert claimed is not None
         answer, _ = _at_once(

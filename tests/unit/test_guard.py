@@ -240,15 +240,26 @@ def test_after_term_it_has_a_little_time(guard: Guard, boot_id: UUID, child: sub
     assert watch._next_signal(holder, FORCED) == signal.SIGKILL
 
 
-def test_a_verdict_that_came_too_late_is_withdrawn(
-    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_followed", [False, True], ids=["idle", "at the next job"])
+def test_who_ended_between_the_look_and_the_blow_goes_on(
+    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, is_followed: bool
 ) -> None:
-    """Its body ended between the look and the blow."""
+    """Its body ends in that very moment, and the process may have begun another job."""
     row = _run_on(boot_id, child.pid)
     job_manager.cancel_job(row.id, True)
-    monkeypatch.setattr(guard, "_reread", lambda _: None)
+    suspend = psutil.Process.suspend
+
+    def end_first(process: psutil.Process) -> None:
+        stages.put(row, "completed")
+        if is_followed:
+            _run_on(boot_id, child.pid)
+        suspend(process)
+
+    monkeypatch.setattr(psutil.Process, "suspend", end_first)
     guard._look()
-    assert child.poll() is None
+    assert child.poll() is None, "another job's process was killed"
+    assert not _is_stopped(child)
+    assert stages.fresh(row).state == "completed"
     assert book.is_empty()
 
 
