@@ -30,6 +30,8 @@ class Dialect:
     new_uuid: ClassVar[str]
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
+    hurried: ClassVar[str] = ""
+    """Further columns of a SELECT that set this transaction to commit without a flush, and not to plan anew."""
     writes_in_cte: ClassVar[bool] = False
     has_lateral: ClassVar[bool] = False
     notifies: ClassVar[bool] = False
@@ -107,6 +109,9 @@ class PostgreSQL(Dialect):
     new_uuid = "gen_random_uuid()"
     skip_locked = " FOR UPDATE SKIP LOCKED"
     for_update = " FOR UPDATE"
+    hurried = (
+        ", set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+    )
     writes_in_cte = True
     has_lateral = True
     notifies = True
