@@ -45,7 +45,7 @@ def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> A
     sql = _look_sql(words, tuple(rules), everywhere)
     lane = str(start) if words.has_lateral else start.hex
     walk = (pool, lane, pool) if words.has_lateral else (pool, lane, pool, pool)
-    flight = () if everywhere else (pool,)
+    flight = (pool,) if everywhere else (pool, pool)
     rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
     return rows[0] if rows else None
 
@@ -168,7 +168,7 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
 
 def _flights(words: Dialect, everywhere: bool) -> str:
     """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
-    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = p.name")
+    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
     where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
     rows = (
         f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"

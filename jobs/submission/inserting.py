@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.base import ModelState
 
 from jobs import admission, conflicts, encoding, transitions, waking
@@ -29,6 +28,7 @@ from jobs.submission.draft import Draft
 from jobs.transitions import Moved
 
 CHUNK = 1000  # jobs per statement
+TAKEN = 1062  # MariaDB: a duplicate
 KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
 
 
@@ -77,7 +77,7 @@ def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
         returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
     else:
         with transaction.atomic(using=draft.using):
-            returned = _new(rows, query(draft.using, sql, params))
+            returned = _returned(draft, sql, params)
             if returned:
                 execute(draft.using, _events_sql(words), [draft.options.owner, words.ids(row.id for row in rows)])
     is_left = any(row[-1] for row in returned) if wakes else None
@@ -88,10 +88,14 @@ _RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
 _EVENT = "job_id, seq, name, from_state, to_state, at, actor, data"
 
 
-def _new(rows: Sequence[Row], returned: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows that were inserted: where a key is taken, MariaDB returns the one that holds it."""
-    ids = {row.id for row in rows}
-    return [row for row in returned if UUID(str(row[0])) in ids]
+def _returned(draft: Draft, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that were inserted: none where the key is taken, which MariaDB says by an error."""
+    try:
+        return query(draft.using, sql, params)
+    except IntegrityError as error:
+        if draft.active_key is None or error.args[:1] != (TAKEN,):
+            raise
+        return []
 
 
 def _events_sql(words: Dialect) -> str:

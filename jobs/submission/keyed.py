@@ -8,7 +8,7 @@ from jobs import conflicts
 from jobs.calls import Row
 from jobs.exceptions import KeyBusy
 from jobs.models import Job
-from jobs.querysets.deadlocks import done_again, is_deadlock
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import query
 from jobs.submission.draft import Draft
@@ -67,6 +67,9 @@ class _key_wait:  # noqa: N801 - reads as a function where it is used
 
 
 def _is_held(error: OperationalError) -> bool:
-    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys."""
-    is_late = getattr(error.__cause__, "sqlstate", "") == "55P03" or error.args[:1] == (LOCK_WAIT_TIMEOUT,)
-    return is_late or is_deadlock(error) or "locked" in str(error)
+    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys.
+
+    On MariaDB the latter ends the caller's whole transaction, who must be told so.
+    """
+    is_late = error.args[:1] == (LOCK_WAIT_TIMEOUT,)
+    return is_late or getattr(error.__cause__, "sqlstate", "") in {"55P03", "40P01"} or "locked" in str(error)

@@ -66,7 +66,7 @@ class Dialect:
         return None
 
     def unless_taken(self, key: str) -> str:
-        """The end of an INSERT that leaves a row alone whose key is there."""
+        """The end of an INSERT that leaves a row alone whose key is there; empty where that is an IntegrityError."""
         return f"ON CONFLICT ({key}) DO NOTHING"
 
     def or_set(self, keys: Sequence[str], column: str) -> str:
