@@ -9,11 +9,10 @@ follows each commit. Nothing here waits for a broker longer than `publishing` do
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import Error, transaction
 
@@ -22,6 +21,7 @@ from jobs.conf import settings
 from jobs.limits import Look, Plan, Tally
 from jobs.publishing import Doorbell
 from jobs.querysets import lanes as queries
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.lanes import FIRST_LANE
 from jobs.querysets.statements import after_commit, execute_many, query
@@ -130,6 +130,7 @@ class _Pass:
     took_every_slot: bool = False
 
 
+@done_again
 def _admit_batch(pool: str) -> _Pass | None:
     """One locked pass; None when another process holds the lock, which will look again after its commit."""
     while True:
@@ -164,9 +165,8 @@ def _lock(pool: str, spanning: Sequence[str]) -> bool:
     if not query(using, f"SELECT name{words.hurried} FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
         return False
     if spanning and words.for_update:
-        query(
-            using, f"SELECT name FROM jobs_limit WHERE name = ANY(%s) ORDER BY name{words.for_update}", [list(spanning)]
-        )
+        sql = f"SELECT name FROM jobs_limit WHERE {words.among('name')} ORDER BY name{words.for_update}"
+        query(using, sql, [list(spanning)])
     return True
 
 
@@ -181,7 +181,7 @@ def _is_whole(seen: Look, spanning: Sequence[str]) -> bool:
 
 def _start(pool: str) -> UUID:
     """Where to begin among the lanes: where there are more than one look sees, somewhere else each time."""
-    return UUID(bytes=secrets.token_bytes(16)) if pool in _crowded else FIRST_LANE
+    return uuid4() if pool in _crowded else FIRST_LANE
 
 
 def _remember(pool: str, plan: Plan) -> None:
@@ -256,7 +256,7 @@ def _note_turns(tally: Tally) -> None:
 
 def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
     names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
-    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
+    on_conflict = dialect(settings.DATABASE).or_set(keys, column)
     if rows:
         execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 

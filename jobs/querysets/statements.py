@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import NotSupportedError, connections, transaction
 
 from jobs.conf import settings
-from jobs.querysets.dialect import db_now
+from jobs.querysets.dialect import db_now, dialect
 
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg import Cursor
@@ -44,8 +44,38 @@ def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
 
 def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement once per row of parameters."""
+    words, text = dialect(using), sql.replace("{now}", db_now(using))
+    together = words.repeated(text, len(rows)) if rows else None
     with _cursor(using) as cursor:
-        cursor.executemany(sql.replace("{now}", db_now(using)), rows)
+        if together is None:
+            cursor.executemany(text, rows)
+        else:
+            cursor.execute(*words.spelled(together, [value for row in rows for value in row]))
+
+
+def change(
+    using: str, sets: str, values: Sequence[Any], job_id: Any, fence: str, fence_values: Sequence[Any], answer: str
+) -> list[tuple[Any, ...]]:
+    """Update one job unless its row fails the fence (SQL, " AND …"); the columns `answer` as they are afterwards."""
+    update, given = f"UPDATE jobs_job SET {sets} WHERE id = %s{fence}", [*values, job_id, *fence_values]
+    if dialect(using).updates_return:
+        return query(using, f"{update} RETURNING {answer}", given)
+    with transaction.atomic(using=using):
+        if not execute(using, update, given):
+            return []
+        return query(using, f"SELECT {answer} FROM jobs_job WHERE id = %s", [job_id])
+
+
+def settled(using: str, where: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """A condition and its parameters; one that picks has picked, where it cannot within a statement that writes.
+
+    What it found stays locked to the end of the caller's transaction.
+    """
+    words = dialect(using)
+    select = words.picking(where)
+    if select is None:
+        return where, params
+    return words.among("id"), [[found for (found,) in query(using, select, params)]]
 
 
 def after_commit(act: Callable[..., object], *args: Any) -> None:
@@ -67,7 +97,7 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
 
     PostgreSQL refuses such a plan each time, so a connection that is kept would never claim a job again.
     """
-    text = _filled_in(sql, db_now(using))
+    text, params = dialect(using).spelled(_filled_in(sql, db_now(using)), params)
     try:
         with _cursor(using) as cursor:
             cursor.execute(text, params)
