@@ -28,14 +28,17 @@ class Candidate(NamedTuple):
     is_critical: bool
 
 
-def with_room(pool: str | None) -> list[str]:
-    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it."""
+def with_room(pool: str | None, ahead: int) -> list[str]:
+    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it.
+
+    `ahead` is how many jobs may be in flight beyond each slot.
+    """
     using = settings.DATABASE
     words = dialect(using)
     only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
     sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
     silent = -settings.STALE_AFTER
-    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + settings.LOOK_AHEAD])]
+    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
 
 
 def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,6 +29,7 @@ __all__ = [
 _DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite(), "mysql": MariaDB()}
 
 
+@functools.cache  # an alias keeps its vendor
 def dialect(using: str) -> Dialect:
     """The dialect of a database alias; NotImplementedError names a vendor that is not spoken."""
     vendor = connections[using].vendor
@@ -64,6 +66,8 @@ class DbNow(models.Func):
 
 def prepare(using: str, model: type[models.Model], column: str, value: Any) -> Any:
     """A Python value as the database adapter wants it for that column."""
+    if type(value) is UUID and dialect(using).native_uuids:
+        return value
     return _field(model, column).get_db_prep_save(value, connections[using])
 
 

@@ -18,6 +18,10 @@ class PostgreSQL(Dialect):
     new_uuid = "gen_random_uuid()"
     skip_locked = " FOR UPDATE SKIP LOCKED"
     for_update = " FOR UPDATE"
+    hurried = (
+        ", set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+    )
+    native_uuids = True
     writes_in_cte = True
     has_lateral = True
     notifies = True

@@ -20,6 +20,9 @@ class Dialect:
     new_uuid: ClassVar[str]
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
+    hurried: ClassVar[str] = ""
+    """Further columns of a SELECT that set this transaction to commit without a flush, and not to plan anew."""
+    native_uuids: ClassVar[bool] = False
     writes_in_cte: ClassVar[bool] = False
     updates_return: ClassVar[bool] = True
     has_lateral: ClassVar[bool] = False
