@@ -87,7 +87,7 @@ class PrivateMariaDB:
     def _answers(self) -> bool:
         try:
             self._connect().close()
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:
             return False
         return True
 

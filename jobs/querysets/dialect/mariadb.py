@@ -31,6 +31,7 @@ class MariaDB(Dialect):
     new_uuid = "UUID()"
     skip_locked = _PICK
     for_update = " FOR UPDATE"
+    native_uuids = True
     updates_return = False
     skips_in_index = True
     no_moment = "CAST(NULL AS DATETIME(6))"
