@@ -228,11 +228,12 @@ class Job(models.Model):
     def errors(self) -> list[dict[str, Any]]:
         """What went wrong, oldest first: each failed attempt as `Attempt.as_error` gives it.
 
-        The last entry of a job that failed in no attempt (expired, stopped while it waited …) has None for its attempt.
+        The last entry of a job that failed of something else (expired, stopped …) has None for its attempt.
         """
         failed = list(self.attempts.exclude(error_type="").order_by("run", "number"))
         entries = [attempt.as_error() for attempt in failed]
-        ended_in_one = any(one.run == self.run and one.outcome == "failed" for one in failed)
+        ended_in_one = any((one.run, one.outcome, one.error_category) == (self.run, "failed", self.error_category)
+                           for one in failed)  # fmt: skip
         if self.state == JobState.FAILED and self.error_type and not ended_in_one:
             entries.append(self._own_error())
         return entries

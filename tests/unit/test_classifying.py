@@ -116,6 +116,12 @@ def test_every_category_says_what_it_means() -> None:
 def test_names_of_rules_that_can_be_imported_here_are_right() -> None:
     """A class that was renamed in its library would make its rule silent."""
     seen = {name for error, _ in CASES for name in meaning_of(error).names}
-    known = {name for name in classifying._RULES if name.startswith(("django.", "jobs.", "billiard.", "kombu.", "redis."))}
+    known = {
+        name for name in classifying._RULES if name.startswith(("django.", "jobs.", "billiard.", "kombu.", "redis."))
+    }
     tried = {name for name in known if name in seen}
-    assert {"django.db.utils.OperationalError", "redis.exceptions.ConnectionError", "jobs.exceptions.JobsError"} <= tried
+    assert {
+        "django.db.utils.OperationalError",
+        "redis.exceptions.ConnectionError",
+        "jobs.exceptions.JobsError",
+    } <= tried

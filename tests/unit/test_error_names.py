@@ -47,7 +47,7 @@ def test_classes_become_names_once_each() -> None:
 )
 def test_a_rule_of_the_setting(given: Any, rule: ErrorRule) -> None:
     with override_settings(JOBS={"ERRORS": {"ValueError": given}}):
-        assert conf.settings.ERRORS == {"ValueError": rule}
+        assert {"ValueError": rule} == conf.settings.ERRORS
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,12 @@ def test_a_recursion_counts_once_however_deep() -> None:
 
 
 def test_it_never_raises_and_is_short() -> None:
-    for error in (_UnspeakableError(), ValueError("\0\ud800"), ValueError("9" * 10**6), ExceptionGroup("g", [OSError()])):
+    for error in (
+        _UnspeakableError(),
+        ValueError("\0\ud800"),
+        ValueError("9" * 10**6),
+        ExceptionGroup("g", [OSError()]),
+    ):
         mark = of_error(error)
         assert len(mark) == 16
         assert int(mark, 16) >= 0

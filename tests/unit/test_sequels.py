@@ -10,8 +10,8 @@ import pytest
 from django.test import override_settings
 
 from jobs import execution, job, job_manager, sequels, transitions
-from jobs.execution import Claimed
 from jobs.exceptions import JobAborted
+from jobs.execution import Claimed
 from jobs.failures import Failure
 from jobs.flushing import flusher
 from jobs.models import Job, Pool
