@@ -41,7 +41,7 @@ def submit_due() -> int:
         rows = query(settings.DATABASE, f"{_DUE} ORDER BY id LIMIT %s", [BATCH])
         done = sum(_settle(job_id) for (job_id,) in rows)
         total += done
-        if done < BATCH:
+        if len(rows) < BATCH or not done:  # or all of them are in others' hands
             return total
 
 

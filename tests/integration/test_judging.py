@@ -6,11 +6,14 @@ import time
 
 import pytest
 
-from jobs import job_manager
+from jobs import fallbacks, job_manager, transitions
 from jobs.models import Job, Pool
 from tests.app.failing import be_exact, give_up, make_do, once
 from tests.app.jobs import hold, ignore_requests, whoami
+from tests.integration.actors import settle_fallbacks
+from tests.integration.crowd import crowd
 from tests.integration.house import House, outcomes, story
+from tests.services import Stack
 from tests.services.processes import wait_until
 
 
@@ -29,6 +32,18 @@ def test_a_fallback_gets_arguments_and_error_when_all_attempts_have_failed(house
     assert made.result["error"]["message"] == "attempt 2 on host 10.0.0.2 failed"
     assert Job.objects.filter(metadata__fallback_of=str(job.id)).count() == 1
     assert story(job)[-2:] == ["fail", "fallback"]
+
+
+def test_four_that_would_submit_the_same_fallbacks_submit_each_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = job_manager.submit_many(give_up, [([], {})] * 200)
+    monkeypatch.setattr(fallbacks, "_settle", lambda _: False)  # whoever failed them has died
+    transitions.move("fail", "state = 'pending'")
+    monkeypatch.undo()
+    crowd(4, settle_fallbacks)
+    made = Job.objects.filter(task=make_do.name).values_list("metadata", flat=True)
+    assert sorted(one["fallback_of"] for one in made) == sorted(str(job.id) for job in failed)
 
 
 def test_failures_that_are_alike_are_counted(house: House) -> None:
