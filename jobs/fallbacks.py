@@ -21,8 +21,9 @@ from jobs.context import FALLBACK_CHAIN, FALLBACK_ERROR, FALLBACK_OF
 from jobs.exceptions import JobsError
 from jobs.models import Job
 from jobs.models.fields import Unreadable
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import execute, query
+from jobs.querysets.statements import execute, query, settled
 from jobs.transitions import Moved
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def follow(moved: Sequence[Moved]) -> None:
 _DUE = "SELECT id FROM jobs_job WHERE fallback_due"
 
 
+@done_again
 def _settle(job_id: Any) -> bool:
     """Take the mark away and submit; both, or with the whole transaction neither. Who comes second finds no mark.
 
@@ -65,8 +67,8 @@ def _settle(job_id: Any) -> bool:
     """
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        free = dialect(using).picked(f"{_DUE} AND id = %s")
-        if not execute(using, f"UPDATE jobs_job SET fallback_due = FALSE WHERE {free}", [job_id]):
+        free, ids = settled(using, dialect(using).picked(f"{_DUE} AND id = %s"), [job_id])
+        if not execute(using, f"UPDATE jobs_job SET fallback_due = FALSE WHERE {free}", ids):
             return False
         job = Job.objects.using(using).get(pk=job_id)
         try:

@@ -15,8 +15,9 @@ from jobs.conf import settings
 from jobs.control import Answer
 from jobs.failures import Failure
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import prepare
-from jobs.querysets.statements import after_commit, query
+from jobs.querysets.statements import after_commit, change
 from jobs.states import FINAL, ErrorCategory
 from jobs.transitions import Sql
 
@@ -56,16 +57,15 @@ def _stop_waiting(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     return bool(moved)
 
 
+@done_again
 def _ask_running(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
     using = settings.DATABASE
-    sql = (
-        "UPDATE jobs_job SET cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s,"
-        " stop_error_type = %s, stop_error_message = %s"
-        " WHERE id = %s AND state = 'running' AND cancel_requested_at IS NULL RETURNING id"
-    )
+    who = "cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
+    sets, values = f"{who}, stop_error_type = %s, stop_error_message = %s", [actor, message, kind, message]
+    first = " AND state = 'running' AND cancel_requested_at IS NULL"
     with transaction.atomic(using=using):
-        asked = query(using, sql, [actor, message, kind, message, prepare(using, Job, "id", job_id)])
+        asked = change(using, sets, values, prepare(using, Job, "id", job_id), first, [], "id")
         if asked:
             data = {"reason": message, "error": kind}
             transitions.note(job_id, "cancel_requested", actor=actor, data=data)
