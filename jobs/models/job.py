@@ -187,7 +187,7 @@ class Job(models.Model):
                 fields=["expires_at"],
                 condition=Q(expires_at__isnull=False) & Q(state__in=sorted(states.NOT_RUNNING)),
             ),
-            models.Index(name="job_fallback_due", fields=["id"], condition=Q(fallback_due=True)),
+            models.Index(name="job_fallback_due", fields=["fallback_due", "id"], condition=Q(fallback_due=True)),
             models.Index(
                 name="job_by_fingerprint", fields=["error_fingerprint", "-id"], condition=~Q(error_fingerprint="")
             ),

@@ -69,7 +69,7 @@ def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
     given = tuple(_given(draft.using, name, value) for name, value in draft.columns.items())
     texts = tuple(text for text, _ in given)
     sql = _insert_sql(
-        words, names, texts, _returned(draft), when, draft.options.start, draft.active_key is not None, wakes
+        words, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes
     )
     params = [*(value for _, values in given for value in values), draft.options.priority, *when_params]
     params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
@@ -137,7 +137,7 @@ def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
     return f"%s{_cast(using, name)}", (prepare(using, Job, name, value),)
 
 
-def _returned(draft: Draft) -> tuple[str, ...]:
+def _unknown(draft: Draft) -> tuple[str, ...]:
     """What only the database knows of the new rows."""
     return (*_RETURNED, *(name for name, value in draft.columns.items() if isinstance(value, Sql)))
 
@@ -165,7 +165,7 @@ def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> t
 def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
     """Model instances as the rows were written."""
     payload = {row.id: row for row in rows}
-    values = [read(draft.using, Job, _returned(draft), row) for row in returned]
+    values = [read(draft.using, Job, _unknown(draft), row) for row in returned]
     made = [_as_written(draft, one, payload[one["id"]]) for one in values]
     if made:
         moved = [Moved("create", "", job.state, draft.options.owner, dict(vars(job))) for job in made]
@@ -190,4 +190,4 @@ def _defaults() -> dict[str, Any]:
     return {field.attname: field.get_default() for field in Job._meta.concrete_fields}
 
 
-_MUTABLE = ("metadata", "tags", "diagnostics", "resources")
+_MUTABLE = ("metadata", "tags", "diagnostics", "resources", "retry_policy")

@@ -19,7 +19,7 @@ from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, change, execute
+from jobs.querysets.statements import after_commit, change, execute, query
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
 from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param

@@ -7,7 +7,7 @@ import jobs.states
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_turn"),
+        ("jobs", "0007_mariadb_indexes"),
     ]
 
     operations = [
@@ -118,7 +118,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="job",
-            index=models.Index(condition=models.Q(("fallback_due", True)), fields=["id"], name="job_fallback_due"),
+            index=models.Index(
+                condition=models.Q(("fallback_due", True)), fields=["fallback_due", "id"], name="job_fallback_due"
+            ),
         ),
         migrations.AddIndex(
             model_name="job",
