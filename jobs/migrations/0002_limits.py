@@ -4,16 +4,7 @@ import uuid
 
 from django.db import migrations, models
 
-import jobs.states
-from jobs.limits.lanes import Facts
-
-
-def put_in_lanes(apps, editor):
-    """What was submitted before there were lanes has no needs and no partition: its task is all that tells it apart."""
-    jobs = apps.get_model("jobs", "Job").objects.using(editor.connection.alias)
-    for task in list(jobs.order_by().values_list("task", flat=True).distinct()):
-        for timeout in list(jobs.filter(task=task).order_by().values_list("timeout", flat=True).distinct()):
-            jobs.filter(task=task, timeout=timeout).update(lane=Facts(task, timeout=timeout).lane)
+from jobs.migrations._safely import LockTimeout
 
 
 class Migration(migrations.Migration):
@@ -21,7 +12,9 @@ class Migration(migrations.Migration):
         ("jobs", "0001_initial"),
     ]
 
+    # The indexes of these columns, and what stands in them for older jobs: 0007, which keeps nobody waiting.
     operations = [
+        LockTimeout(),
         migrations.CreateModel(
             name="Rate",
             fields=[
@@ -30,10 +23,6 @@ class Migration(migrations.Migration):
                 ("partition", models.CharField(blank=True, default="", max_length=200)),
                 ("tat", models.FloatField(default=0, help_text="epoch seconds; in the past: the limit is at rest")),
             ],
-        ),
-        migrations.RemoveIndex(
-            model_name="job",
-            name="job_candidates",
         ),
         migrations.AddField(
             model_name="job",
@@ -110,7 +99,6 @@ class Migration(migrations.Migration):
                 default=1, help_text="share of each partition beside the others: 2 gets twice as much"
             ),
         ),
-        migrations.RunPython(put_in_lanes, migrations.RunPython.noop),
         migrations.AlterField(
             model_name="limit",
             name="kind",
@@ -164,33 +152,6 @@ class Migration(migrations.Migration):
             model_name="limit",
             name="task",
             field=models.CharField(blank=True, default="", help_text="empty: whatever the task", max_length=200),
-        ),
-        migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(("state", "pending")), fields=["pool", "lane", "rank", "id"], name="job_candidates"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("partition", ""), _negated=True),
-                    models.Q(
-                        (
-                            "state__in",
-                            [
-                                jobs.states.JobState["CANCELLED"],
-                                jobs.states.JobState["COMPLETED"],
-                                jobs.states.JobState["FAILED"],
-                            ],
-                        ),
-                        _negated=True,
-                    ),
-                ),
-                fields=["task", "partition"],
-                name="job_by_partition",
-            ),
         ),
         migrations.AddConstraint(
             model_name="limit",
