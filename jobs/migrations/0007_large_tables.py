@@ -14,7 +14,7 @@ from jobs.migrations._safely import (
 )
 
 NO_LANE = uuid.UUID(int=0)
-BATCH = 2000
+BATCH = 500
 
 
 def put_in_lanes(apps, editor):

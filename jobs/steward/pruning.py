@@ -127,9 +127,8 @@ def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
         return Counter()
     with transaction.atomic(using=settings.DATABASE):
         locked = trees.lock(job_ids, kept)
-        childless = {
-            job_id: state for job_id, state in locked.items() if job_id not in trees.with_children(list(locked))
-        }
+        parents = trees.with_children(list(locked))
+        childless = {job_id: state for job_id, state in locked.items() if job_id not in parents}
         control.delete_rows(list(childless))
     return Counter(childless.values())
 
