@@ -4,7 +4,7 @@ import uuid
 
 from django.db import migrations, models
 
-from jobs.migrations._safely import LockTimeout
+from jobs.migrations._safely import AddFields, LockTimeout
 
 
 class Migration(migrations.Migration):
@@ -23,54 +23,6 @@ class Migration(migrations.Migration):
                 ("partition", models.CharField(blank=True, default="", max_length=200)),
                 ("tat", models.FloatField(default=0, help_text="epoch seconds; in the past: the limit is at rest")),
             ],
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="access",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                default="",
-                help_text="shared or exclusive, within the partition",
-                max_length=10,
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="lane",
-            field=models.UUIDField(
-                db_default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
-                default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
-                editable=False,
-                help_text="of all that admission decides by: limits.lanes",
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="max_concurrent",
-            field=models.IntegerField(blank=True, help_text="the job's own, tighter than the task's", null=True),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="partition_by",
-            field=models.CharField(blank=True, db_default="", default="", max_length=100),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="rate",
-            field=models.CharField(
-                blank=True, db_default="", default="", help_text="the job's own, tighter than the task's", max_length=50
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="resources",
-            field=models.JSONField(
-                blank=True,
-                db_default=models.Value({}, models.JSONField()),
-                default=dict,
-                help_text="further needs, by name",
-            ),
         ),
         migrations.AddField(
             model_name="limit",
@@ -162,5 +114,53 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="rate",
             constraint=models.UniqueConstraint(fields=("limit_name", "partition"), name="rate_of_partition"),
+        ),
+        AddFields(
+            "job",
+            [
+                (
+                    "access",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="shared or exclusive, within the partition",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "lane",
+                    models.UUIDField(
+                        db_default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
+                        default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
+                        editable=False,
+                        help_text="of all that admission decides by: limits.lanes",
+                    ),
+                ),
+                (
+                    "max_concurrent",
+                    models.IntegerField(blank=True, help_text="the job's own, tighter than the task's", null=True),
+                ),
+                ("partition_by", models.CharField(blank=True, db_default="", default="", max_length=100)),
+                (
+                    "rate",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="the job's own, tighter than the task's",
+                        max_length=50,
+                    ),
+                ),
+                (
+                    "resources",
+                    models.JSONField(
+                        blank=True,
+                        db_default=models.Value({}, models.JSONField()),
+                        default=dict,
+                        help_text="further needs, by name",
+                    ),
+                ),
+            ],
         ),
     ]

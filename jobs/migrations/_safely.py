@@ -8,7 +8,7 @@ be done again after it was broken off.
 import time
 
 from django.db import OperationalError, transaction
-from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
+from django.db.migrations.operations import AddConstraint, AddField, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.migrations.operations.base import Operation
 
 PATIENCE = 60  # seconds that an operation asks again for its lock
@@ -32,6 +32,52 @@ class LockTimeout(Operation):
 
     def describe(self):
         return "Wait for no lock for longer than a second"
+
+
+class AddFields(Operation):
+    """Several columns of one table: on PostgreSQL without Django's thinking between them, while the table is locked.
+
+    To be the last operation of its migration, since the lock lasts until the commit.
+    """
+
+    reduces_to_sql = False
+    reversible = True
+
+    def __init__(self, model_name, fields):
+        self.model_name, self.fields = model_name, fields
+
+    def deconstruct(self):
+        return self.__class__.__name__, [self.model_name, self.fields], {}
+
+    def state_forwards(self, app_label, state):
+        for one in self._each():
+            one.state_forwards(app_label, state)
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state):
+        if schema_editor.connection.vendor == "postgresql":
+            before, after = (state.apps.get_model(app_label, self.model_name) for state in (from_state, to_state))
+            for name, _ in self.fields:
+                schema_editor.add_field(before, after._meta.get_field(name))
+            return
+        for one, before, after in self._states(app_label, from_state):
+            one.database_forwards(app_label, schema_editor, before, after)
+
+    def database_backwards(self, app_label, schema_editor, from_state, to_state):
+        for one, before, after in reversed(list(self._states(app_label, to_state))):
+            one.database_backwards(app_label, schema_editor, after, before)
+
+    def describe(self):
+        return f"Add fields to {self.model_name}: {', '.join(name for name, _ in self.fields)}"
+
+    def _each(self):
+        return [AddField(self.model_name, name, field) for name, field in self.fields]
+
+    def _states(self, app_label, state):
+        for one in self._each():
+            after = state.clone()
+            one.state_forwards(app_label, after)
+            yield one, state, after
+            state = after
 
 
 class _Beside:

@@ -17,12 +17,13 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission, pools
 from jobs.conf import settings
-from jobs.steward import due, election, lost, pruning, unknown, unsent
+from jobs.steward import drift, due, election, lost, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
 
 logger = logging.getLogger(__name__)
 
 
+RECONCILING = 10  # ticks from one reconciliation to the next
 CLEANING = 0.2  # seconds of each tick that retention may take
 
 
@@ -36,6 +37,7 @@ class Steward:
         self._blind = False
         self._watch = Watch()
         self._pruned_at = time.monotonic()
+        self._reconciled_at = time.monotonic()
         self._cleaning: Iterator[Counter[str]] | None = None
         self._deleted: Counter[str] = Counter()
 
@@ -77,11 +79,15 @@ class Steward:
             due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
             admission.admit_everywhere,
         ]  # fmt: skip
+        if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
+            self._reconciled_at = time.monotonic()
+            chores.append(drift.reconcile)
         if self._cleaning is not None:
             chores.append(self._clean)
         elif time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at, self._deleted, self._cleaning = time.monotonic(), Counter(), pruning.steps()
             chores += [self._clean, pruning.forget_rates, pruning.forget_turns, pruning.forget_workers]
+            chores.append(drift.cancel_what_was_asked)
         return chores
 
     def _clean(self) -> None:
