@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.services import Stack, find_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 WALK = "import sys, django; django.setup(); from tests.large import walking; sys.exit(walking.walk())"
 
 
+@pytest.mark.timeout(300)
 def test_migrations_go_forward_with_rows_back_to_nothing_and_forward_again(tmp_path: Path) -> None:
     """Fault 43."""
     stack = Stack.current()
