@@ -20,7 +20,7 @@ from jobs import control, signals
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import execute
+from jobs.querysets.statements import execute, settled
 from jobs.steward import trees
 
 logger = logging.getLogger("jobs.retention")
@@ -85,14 +85,14 @@ def forget_rates() -> int:
     """
     words = dialect(settings.DATABASE)
     at_rest = f"SELECT id FROM jobs_rate WHERE tat < {words.epoch('{now}')} - %s LIMIT %s"
-    return _in_batches(f"DELETE FROM jobs_rate WHERE {words.picked(at_rest)}", [RESTED, BATCH])
+    return _in_batches("DELETE FROM jobs_rate WHERE", words.picked(at_rest), [RESTED, BATCH])
 
 
 def forget_turns() -> int:
     """Delete the turns of partitions that were not served for AGED_AFTER; returns how many."""
     words = dialect(settings.DATABASE)
     served_long_ago = f"SELECT id FROM jobs_turn WHERE at < {words.epoch('{now}')} - %s LIMIT %s"
-    return _in_batches(f"DELETE FROM jobs_turn WHERE {words.picked(served_long_ago)}", [settings.AGED_AFTER, BATCH])
+    return _in_batches("DELETE FROM jobs_turn WHERE", words.picked(served_long_ago), [settings.AGED_AFTER, BATCH])
 
 
 def forget_workers() -> int:
@@ -133,8 +133,12 @@ def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
     return Counter(childless.values())
 
 
-def _in_batches(sql: str, params: list[Any]) -> int:
-    gone = total = execute(settings.DATABASE, sql, params)
-    while gone == BATCH:
-        total += (gone := execute(settings.DATABASE, sql, params))
-    return total
+def _in_batches(delete: str, picked: str, params: list[Any]) -> int:
+    using, total = settings.DATABASE, 0
+    while True:
+        with transaction.atomic(using=using):
+            where, found = settled(using, picked, params)
+            gone = execute(using, f"{delete} {where}", found)
+        total += gone
+        if gone < BATCH:
+            return total

@@ -35,7 +35,7 @@ class Site:
 
     workers: Sequence[Worker]
     broker: PrivateValkey
-    postgres: PrivatePostgres
+    server: PrivatePostgres
     say: Say
     done: Counter[str] = field(default_factory=Counter)
     missed: int = 0
@@ -149,9 +149,9 @@ def _restart_broker(site: Site, fault: Fault) -> bool:
 
 def _restart_database(site: Site, fault: Fault) -> bool:
     """A crash, and the recovery after it."""
-    site.postgres.stop("immediate")
+    site.server.stop("immediate")
     time.sleep(fault.lasting)
-    site.postgres.start()
+    site.server.start()
     return True
 
 

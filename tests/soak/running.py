@@ -14,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from jobs.models import Job, Limit
 from tests.invariants import check_probe
-from tests.services import PrivateValkey, Stack
+from tests.services import PrivatePostgres, PrivateValkey, Stack
 from tests.services.processes import wait_until
 from tests.soak import harm, load, plan
 from tests.soak.fleet import Say, fleet
@@ -40,12 +40,12 @@ def main(minutes: str, seed: str, directory: str, effects: str) -> int:
 
 def soak(stack: Stack, seconds: float, seed: int, directory: Path, effects: Path, say: Say) -> Verdict:
     """Work and harm for so many seconds, then quiet, then the verdict. Workers write to `directory`."""
-    assert stack.postgres
+    assert isinstance(stack.server, PrivatePostgres)
     assert isinstance(stack.broker, PrivateValkey)
     Limit.objects.filter(name="system").update(size=plan.SYSTEM)
     env = {"JOBCENTER_TEST_JOBS": json.dumps(WORKER_JOBS)}
     with fleet(plan.WORKERS, plan.PROCESSES, directory, env, say) as workers:
-        site = harm.Site(workers, stack.broker, stack.postgres, say)
+        site = harm.Site(workers, stack.broker, stack.server, say)
         told = _work_and_harm(site, seconds, seed)
         stack.heal()
         connections.close_all()
