@@ -67,7 +67,8 @@ def test_a_tree_goes_as_a_whole_from_the_leaves_up(clock: Clock, batch: int) -> 
 
 @pytest.mark.parametrize("which", range(5))
 @pytest.mark.parametrize("how", ["young", "unfinished", "kept for ever"])
-def test_a_tree_stays_as_a_whole_while_one_member_must(clock: Clock, which: int, how: str) -> None:
+@pytest.mark.parametrize("batch", [1, 500])
+def test_a_tree_stays_as_a_whole_while_one_member_must(clock: Clock, which: int, how: str, batch: int) -> None:
     rows = tree()
     if how == "young":
         Job.objects.filter(pk=rows[which].pk).update(finished_at=rows[which].created_at)
@@ -79,7 +80,7 @@ def test_a_tree_stays_as_a_whole_while_one_member_must(clock: Clock, which: int,
     kept = {"completed": 50.0, "failed": 50.0, "cancelled": None}
     other = ended()
     age(other)
-    assert pruning.prune(kept, dry_run=True) == pruning.prune(kept) == Counter(completed=1)
+    assert pruning.prune(kept, dry_run=True) == pruning.prune(kept, batch=batch) == Counter(completed=1)
     assert left() == {row.pk for row in rows}
 
 
