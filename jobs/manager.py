@@ -230,12 +230,15 @@ class JobManager(Generic[Key, State, Action]):
         return Answer.RESUMED if pools.resume(name, actor) else Answer.NOT_PAUSED
 
     def cleanup_old_jobs(self, /, days: float | None = None) -> int:
-        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
+        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many.
+
+        A named manager deletes its own jobs. A job and what is below it go together, once all of it is old enough.
+        """
         if days is None:
-            return pruning.prune()
+            return pruning.prune(manager=self.name).total()
         if not 0 <= days <= _MOST_DAYS:  # NaN compares false and is refused with the rest
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
-        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
+        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400), manager=self.name).total()
 
     asubmit = _twin(submit)
     asubmit_many = _twin(submit_many)

@@ -449,12 +449,13 @@ def test_cleanup_deletes_what_is_older_and_final(older: Callable[[str, float], J
     assert dry.data == {
         "dry_run": True,
         "deleted": 3,
+        "by_state": dict.fromkeys(("completed", "failed", "cancelled"), 1),
         "older_than": dict.fromkeys(("completed", "failed", "cancelled"), 2 * DAY),
     }
     assert Job.objects.count() == 7
     with CaptureQueriesContext(connection) as captured:
         assert run("jobs_cleanup", "--older-than", "2d", "--batch", 2).out == "3 jobs deleted\n"
-    assert len([one for one in captured.captured_queries if one["sql"].startswith('DELETE FROM "jobs_job"')]) == 2
+    assert len([one for one in captured.captured_queries if one["sql"].startswith('DELETE FROM "jobs_job"')]) == 3
     assert Job.objects.filter(pk=running.pk).exists()
     assert Job.objects.count() == 4
     assert run("jobs_cleanup", "--older-than", "0s", "--state", "failed").out == "1 job deleted\n"

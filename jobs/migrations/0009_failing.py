@@ -7,7 +7,7 @@ import jobs.states
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0007_mariadb_indexes"),
+        ("jobs", "0008_mariadb_indexes"),
     ]
 
     operations = [
