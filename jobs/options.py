@@ -33,8 +33,9 @@ class JobOptions:
     those are retried, with the second those are not. `retry_deadline` bounds, from the first start, when a retry may
     begin. `fallback` is the task that is submitted in its place when it has failed; `expires` says when it is too late
     to start it; `at_most_once` runs it once, whatever becomes of it. `run_after` and `expires` are an aware datetime, a
-    timedelta or seconds from now; `timeout`, `retry_delay` and `estimated_duration` are seconds. `start=False` holds
-    the job until `start_job`. None means the setting's, or none.
+    timedelta or seconds from now; `timeout`, `grace` (between the request to stop, or the time-out, and the end by
+    force), `retry_delay` and `estimated_duration` are seconds. `start=False` holds the job until `start_job`. None
+    means the setting's, or none.
     """
 
     pool: str | None = None
@@ -71,6 +72,7 @@ class JobOptions:
     fallback: Any = ""
     expires: datetime | timedelta | float | None = None
     at_most_once: bool = False
+    grace: float | None = None
 
     def but(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options with some replaced, each checked; InvalidOption names the first that is wrong."""
@@ -289,6 +291,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "fallback": failing.fallback,
     "expires": _moment,
     "at_most_once": _flag,
+    "grace": _seconds,
 }
 _TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
 

@@ -1,10 +1,11 @@
-"""What the platform adds to a Celery worker: a heartbeat, a feeder beside it, and an eye on the pool's children.
+"""What the platform adds to a Celery worker: a heartbeat, a guard, and a feeder beside it.
 
 Connected to Celery's signals when the app is ready: a worker started with plain `celery -A … worker` needs no more.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from jobs.checks import memory_database_error
 from jobs.task import JobTask
 from jobs.worker import reception
 from jobs.worker.feeder import Feeder
+from jobs.worker.guard import Guard
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import JobRequest, News, news, pairs_in
 
@@ -57,6 +59,9 @@ def _start_pulse(sender: Any, **_: Any) -> None:
     if _running.pulse is None and _running.feeder is not None:
         _running.pulse = Pulse(sender.controller, _running.feeder)
         _running.pulse.start()
+        _running.guard = Guard(sender.controller, _running.feeder)
+        _running.guard.start()
+        atexit.register(_stop)  # Celery says nothing of a cold shutdown's end
 
 
 def _report_unknown(message: Any, **_: Any) -> None:
@@ -70,16 +75,21 @@ def _drain(**_: Any) -> None:
 
 
 def _stop(**_: Any) -> None:
+    """Name what was interrupted before the worker's row says that it is gone: what is found then was lost."""
+    atexit.unregister(_stop)
+    if _running.guard is not None:
+        _running.guard.stop()
     if _running.pulse is not None:
         _running.pulse.stop()
     if _running.feeder is not None:
         _running.feeder.stop()
-    _running.pulse = _running.feeder = None  # a test process starts one worker after another
+    _running.guard = _running.pulse = _running.feeder = None  # a test process starts one worker after another
 
 
 class _Running:
     feeder: Feeder | None = None
     pulse: Pulse | None = None
+    guard: Guard | None = None
 
 
 _running = _Running()

@@ -45,6 +45,7 @@ GOOD: dict[str, list[Any]] = {
     "fallback": ["", "demo.cheap_render"],
     "expires": [None, 60, timedelta(hours=1), datetime(2030, 1, 1, tzinfo=UTC)],
     "at_most_once": [True, False],
+    "grace": [None, 0, 0.5, 300],
 }
 BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
 BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
@@ -80,6 +81,7 @@ BAD: dict[str, list[Any]] = {
     "fallback": [5, "a\0b", "x" * 201, ["demo.render"]],
     "expires": ["tomorrow", datetime(2026, 1, 1), True, math.nan, *TOO_FAR],  # noqa: DTZ001
     "at_most_once": [None, 0, 1, "yes"],
+    "grace": BAD_SECONDS,
 }
 
 
