@@ -18,6 +18,7 @@ from jobs import admission, pools
 from jobs.conf import settings
 from jobs.steward import due, election, lost, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
+from jobs.steward.scoring import Scoring
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Steward:
         self.is_leader = False
         self._blind = False
         self._watch = Watch()
+        self._scoring = Scoring()
         self._pruned_at = time.monotonic()
 
     def tick(self) -> bool:
@@ -69,7 +71,7 @@ class Steward:
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
             due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
-            admission.admit_everywhere,
+            admission.admit_everywhere, self._scoring.run,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()
@@ -86,6 +88,7 @@ class Steward:
     def _forget(self) -> None:
         self.is_leader = False
         self._watch.forget()
+        self._scoring.forget()
 
 
 def _do(chore: Callable[[], object]) -> None:
