@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 from jobs import encoding, meter, tmpdirs
-from jobs.exceptions import JobAborted
+from jobs.exceptions import JobAborted, JobTimedOut
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
@@ -30,6 +31,10 @@ class JobSnoozed(BaseException):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
         self.seconds = seconds
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a body whose worker is shut down and cannot stop it otherwise: no attempt is used."""
 
 
 @dataclass
@@ -49,12 +54,17 @@ class JobContext:
     owner: str = ""
     attempt_id: UUID | None = None
     started_at: datetime | None = None
+    timeout: float | None = None
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
     _meter: meter.Meter | None = None
     _directory: tmpdirs.Held | None = None
     _used: meter.Columns | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            self.draft.deadline = self._begun + self.timeout
 
     def progress(
         self, percent: float, message: str | None = None, stage: str | None = None,
@@ -63,7 +73,7 @@ class JobContext:
         """Say how far the job is: `percent` 0-100 of the whole, `sub_progress` 0-100 of the stage.
 
         Cheap enough for a hot loop: it writes to memory, and at most twice a second to the database. Further keywords
-        become a diagnostic entry. Raises JobAborted when the job's cancellation was requested.
+        become a diagnostic entry. Raises what `check` raises.
         """
         said: dict[str, Any] = {"progress": _percent("percent", percent)}
         if message is not None:
@@ -80,16 +90,32 @@ class JobContext:
         self.check()
 
     def check(self) -> None:
-        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
+        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts.
+
+        Raises JobTimedOut when it is over its time-out.
+        """
         self._watch()
         if self.draft.stop_reason is not None:
             raise JobAborted(self.draft.stop_reason)
+        if self.draft.is_late:
+            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
+        if flusher.is_interrupting:
+            raise JobInterrupted
 
     @property
     def aborted(self) -> bool:
-        """Whether the job was asked to stop, without raising."""
+        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends."""
         self._watch()
-        return self.draft.stop_reason is not None
+        return self.draft.should_stop or flusher.is_interrupting
+
+    def on_abort(self, act: Callable[[], object]) -> None:
+        """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
+
+        It is called in another thread than the body's, within about a second; what it raises is logged. The exception
+        comes in the body, at its next `check()` or `progress()`.
+        """
+        self.draft.on_stop(act)
+        self._watch()
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""

@@ -60,16 +60,17 @@ def start(job_id: UUID, actor: str = "") -> Answer:
     return Answer.STARTED
 
 
-def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
+def cancel(job_id: UUID, reason: str = "", actor: str = "", *, force: bool = False) -> Answer:
     """Cancel a job that is not running at once; ask a running one to stop.
 
-    The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation.
+    The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation. With
+    `force` the process that runs it is stopped without a grace, where its worker can do that.
     """
     reason, actor = encoding.clean_text(reason, 10_000), _clean(actor)
     while True:
         if _cancel_waiting(job_id, reason, actor):
             return Answer.CANCELLED
-        if _request_cancel(job_id, reason, actor):
+        if _request_cancel(job_id, reason, actor, force):
             return Answer.REQUESTED
         if _state(job_id) in {"completed", "failed", "cancelled"}:
             return Answer.ALREADY_FINAL
@@ -167,18 +168,22 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
     return bool(moved)
 
 
-def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
-    """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
+def _request_cancel(job_id: UUID, reason: str, actor: str, force: bool) -> bool:
+    """Ask a running job to stop, once: the first request stands, but that force may be added. False when it ended."""
     using = settings.DATABASE
+    told = {name: value for name, value in (("reason", reason), ("force", force)) if value}
     with transaction.atomic(using=using):
         asked = query(
             using,
-            "UPDATE jobs_job SET cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
-            " WHERE id = %s AND state = 'running' AND cancel_requested_at IS NULL RETURNING id",
-            [actor, reason, _id(job_id)],
+            "UPDATE jobs_job SET cancel_force = %s,"
+            " cancel_requested_by = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE cancel_requested_by END,"
+            " reason = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE reason END,"
+            " cancel_requested_at = COALESCE(cancel_requested_at, {now}) WHERE id = %s AND state = 'running'"
+            " AND (cancel_requested_at IS NULL OR (%s AND NOT cancel_force)) RETURNING id",
+            [force, actor, reason, _id(job_id), force],
         )
         if asked:
-            transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
+            transitions.note(job_id, "cancel_requested", actor=actor, data=told)
             after_commit(_announce_request, job_id, actor)
     return bool(asked) or _state(job_id) == "running"
 

@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from jobs import admission, bodies, context, encoding, transitions
 from jobs.conf import settings
-from jobs.context import JobContext, JobSnoozed
+from jobs.context import JobContext, JobInterrupted, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
 from jobs.failures import Failure, back_off, failure_of
 from jobs.flushing import Line, flusher, write_lines
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
 _CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics",
+    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics", "timeout",
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
@@ -112,6 +112,7 @@ def _context_of(row: dict[str, Any]) -> JobContext:
     made = JobContext(
         id=row["id"], key=row["key"], attempt=row["attempt"], args=row["args"], kwargs=row["kwargs"],
         metadata=row["metadata"], owner=row["owner"], attempt_id=row["attempt_id"], started_at=row["started_at"],
+        timeout=row["timeout"],
     )  # fmt: skip
     made.diagnostics.extend(row["diagnostics"])
     return made
@@ -124,6 +125,8 @@ def _run(claimed: Claimed, body: Body) -> None:
         result = bodies.call(body, *args, **kwargs)
     except JobSnoozed as snoozed:
         _end(claimed, "snooze", sets=_in(snoozed.seconds))
+    except JobInterrupted:
+        _end(claimed, "interrupt")
     except BaseException as error:
         if _is_kill(error):
             raise
@@ -189,6 +192,7 @@ def _finish(
 ) -> bool:
     """Take an edge, with what the body said last; False when the attempt does not stand at the fence."""
     draft = claimed.context.draft
+    draft.hush()
     with draft.writing:
         said, lines = draft.take()
     columns = {**_last_words(said, edge), **(sets or {})}
@@ -260,9 +264,13 @@ def _persist(write: Callable[[], T]) -> T:
             pause = min(pause * 2, 5.0)
 
 
-def _is_kill(error: BaseException) -> bool:
-    """Whether this is how a pool child is told to die: main names the outcome then."""
-    return isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190
+def _is_kill(error: BaseException | None) -> bool:
+    """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
+    while error is not None:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
+            return True
+        error = error.__context__
+    return False
 
 
 _HOSTNAME = socket.gethostname()[:200]

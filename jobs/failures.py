@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs import encoding
 from jobs.conf import settings
-from jobs.exceptions import InvalidArguments, InvalidPayload, JobFailed
+from jobs.exceptions import InvalidArguments, InvalidPayload, JobFailed, JobTimedOut
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, RetryJob):
         kind, message, traceback = encoding.describe_error(error.cause or error)
         return Failure("transient", kind, message, traceback, retry_in=error.countdown)
+    if isinstance(error, JobTimedOut):
+        return Failure("timeout", kind, message, traceback)
     if isinstance(error, InvalidArguments):
         return Failure("user", kind, message, may_retry=False)
     return Failure("user", kind, message, traceback)

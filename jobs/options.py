@@ -27,8 +27,9 @@ class JobOptions:
     each value by itself. `conflict` says what becomes of a job whose partition is at its limit: wait, refuse,
     cancel_running, latest. `access` makes it a reader ("shared") or a writer ("exclusive") of its partition.
     `memory_mb`, `disk_mb`, `cpu_weight` and `resources` (units by name) are taken of the pool's budgets while the job
-    is in flight. `run_after` is an aware datetime, a timedelta or seconds from now; `timeout`, `retry_delay` and
-    `estimated_duration` are seconds. `start=False` holds the job until `start_job`. None means the setting's, or none.
+    is in flight. `run_after` is an aware datetime, a timedelta or seconds from now; `timeout`, `grace`
+    (between the request to stop, or the time-out, and the end by force), `retry_delay` and `estimated_duration` are
+    seconds. `start=False` holds the job until `start_job`. None means the setting's, or none.
     """
 
     pool: str | None = None
@@ -56,6 +57,7 @@ class JobOptions:
     disk_mb: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     timeout: float | None = None
+    grace: float | None = None
 
     def but(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options with some replaced, each checked; InvalidOption names the first that is wrong."""
@@ -260,6 +262,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "cpu_weight": _amount,
     "resources": _resources,
     "timeout": _span,
+    "grace": _seconds,
 }
 _TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
 

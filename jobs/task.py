@@ -72,7 +72,10 @@ class JobTask(DjangoTask[Any, Any]):
         pairs = self.request.get(JOBS_HEADER)
         if pairs is None:
             return self._adopt(args, kwargs)
-        ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
+        try:
+            ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
+        except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
+            return None
         if not any(ran):
             raise Ignore
         return None

@@ -16,7 +16,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission, pools
 from jobs.conf import settings
-from jobs.steward import due, election, lost, pruning, unknown, unsent
+from jobs.steward import due, election, lost, overdue, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
 from jobs.steward.scoring import Scoring
 
@@ -70,7 +70,7 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
+            due.promote, self._watch.run, overdue.give_up, unknown.give_up, lost.release, unsent.publish, pools.restore,
             admission.admit_everywhere, self._scoring.run,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:

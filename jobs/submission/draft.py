@@ -50,6 +50,7 @@ class Draft:
             "operation_type": options.operation_type, "external_id": options.external_id,
             "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
             "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
+            "grace": options.grace,
             "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
             "reason": "" if options.start else "not started",
             **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},

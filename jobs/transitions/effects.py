@@ -40,7 +40,8 @@ EFFECTS: dict[str, dict[str, Sql]] = {
         "run": Sql("run + 1"), "attempt": Sql("0"), "retry_count": Sql("0"), "rescue_count": Sql("0"),
         **_ANSWERED, "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
         "error_category": Sql("''"), "error_type": Sql("''"), "error_message": Sql("''"), "reason": Sql("''"),
-        "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "pause_requested_at": Sql("NULL"),
+        "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"),
+        "cancel_force": Sql("FALSE"), "pause_requested_at": Sql("NULL"),
         "eligible_at": Sql("{now}"), **_WAITS_AGAIN,
     },
 }  # fmt: skip

@@ -1,10 +1,11 @@
-"""What the platform adds to a Celery worker: a heartbeat, a feeder beside it, and an eye on the pool's children.
+"""What the platform adds to a Celery worker: a heartbeat, a guard, and a feeder beside it.
 
 Connected to Celery's signals when the app is ready: a worker started with plain `celery -A … worker` needs no more.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from uuid import uuid4
 
 from billiard.process import current_process
 from celery import signals
-from celery.concurrency import prefork
 
 from jobs import meter
 from jobs.checks import memory_database_error
@@ -21,6 +21,8 @@ from jobs.scoreboard import SLOTS, Scoreboard
 from jobs.task import JobTask
 from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
+from jobs.worker.guard import Guard
+from jobs.worker.guard.watch import can_stop
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import JobRequest, News, news, pairs_in
 
@@ -70,11 +72,14 @@ def _start_pulse(sender: Any, **_: Any) -> None:
         _running.pulse = Pulse(sender.controller, _running.feeder)
         _running.pulse.start()
         _measure(sender.controller.pool)
+        _running.guard = Guard(sender.controller, _running.feeder)
+        _running.guard.start()
+        atexit.register(_stop)  # Celery says nothing of a cold shutdown's end
 
 
 def _measure(pool: Any) -> None:
     """Where jobs have processes of their own their use is sampled; where not even threads, nobody can say anything."""
-    if _running.board is not None and isinstance(pool, prefork.TaskPool):
+    if _running.board is not None and can_stop(pool):
         sampling.begin(_running.board)
     elif type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
         meter.no_figures()
@@ -91,17 +96,22 @@ def _drain(**_: Any) -> None:
 
 
 def _stop(**_: Any) -> None:
+    """Name what was interrupted before the worker's row says that it is gone: what is found then was lost."""
+    atexit.unregister(_stop)
+    if _running.guard is not None:
+        _running.guard.stop()
     if _running.pulse is not None:
         _running.pulse.stop()
     sampling.end()
     if _running.feeder is not None:
         _running.feeder.stop()
-    _running.pulse = _running.feeder = None  # a test process starts one worker after another
+    _running.guard = _running.pulse = _running.feeder = None  # a test process starts one worker after another
 
 
 class _Running:
     feeder: Feeder | None = None
     pulse: Pulse | None = None
+    guard: Guard | None = None
     board: Scoreboard | None = None
 
 

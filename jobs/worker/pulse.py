@@ -13,8 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -23,15 +21,19 @@ from django.db import Error, connections
 
 from jobs import liveness
 from jobs.conf import settings
+from jobs.endings import end, note_usage
 from jobs.liveness import Identity
 from jobs.rescue import Pair, note_unknown, open_attempts, rescue
 from jobs.task import JobTask
+from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
+from jobs.worker.forks import Statements
+from jobs.worker.guard import book
+from jobs.worker.guard.watch import can_stop, children
 from jobs.worker.request import News, news, pairs_of
 
 logger = logging.getLogger(__name__)
 
-_FORK_WAIT = 1.0  # seconds that a fork waits for a statement of this thread
 _GLANCE = 0.5  # seconds between two looks at the pool's children
 
 
@@ -44,13 +46,13 @@ class Pulse:
         self._identity: Identity | None = None
         self._suspects: set[Pair] = set()
         self._draining = self._stopping = False
-        self._statement = threading.Lock()
-        self._forking = threading.local()  # two threads may fork at once
+        self._statements = Statements()
         self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
-        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=_forget_news)
+        self._statements.heed_forks()
+        os.register_at_fork(after_in_child=_forget_news)
         self._thread.start()
 
     def drain(self) -> None:
@@ -82,7 +84,7 @@ class Pulse:
             logger.exception("pulse: went wrong, and goes on")
 
     def _beat(self) -> None:
-        with self._own_statement():
+        with self._statements.own():
             if self._identity is None:
                 self._identity = self._register()
             elif not liveness.beat(self._identity.boot_id, self._slots()):
@@ -98,7 +100,8 @@ class Pulse:
     def _register(self) -> Identity:
         consumer = self._controller.app.amqp.queues.consume_from
         boot_id = JobTask.worker_id or uuid4()
-        identity = Identity(boot_id, str(self._controller.hostname)[:200], os.getpid(), tuple(consumer), self._slots())
+        hostname, is_able = str(self._controller.hostname)[:200], can_stop(self._controller.pool)
+        identity = Identity(boot_id, hostname, os.getpid(), tuple(consumer), self._slots(), is_able)
         liveness.register(identity)
         self._feeder.ring()
         return identity
@@ -113,9 +116,9 @@ class Pulse:
             heard.append(news.get_nowait())
         lost = [pair for item in heard if item.are_lost for pair in item.pairs]
         unknown = [pair for item in heard if not item.are_lost for pair in item.pairs]
-        with self._own_statement():
+        with self._statements.own():
             if lost:
-                self._rescue(lost, "the process that ran it died")
+                self._bury(lost)
             if unknown:
                 note_unknown(unknown)
 
@@ -135,7 +138,7 @@ class Pulse:
         looking that early Celery finds nobody dead, and looks again only after five seconds.
         """
         hub = getattr(self._controller, "hub", None)
-        if hub is not None and any(map(_is_dead, _children(self._controller.pool))):
+        if hub is not None and any(map(_is_dead, children(self._controller.pool))):
             hub.call_soon(_bury, self._controller.pool)
 
     def _compare(self) -> None:
@@ -150,6 +153,18 @@ class Pulse:
         if certain:
             self._rescue(sorted(certain), "its worker no longer knows of it")
 
+    def _bury(self, lost: list[Pair]) -> None:
+        """Name how each of the dead came to its end: by the verdict on it, or else it was lost."""
+        for pair in lost:
+            verdict = book.verdict_on(pair[1])
+            if verdict is not None:
+                end(pair, verdict, str(self._controller.hostname))
+        self._rescue([pair for pair in lost if not book.verdict_on(pair[1])], "the process that ran it died")
+        for _, attempt_id in lost:
+            seen = sampling.reading(attempt_id)
+            if seen is not None:
+                note_usage(attempt_id, seen.columns)
+
     def _rescue(self, pairs: list[Pair], why: str) -> None:
         for moved in rescue(pairs, why, str(self._controller.hostname)):
             logger.warning("pulse: job %s: %s", moved.id, why)
@@ -160,28 +175,10 @@ class Pulse:
         logger.error("pulse: this worker was declared dead; its jobs are stopped and it begins anew")
         JobTask.worker_id = uuid4()
         self._identity = None
-        for pid in _children(self._controller.pool):
+        for pid in children(self._controller.pool):
             os.kill(pid, signal.SIGKILL)
         self._feeder.stop()  # it listens in the name of the old life
         self._feeder.start()
-
-    @contextmanager
-    def _own_statement(self) -> Iterator[None]:
-        """No fork happens meanwhile, and none hands down an open SQLite connection."""
-        with self._statement:
-            try:
-                yield
-            finally:
-                connection = connections[settings.DATABASE]
-                if connection.vendor == "sqlite":
-                    connection.close()
-
-    def _before_fork(self) -> None:
-        self._forking.held = self._statement.acquire(timeout=_FORK_WAIT)
-
-    def _after_fork(self) -> None:
-        if self._forking.held:
-            self._statement.release()
 
 
 def _in_memory() -> set[Pair] | None:
@@ -211,11 +208,6 @@ def _bury(pool: Any) -> None:
         pool.maintain_pool()
     except Exception:
         logger.exception("pulse: Celery could not replace a dead child")
-
-
-def _children(pool: Any) -> list[int]:
-    workers = getattr(getattr(pool, "_pool", None), "_pool", None) or []
-    return [process.pid for process in workers if process.pid]
 
 
 def _forget_news() -> None:

@@ -36,6 +36,7 @@ GOOD: dict[str, list[Any]] = {
     "cpu_weight": [None, 0, 0.5, 2],
     "resources": [{}, {"gpu": 1}, {"licence:x": 0.5}],
     "timeout": [None, 0.5, 300],
+    "grace": [None, 0, 0.5, 300],
 }
 BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
 BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
@@ -62,6 +63,7 @@ BAD: dict[str, list[Any]] = {
     "cpu_weight": [-1, "2", True, math.nan, math.inf, 2**31],
     "resources": [None, [], {"gpu": -1}, {"gpu": "1"}, {"gpu": None}, {"": 1}, {"memory_mb": 1}, {5: 1}],
     "timeout": [0, *BAD_SECONDS],
+    "grace": BAD_SECONDS,
 }
 
 
