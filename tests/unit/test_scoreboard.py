@@ -1,4 +1,4 @@
-"""The memory that main and its pool children share: what one writes the other reads, and half a word is not believed."""
+"""The memory that main and its pool children share: what one writes the other reads; half a word is not believed."""
 
 from __future__ import annotations
 
