@@ -111,11 +111,12 @@ class JobContext:
     def on_abort(self, act: Callable[[], object]) -> None:
         """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
 
-        It is called in another thread than the body's, within about a second; what it raises is logged. The exception
-        comes in the body, at its next `check()` or `progress()`.
+        It is called in another thread than the body's, within about a second, or here where the job should stop
+        already; what it raises is logged. The exception comes in the body, at its next `check()` or `progress()`.
         """
         self.draft.on_stop(act)
-        self._watch()
+        if self.aborted:
+            self.draft.tell()
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""

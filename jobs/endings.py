@@ -51,7 +51,7 @@ INTERRUPTED = Verdict("interrupt", "its worker was shut down", is_gentle=True)
 def timed_out(elapsed: float, timeout: float, grace: float) -> Verdict:
     """The verdict on an attempt that is over its time-out and its grace; all in seconds."""
     why = f"ran for {elapsed:.1f} s: over its time-out of {timeout:g} s, and over its grace of {grace:g} s"
-    return Verdict("fail", why, Failure("timeout", "JobTimedOut", why), is_gentle=True)
+    return Verdict("fail", why, Failure("timeout", "jobs.exceptions.JobTimedOut", why), is_gentle=True)
 
 
 def heavier(one: Verdict | None, other: Verdict | None) -> Verdict | None:

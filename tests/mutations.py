@@ -116,6 +116,22 @@ def _no_key_wait() -> None:
     keyed._key_wait.__enter__ = keyed._key_wait.__exit__ = lambda *_: None
 
 
+def _no_second_look() -> None:
+    watch: Any = import_module("jobs.worker.guard.watch")
+    stop = watch.stop
+    watch.stop = lambda holder, children, number, _: stop(holder, children, number, lambda _: holder)
+
+
+def _name_no_verdict() -> None:
+    book: Any = import_module("jobs.worker.guard.book")
+    book.verdict_on = lambda attempt_id: None
+
+
+def _celerys_own_shutdown() -> None:
+    request: Any = import_module("jobs.worker.request")
+    del request.JobRequest.cancel
+
+
 def _announce_at_once() -> None:
     submission: Any = import_module("jobs.submission.inserting")
     submission.after_commit = lambda act, *args: act(*args)
@@ -175,11 +191,12 @@ def _knock_patiently() -> None:
 
 
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
-FAULTS = "faults:postgres+redis"
+FAULTS, UNIT = "faults:postgres+redis", "unit"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
 _LIFE = "integration/test_cancelling.py::"
+_GUARD = "unit/test_guard.py::"
 
 MUTATIONS = {
     "no admission lock": Mutation(
@@ -304,6 +321,28 @@ MUTATIONS = {
         _patch("jobs.publishing._OPEN_FOR", (0.0,)), FAULTS,
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
+    ),
+    "no second look": Mutation(
+        _no_second_look, UNIT, f"{_GUARD}test_who_ended_between_the_look_and_the_blow_goes_on", "another job's process",
+    ),
+    "no look at the age": Mutation(
+        _patch("jobs.worker.guard.stopping._is_old_enough", lambda process, holder: True), UNIT,
+        f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
+    ),
+    "frozen for ever": Mutation(
+        _patch("jobs.worker.guard.stopping._Frozen._let_go", lambda self: None), UNIT,
+        f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
+    ),
+    "no name for the dead": Mutation(
+        _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
+    ),
+    "Celery's own shutdown": Mutation(
+        _celerys_own_shutdown, FAULTS,
+        "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
+    ),
+    "no guard": Mutation(
+        _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
+        "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
     ),
     "one feeder for life": Mutation(
         _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",

@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from celery.worker import state
 from django.db import Error, connections
@@ -23,7 +24,7 @@ from jobs import liveness
 from jobs.conf import settings
 from jobs.endings import end, note_usage
 from jobs.liveness import Identity
-from jobs.rescue import Pair, note_unknown, open_attempts, rescue
+from jobs.rescue import Pair, give_back, note_unknown, open_attempts, rescue
 from jobs.task import JobTask
 from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
@@ -45,6 +46,7 @@ class Pulse:
         self._feeder = feeder
         self._identity: Identity | None = None
         self._suspects: set[Pair] = set()
+        self._not_begun: set[Pair] = set()
         self._draining = self._stopping = False
         self._statements = Statements()
         self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
@@ -56,7 +58,11 @@ class Pulse:
         self._thread.start()
 
     def drain(self) -> None:
-        """The worker takes no new work; told by the next beat, which comes at once."""
+        """The worker takes no new work; told by the next beat, which comes at once.
+
+        Called in the event loop's own thread, before Celery forgets what it has fetched.
+        """
+        self._not_begun = (_held(state.reserved_requests) or set()) - (_held(state.active_requests) or set())
         self._draining = True
         news.put(News())
 
@@ -71,7 +77,9 @@ class Pulse:
             self._attempt(self._beat)
             self._attempt(self._report_news)
         if self._identity is not None:
-            self._attempt(lambda: liveness.retire(JobTask.worker_id or uuid4()))
+            boot_id = self._identity.boot_id
+            self._attempt(lambda: self._leave(boot_id))
+            self._attempt(lambda: liveness.retire(boot_id))
         connections[settings.DATABASE].close()
 
     def _attempt(self, act: Any) -> None:
@@ -90,7 +98,7 @@ class Pulse:
             elif not liveness.beat(self._identity.boot_id, self._slots()):
                 self._die_and_begin_anew()
             elif self._draining:
-                liveness.drain(self._identity.boot_id)
+                self._leave(self._identity.boot_id)
             else:
                 self._compare()
         if not self._feeder.is_alive() and not self._stopping:
@@ -141,11 +149,18 @@ class Pulse:
         if hub is not None and any(map(_is_dead, children(self._controller.pool))):
             hub.call_soon(_bury, self._controller.pool)
 
+    def _leave(self, boot_id: UUID) -> None:
+        """Take no new work, and give back what was fetched and not begun: Celery hands that back at its very end."""
+        liveness.drain(boot_id)
+        if give_back(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
+            self._feeder.ring()
+        self._not_begun = set()
+
     def _compare(self) -> None:
         """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
         assert self._identity is not None  # noqa: S101 - called after the registration
         in_rows = open_attempts(self._identity.boot_id)
-        in_memory = _in_memory()
+        in_memory = _held(state.active_requests, state.reserved_requests)
         if in_memory is None:
             return
         missing = in_rows - in_memory
@@ -181,11 +196,11 @@ class Pulse:
         self._feeder.start()
 
 
-def _in_memory() -> set[Pair] | None:
+def _held(*collections: Iterable[Any]) -> set[Pair] | None:
     """What the event loop holds at the moment; None when it was changing too fast to be read."""
     for _ in range(5):
         try:
-            requests = {*state.active_requests, *state.reserved_requests}
+            requests = {request for held in collections for request in held}
         except RuntimeError:  # the event loop added one meanwhile
             continue
         return {pair for request in requests for pair in pairs_of(request)}

@@ -5,6 +5,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ ROUNDS = 20
 GRACE = {"JOBCENTER_TEST_JOBS": '{"GRACE": 1}'}
 
 
-def _begun(ledger_file: Path, task: JobTask, **options: object) -> tuple[Job, int]:
+def _begun(ledger_file: Path, task: JobTask, **options: Any) -> tuple[Job, int]:
     """A job in its body, and the process that runs it."""
     job = job_manager.submit(task, **options)
     wait_until(lambda: _line(ledger_file, "begin", job), 15, f"{task.name} in its body")
     return job, _line(ledger_file, "begin", job)[-1]["pid"]
 
 
-def _line(ledger_file: Path, what: str, job: Job) -> list[dict[str, object]]:
+def _line(ledger_file: Path, what: str, job: Job) -> list[dict[str, Any]]:
     return [line for line in ledger.read(ledger_file, what) if line["job"] == str(job.id)]
 
 
@@ -67,7 +68,7 @@ def test_a_request_is_seen_within_a_second_and_a_half(
 ) -> None:
     """Cooperative: from the request to JobAborted in the body."""
     served()
-    seconds = []
+    seconds: list[float] = []
     for _ in range(ROUNDS):
         job, _ = _begun(ledger_file, obey)
         time.sleep(0.05 * (len(seconds) % 20))  # at another moment of the second each time
@@ -86,7 +87,8 @@ def test_a_request_is_seen_within_a_second_and_a_half(
 def test_force_kills_within_two_seconds(served: StartWorker, ledger_file: Path, recovered: Recovered) -> None:
     """Forced: from the request to the death of the process, and to the outcome."""
     served()
-    dead, named = [], []
+    dead: list[float] = []
+    named: list[float] = []
     for _ in range(ROUNDS):
         job, pid = _begun(ledger_file, sit)
         time.sleep(0.05 * (len(dead) % 20))
@@ -152,7 +154,7 @@ def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_
     (line,) = _line(ledger_file, "begin", job)
     job_manager.cancel_job(job.id, force=True)
     wait_for_end([job], 5)
-    wait_until(lambda: not alive(int(str(line["child"]))), 2, "the end of its child")
+    wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
 
 
 def test_on_abort_is_called_while_the_body_waits(served: StartWorker, ledger_file: Path) -> None:
@@ -172,7 +174,7 @@ def test_a_time_out_is_told_to_the_body_first(served: StartWorker, ledger_file: 
     wait_for_end([job], 5)
     recovered("7: time-out of 1 s, soft", time.monotonic() - begin)
     done = _fresh(job)
-    assert (done.state, done.error_category, done.error_type) == ("failed", "timeout", "JobTimedOut")
+    assert (done.state, done.error_category, done.error_type) == ("failed", "timeout", "jobs.exceptions.JobTimedOut")
     assert "its time-out is 1 s" in done.error_message
     assert (outcomes(job), events(job)[-1]) == (["failed"], "fail")
     assert alive(pid)
