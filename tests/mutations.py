@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 VARIABLE = "JOBCENTER_TEST_MUTATION"
@@ -339,6 +340,22 @@ MUTATIONS = {
     "Celery's own shutdown": Mutation(
         _celerys_own_shutdown, FAULTS,
         "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
+    ),
+    "no eye on the memory": Mutation(
+        _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
+        "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
+        "the end of all",
+    ),
+    "one look is proof": Mutation(
+        _believe_one_look, UNIT, "unit/test_sampling.py::test_one_look_is_no_proof", "assert",
+    ),
+    "nobody holds a directory": Mutation(
+        _patch("jobs.tmpdirs.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0)), UNIT,
+        "unit/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead", "assert 1 == 0",
+    ),
+    "no look behind the lock": Mutation(
+        _patch("jobs.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
+        "unit/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed", "assert False",
     ),
     "no guard": Mutation(
         _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,

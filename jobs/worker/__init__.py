@@ -81,7 +81,9 @@ def _measure(pool: Any) -> None:
     """Where jobs have processes of their own their use is sampled; where not even threads, nobody can say anything."""
     if _running.board is not None and can_stop(pool):
         sampling.begin(_running.board)
-    elif type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
+        return
+    logger.info("jobs share a process here: what each uses of memory and disk is admitted, and not enforced")
+    if type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
         meter.no_figures()
 
 
