@@ -199,6 +199,13 @@ _PARTITIONS = "integration/test_partitions.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
 
+
+def _believe_one_look() -> None:
+    """The lesser of the last two looks is the last one."""
+    sampling: Any = import_module("jobs.worker.sampling")
+    sampling.min = lambda before, now: now
+
+
 MUTATIONS = {
     "no admission lock": Mutation(
         _patch("jobs.admission._lock", lambda pool, spanning: True), POSTGRES, f"{_LIMITS}[pool]", _OVER
