@@ -28,6 +28,7 @@ class JobsConfig(AppConfig):
 
 def _seed(using: str, apps: Any = apps, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
+    import_module("jobs.models.collations").convert(using)
     import_module("jobs.models.seeds").seed(using, apps)
     import_module("jobs.pools").forget()
     import_module("jobs.limits.declaring").forget()

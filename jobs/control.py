@@ -13,8 +13,9 @@ from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.options import JobOptions
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect, prepare
-from jobs.querysets.statements import after_commit, execute, query
+from jobs.querysets.statements import after_commit, change, execute, settled
 from jobs.transitions import Sql
 
 NOT_STARTED = "not started"
@@ -99,6 +100,7 @@ def retry(job_id: UUID, actor: str = "") -> Answer:
     return Answer.REQUEUED
 
 
+@done_again
 def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
     """Give a job that waits another priority, which counts at once; NOT_POSSIBLE once it runs, or has ended.
 
@@ -106,13 +108,13 @@ def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
     """
     using = settings.DATABASE
     name = JobOptions().but({"priority": priority}).priority
-    sql = (
-        "UPDATE jobs_job SET priority = %s, updated_at = {now}, rank = "
+    sets = (
+        "priority = %s, updated_at = {now}, rank = "
         f"{dialect(using).epoch('eligible_at')} - (SELECT head_start FROM jobs_priority WHERE name = %s)"
-        " WHERE id = %s AND state IN ('scheduled', 'blocked', 'pending', 'queued', 'paused') RETURNING pool"
     )
+    waits = " AND state IN ('scheduled', 'blocked', 'pending', 'queued', 'paused')"
     with transaction.atomic(using=using):
-        changed = query(using, sql, [name, name, _id(job_id)])
+        changed = change(using, sets, [name, name], _id(job_id), waits, [], "pool")
         if changed:
             transitions.note(job_id, "priority", actor=_clean(actor), data={"priority": name})
     if not changed:
@@ -132,6 +134,7 @@ def rerank(priority: str) -> int:
     return sum(_rerank_batch(priority, ids) for state in RERANKED for ids in _waiting(priority, state))
 
 
+@done_again
 def delete(job_id: UUID) -> None:
     """Delete a finished job with its attempts, events and log; JobNotFinished, JobNotFound."""
     using = settings.DATABASE
@@ -168,20 +171,20 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
     return bool(moved)
 
 
+@done_again
 def _request_cancel(job_id: UUID, reason: str, actor: str, force: bool) -> bool:
     """Ask a running job to stop, once: the first request stands, but that force may be added. False when it ended."""
     using = settings.DATABASE
     told = {name: value for name, value in (("reason", reason), ("force", force)) if value}
     with transaction.atomic(using=using):
-        asked = query(
-            using,
-            "UPDATE jobs_job SET cancel_force = %s,"
-            " cancel_requested_by = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE cancel_requested_by END,"
-            " reason = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE reason END,"
-            " cancel_requested_at = COALESCE(cancel_requested_at, {now}) WHERE id = %s AND state = 'running'"
-            " AND (cancel_requested_at IS NULL OR (%s AND NOT cancel_force)) RETURNING id",
-            [force, actor, reason, _id(job_id), force],
+        first = "cancel_requested_at IS NULL"
+        sets = (
+            f"cancel_force = %s, cancel_requested_by = CASE WHEN {first} THEN %s ELSE cancel_requested_by END,"
+            f" reason = CASE WHEN {first} THEN %s ELSE reason END,"
+            " cancel_requested_at = COALESCE(cancel_requested_at, {now})"  # last: MariaDB goes by what it has just set
         )
+        fence = f" AND state = 'running' AND ({first} OR (%s AND NOT cancel_force))"
+        asked = change(using, sets, [force, actor, reason], _id(job_id), fence, [force], "id")
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data=told)
             after_commit(_announce_request, job_id, actor)
@@ -197,13 +200,16 @@ def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
         batch = list(rows.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:RERANK_BATCH])
 
 
+@done_again
 def _rerank_batch(priority: str, ids: list[UUID]) -> int:
     words = dialect(settings.DATABASE)
     still = f"{words.among('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
     free = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    sql = f"UPDATE jobs_job SET rank = {words.epoch('eligible_at')} - {head_start} WHERE {free}"
-    return execute(settings.DATABASE, sql, [priority, words.ids(ids), priority])
+    sets = f"rank = {words.epoch('eligible_at')} - {head_start}"
+    with transaction.atomic(using=settings.DATABASE):
+        where, found = settled(settings.DATABASE, free, [words.ids(ids), priority])
+        return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *found])
 
 
 def _announce_request(job_id: UUID, actor: str) -> None:

@@ -20,7 +20,7 @@ from django.db import Error, connections
 from jobs.conf import settings
 from jobs.models import Job, JobLog
 from jobs.querysets.dialect import dialect, prepare, read
-from jobs.querysets.statements import execute_many, query
+from jobs.querysets.statements import change, execute_many, query
 
 logger = logging.getLogger(__name__)
 
@@ -241,14 +241,13 @@ def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any]) -> Sequence[tup
     """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    where = "WHERE id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
+    fence = " AND attempt_id = %s AND COALESCE(state, '') = 'running'"
     asked = "cancel_requested_at, reason"  # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
     if said:
         values = [prepare(using, Job, name, value) for name, value in said.items()]
         columns = "".join(f"{name} = %s, " for name in said)
-        sql = f"UPDATE jobs_job SET {columns}updated_at = {{now}} {where} RETURNING {asked}"
-        return query(using, sql, [*values, *ids])
-    return query(using, f"SELECT {asked} FROM jobs_job {where}", ids)
+        return change(using, f"{columns}updated_at = {{now}}", values, ids[0], fence, ids[1:], asked)
+    return query(using, f"SELECT {asked} FROM jobs_job WHERE id = %s{fence}", ids)
 
 
 def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:

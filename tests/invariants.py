@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -98,7 +98,7 @@ def _snapshot() -> tuple[list[History], float, datetime, bool]:
     """Everything, as of one moment: workers may be writing meanwhile."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        if connections[using].vendor == "postgresql":
+        if connections[using].vendor != "sqlite":
             with connections[using].cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         alive = Worker.objects.using(using).live(settings.STALE_AFTER).exists()
@@ -107,7 +107,8 @@ def _snapshot() -> tuple[list[History], float, datetime, bool]:
 
 def _now(using: str) -> datetime:
     (value,) = query(using, "SELECT {now}")[0]
-    return value if isinstance(value, datetime) else datetime.fromisoformat(f"{value}+00:00")
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _histories(using: str) -> list[History]:

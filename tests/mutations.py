@@ -123,6 +123,11 @@ def _no_second_look() -> None:
     watch.stop = lambda holder, children, number, _: stop(holder, children, number, lambda _: holder)
 
 
+def _never_let_go() -> None:
+    stopping: Any = import_module("jobs.worker.guard.stopping")
+    stopping._Frozen._let_go = lambda self: None
+
+
 def _name_no_verdict() -> None:
     book: Any = import_module("jobs.worker.guard.book")
     book.verdict_on = lambda attempt_id: None
@@ -338,8 +343,7 @@ MUTATIONS = {
         f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
     ),
     "frozen for ever": Mutation(
-        _patch("jobs.worker.guard.stopping._Frozen._let_go", lambda self: None), UNIT,
-        f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
+        _never_let_go, UNIT, f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
     ),
     "no name for the dead": Mutation(
         _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",

@@ -1,4 +1,4 @@
-"""The insert: jobs, their first events and the wake-up of a feeder in one statement (two on SQLite).
+"""The insert: jobs, their first events and the wake-up of a feeder in one statement (two on SQLite and MariaDB).
 
 What comes back are instances as the rows were written. Decides nothing about what is inserted.
 """
@@ -14,21 +14,25 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.base import ModelState
 
 from jobs import admission, conflicts, encoding, transitions, waking
 from jobs.calls import Row
 from jobs.conf import settings
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import PAYLOAD, Dialect, dialect, prepare, read
-from jobs.querysets.statements import after_commit, query
+from jobs.querysets.statements import after_commit, execute, query
 from jobs.submission.draft import Draft
 from jobs.transitions import Moved
 
 CHUNK = 1000  # jobs per statement
+TAKEN = 1062  # MariaDB: a duplicate
+KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
 
 
+@done_again
 def insert(draft: Draft, rows: Sequence[Row]) -> list[Made]:
     """Insert all or none, one statement for many; newcomers in each other's way one by one, each settled before."""
     is_one = len(rows) <= CHUNK and not draft.standing
@@ -73,19 +77,32 @@ def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
         returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
     else:
         with transaction.atomic(using=draft.using):
-            returned = query(draft.using, sql, params)
+            returned = _returned(draft, sql, params)
             if returned:
-                query(draft.using, _EVENTS_SQLITE, [draft.options.owner, words.ids(row[0] for row in rows)])
+                execute(draft.using, _events_sql(words), [draft.options.owner, words.ids(row.id for row in rows)])
     is_left = any(row[-1] for row in returned) if wakes else None
     return Made(_jobs(draft, rows, returned), is_left)
 
 
 _RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
 _EVENT = "job_id, seq, name, from_state, to_state, at, actor, data"
-_EVENTS_SQLITE = (
-    f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
-    " FROM jobs_job WHERE id IN (SELECT value FROM json_each(%s)) RETURNING id"
-)
+
+
+def _returned(draft: Draft, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that were inserted: none where the key is taken, which MariaDB says by an error."""
+    try:
+        return query(draft.using, sql, params)
+    except IntegrityError as error:
+        if draft.active_key is None or error.args[:1] != (TAKEN,):
+            raise
+        return []
+
+
+def _events_sql(words: Dialect) -> str:
+    return (
+        f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
+        f" FROM jobs_job WHERE {words.among('id')}"
+    )
 
 
 @functools.cache
@@ -102,10 +119,10 @@ def _insert_sql(
         f" rank) SELECT {', '.join(f'v.{name}' for name in PAYLOAD)}{given}, v.run_after, {state}, {{now}}, {{now}},"
         f" {eligible},"
         f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
-        f"{' ON CONFLICT (active_key) DO NOTHING' if keyed else ''} RETURNING {', '.join(_RETURNED)}"
+        f"{' ' + words.unless_taken('active_key') if keyed else ''} RETURNING {', '.join(_RETURNED)}"
     )
     if not words.writes_in_cte:
-        return insert
+        return words.impatient(insert, KEY_WAIT) if keyed else insert
     event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
     woken = f", {waking.wake_sql(words)}" if wakes else ""
     return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"

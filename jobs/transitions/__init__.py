@@ -17,8 +17,9 @@ from django.db import transaction
 from jobs import signals
 from jobs.conf import settings
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, execute, query
+from jobs.querysets.statements import after_commit, change, execute
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
 from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
@@ -61,10 +62,15 @@ def move(
     """
     sources = EDGES[edge_name].sources if source is None else (JobState(source),)
     plan = Plan(edge_name, sources, where, tuple(params), to, sets or {}, attempt or {}, actor, data or {}, returning)
-    moved = plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
+    moved = _taken(plan)
     if moved:
         after_commit(announce, moved)
     return moved
+
+
+@done_again
+def _taken(plan: Plan) -> list[Moved]:
+    return plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
 
 
 def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
@@ -76,15 +82,13 @@ def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options:
     return moved
 
 
+@done_again
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
     """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        rows = query(
-            using,
-            "UPDATE jobs_job SET event_seq = event_seq + 1 WHERE id = %s RETURNING event_seq, state",
-            [id_param(using, job_id)],
-        )
+        counted = "event_seq = event_seq + 1"
+        rows = change(using, counted, [], id_param(using, job_id), "", [], "event_seq, state")
         for seq, state in rows:
             values = (id_param(using, job_id), seq, name, state, state, actor, json.dumps(data or {}))
             execute(

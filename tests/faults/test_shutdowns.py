@@ -55,10 +55,10 @@ def test_who_may_take_his_time_ends_well(
     """What runs runs on; what has not begun does not wait for that."""
     worker, running, waiting = _full(served, ledger_file, gate, how)
     other = served(queues=["elsewhere"], env=UNHURRIED)  # the steward, and nobody who could take the jobs
-    for number in how.signals:
-        worker.send(number)
-        time.sleep(0.3)
     begin = time.monotonic()
+    for number, pause in zip(how.signals, (0.3, 0), strict=False):
+        worker.send(number)
+        time.sleep(pause)
     wait_for(lambda: [state_of(job) for job in waiting] == ["pending"] * 2, 5, "what was not begun is given back")
     recovered(f"6: {how.name}: given back what was not begun", time.monotonic() - begin)
     assert [state_of(job) for job in running] == ["running"] * 2
@@ -79,9 +79,9 @@ def test_what_a_shutdown_stops_was_interrupted(
     """No failure, no retry, no rescue: another worker runs it again."""
     worker, running, waiting = _full(served, ledger_file, gate, how)
     begin = time.monotonic()
-    for number in how.signals:
+    for number, pause in zip(how.signals, (0.3, 0), strict=False):
         worker.send(number)
-        time.sleep(0.3)
+        time.sleep(pause)
     wait_for(lambda: [outcomes(job) for job in running] == [["interrupted"]] * 2, 10, "the outcome")
     recovered(f"6: {how.name}: named", time.monotonic() - begin)
     worker.wait()

@@ -36,14 +36,16 @@ RISING = ("low", "medium", "high", "critical")
 def run_one_key(number: int, barrier: Barrier, key: str, threads: int, in_transaction: bool) -> list[tuple[str, str]]:
     """Ask for the same key from many threads at once; returns (answer, job id) of each."""
     _share_connections()
-    together = threading.Barrier(threads)
+    together, room = threading.Barrier(threads), threading.Semaphore(_room(threads))
 
     def ask() -> tuple[str, str]:
+        together.wait(30)
+        room.acquire()
         try:
-            together.wait(30)
             return _ask_inside(key) if in_transaction else _ask(key)
         finally:
             connections.close_all()
+            room.release()
 
     with ThreadPoolExecutor(threads) as crew:
         barrier.wait()
@@ -73,6 +75,11 @@ def _share_connections() -> None:
         pool = {"min_size": 0, "max_size": CONNECTIONS, "timeout": 60}
         connections.settings["default"]["OPTIONS"] = {**connections.settings["default"]["OPTIONS"], "pool": pool}
         connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
+def _room(threads: int) -> int:
+    """How many threads may have a connection at once: MariaDB has 151 of them, and Django no pool for it."""
+    return CONNECTIONS if connection.vendor == "mysql" else threads
 
 
 def submit_rounds(number: int, barrier: Barrier, rounds: int, pools: Sequence[str]) -> int:

@@ -240,7 +240,7 @@ def test_a_request_comes_before_the_time_out(running: JobContext) -> None:
 def test_a_worker_that_ends_and_cannot_stop_it_interrupts_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flusher, "inline", True)
     monkeypatch.setattr(flusher, "is_interrupting", True)
-    done = stages.perform(job_manager.submit(report, [1], max_retries=1), lambda: current_job().check())
+    done = stages.perform(job_manager.submit(report, [1], max_retries=1), lambda _: current_job().check())
     assert (done.state, done.retry_count, done.rescue_count) == ("pending", 0, 0)
     assert done.attempts.get().outcome == "interrupted"
 

@@ -115,4 +115,4 @@ def test_a_raw_row_is_read_as_python_values() -> None:
 def test_a_vendor_that_is_not_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections["default"], "vendor", "oracle")
     with pytest.raises(NotImplementedError, match=r"postgresql, sqlite.*'oracle'"):
-        dialect("default")
+        dialect.__wrapped__("default")

@@ -188,7 +188,7 @@ def test_what_was_not_begun_is_given_back_when_the_worker_leaves(
 ) -> None:
     fetched, running = job_manager.submit(nothing), job_manager.submit(nothing)
     begun = Taken(running, stages.claim(running))
-    waiting = SimpleNamespace(_request_dict={"jobs": [[str(fetched.id), str(stages.queue(fetched))]]})
+    waiting = Taken(fetched, cast(Claimed, SimpleNamespace(row={"attempt_id": stages.queue(fetched)})))
     monkeypatch.setattr(state, "active_requests", {begun})
     monkeypatch.setattr(state, "reserved_requests", [begun, waiting])
     heart._beat()

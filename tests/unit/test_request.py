@@ -23,7 +23,7 @@ PAIR = (uuid4(), uuid4())
 @pytest.fixture
 def request_() -> Iterator[JobRequest]:
     made = JobRequest.__new__(JobRequest)
-    vars(made)["_request_dict"] = {"jobs": [[str(PAIR[0]), str(PAIR[1])]]}
+    made._request_dict = {"jobs": [[str(PAIR[0]), str(PAIR[1])]]}  # type: ignore[attr-defined]
     book._entries.clear()
     yield made
     book._entries.clear()
