@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -44,9 +45,9 @@ def look_at(process: psutil.Process) -> Tree | None:
 
 
 def _own_kb(pid: int) -> int | None:
-    """None of a process that is dead and not yet buried: it has no memory any more."""
-    if not Path("/proc").is_dir():
-        return psutil.Process(pid).memory_info().rss // 1024
+    """None of a process that is dead and not yet buried: it has no memory any more. 0 where the system does not say."""
+    if not sys.platform.startswith("linux"):
+        return 0
     found = _OWN.findall(Path(f"/proc/{pid}/status").read_bytes())
     return sum(map(int, found)) if found else None
 

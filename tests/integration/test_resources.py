@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from jobs import Job, job_manager
 from jobs.models import Attempt
 from tests.app import hungry, ledger
 from tests.integration.house import LONG, House, attempts
+from tests.services import Worker
 from tests.services.processes import alive, wait_until
 
 
@@ -26,6 +28,17 @@ def noted(house: House, job: Job, what: str) -> dict[str, object]:
 
     wait_until(lines, LONG, f"{what!r} in the ledger")
     return lines()[0]
+
+
+def test_where_jobs_share_a_process_nobody_is_stopped(start_worker: Callable[..., Worker]) -> None:
+    """Threads: their processor time and their directories are their own, the memory is not."""
+    worker = start_worker(pool="threads")
+    jobs = [job_manager.submit(hungry.allocate, ["", 200], memory_mb=50), job_manager.submit(hungry.burn, [0.2])]
+    greedy, busy = (job_manager.handle(row.id).wait(LONG) for row in jobs)
+    assert (greedy.state, busy.state) == ("completed", "completed")
+    assert [the_attempt(job).peak_memory_mb for job in jobs] == [None, None]
+    assert the_attempt(busy).cpu_seconds == pytest.approx(0.2, abs=0.2)
+    assert "not enforced" in worker.text()
 
 
 def test_a_second_of_processor_time_is_counted(house: House) -> None:

@@ -17,12 +17,14 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import override_settings
 
-from jobs import endings, meter, tmpdirs
+from jobs import endings, job_manager, meter, tmpdirs
+from jobs.models import Attempt
 from jobs.scoreboard import Scoreboard
 from jobs.worker import sampling
 from jobs.worker.guard import reasons
 from jobs.worker.guard.holders import Holder
 from jobs.worker.sampling import Reading, Sampler
+from tests.app import stages
 from tests.services.processes import forked
 
 MB = 2**20
@@ -178,6 +180,15 @@ def test_of_a_dead_process_the_last_reading_stays_and_its_directory_goes(
     sampler.look()
     assert sampler.readings[attempt] == before
     assert not list(root.iterdir())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("before", "after"), [(None, 2.0), (0.5, 0.5)])
+def test_what_was_seen_of_the_dead_is_kept_where_nothing_stands(before: float | None, after: float) -> None:
+    attempt = stages.claim(job_manager.submit("tests.app.jobs.probe")).row["attempt_id"]
+    Attempt.objects.update(cpu_seconds=before)
+    endings.note_usage(attempt, {"cpu_seconds": 2.0, "peak_memory_mb": 7.0})
+    assert Attempt.objects.get(pk=attempt).cpu_seconds == after
 
 
 def test_a_young_attempt_is_left_alone(board: Scoreboard, child: Start) -> None:
