@@ -14,6 +14,7 @@ from jobs.explain.wording import because, by, clipped, name, when, worker_comman
 from jobs.limits.tally import NO_WORKER
 from jobs.models import Attempt, Job, JobEvent, Worker
 from jobs.querysets import lanes as queries
+from jobs.states import NOT_RUNNING
 
 
 def scheduled(job: Job, now: datetime) -> Iterator[Reason]:
@@ -111,6 +112,18 @@ def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime)
         until = at + timedelta(seconds=settings.GRACE if job.grace is None else job.grace)
         said += f": its worker stops its process {when(until, now)}." if until > now else ": its worker stops it now."
     return Reason("cancel_requested", said, since=at, until=until, person=who, text=job.reason)
+
+
+def expiring(job: Job, now: datetime) -> Iterator[Reason]:
+    """Until when it may start; told of whatever is not running."""
+    end = job.expires_at
+    if end is None or job.state not in NOT_RUNNING:
+        return
+    if end > now:
+        yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
+    else:
+        said = f"Its time was over {when(end, now)}: it does not start any more, and the steward fails it."
+        yield Reason("expired", said, since=end)
 
 
 def _unsent(job: Job, now: datetime) -> Reason:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0007_mariadb_indexes")]
+    dependencies = [("jobs", "0009_failing")]
 
     operations = [
         migrations.AddField(
