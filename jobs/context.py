@@ -5,16 +5,19 @@ Nothing here moves a job: a body that must stop is told so by an exception, and 
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from jobs import encoding
+from jobs import encoding, meter, tmpdirs
 from jobs.exceptions import JobAborted, JobTimedOut
 from jobs.flushing import Draft, flusher
 
@@ -56,6 +59,9 @@ class JobContext:
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
+    _meter: meter.Meter | None = None
+    _directory: tmpdirs.Held | None = None
+    _used: meter.Columns | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
@@ -143,6 +149,33 @@ class JobContext:
         self.draft.say(metadata=stored)
         self._watch()
 
+    @property
+    def tmpdir(self) -> Path:
+        """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
+
+        What it takes on its disk is measured, and held against the job's `disk_mb`.
+        """
+        with _making:
+            if self._directory is None:
+                self._directory = tmpdirs.make(self.attempt_id or uuid4())
+                if self.attempt_id is None:  # a stand-in is nobody's to close
+                    weakref.finalize(self, tmpdirs.remove, self._directory)
+        return self._directory.path
+
+    def begin(self) -> None:
+        """The body is about to run: measure what it uses."""
+        if self.attempt_id is not None:
+            self._meter = meter.start(self.attempt_id)
+
+    def end(self) -> meter.Columns:
+        """The body has ended: its directory goes; what was used, as columns of the attempt. Again: the same answer."""
+        if self._used is None:
+            disk = None if self._directory is None else tmpdirs.size(self._directory.path)
+            self._used = {} if self._meter is None else self._meter.stop(disk)
+            if self._directory is not None:
+                tmpdirs.remove(self._directory)
+        return self._used
+
     def _watch(self) -> None:
         if self.attempt_id is not None and not self.draft.is_watched:
             flusher.watch(self.id, self.attempt_id, self.draft)
@@ -152,6 +185,7 @@ class JobContext:
         return (self.started_at + elapsed).isoformat() if self.started_at else ""
 
 
+_making = threading.Lock()  # a body's threads may ask for its directory at once
 _current: ContextVar[JobContext | None] = ContextVar("current_job", default=None)
 
 

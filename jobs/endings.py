@@ -14,15 +14,13 @@ from uuid import UUID
 from jobs import sequels, transitions
 from jobs.conf import settings
 from jobs.failures import Failure
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.querysets.dialect import prepare
-from jobs.states import ErrorCategory, JobState
+from jobs.states import ErrorCategory
 from jobs.transitions import Moved
 
 Pair = tuple[UUID, UUID]  # job id, attempt id
 
-_FENCE = "id = %s AND attempt_id = %s"
-_ASKED = f"{_FENCE} AND cancel_requested_at IS NOT NULL AND stop_error_type = ''"
 _WEIGHTS = ("interrupt", "timeout", "disk", "memory", "cancel")
 
 
@@ -51,7 +49,7 @@ INTERRUPTED = Verdict("interrupt", "its worker was shut down", is_gentle=True)
 def timed_out(elapsed: float, timeout: float, grace: float) -> Verdict:
     """The verdict on an attempt that is over its time-out and its grace; all in seconds."""
     why = f"ran for {elapsed:.1f} s: over its time-out of {timeout:g} s, and over its grace of {grace:g} s"
-    return Verdict("fail", why, Failure("timeout", "jobs.exceptions.JobTimedOut", why), is_gentle=True)
+    return Verdict("fail", why, Failure(ErrorCategory.TIMEOUT, "jobs.exceptions.JobTimedOut", why), is_gentle=True)
 
 
 def heavier(one: Verdict | None, other: Verdict | None) -> Verdict | None:
@@ -62,16 +60,17 @@ def heavier(one: Verdict | None, other: Verdict | None) -> Verdict | None:
 def end(pair: Pair, verdict: Verdict, actor: str) -> Sequence[Moved]:
     """Take the edge that a verdict calls for; empty when the attempt had ended already, by whatever edge.
 
-    A request to cancel wins over everything that has happened since.
+    A request to stop wins over everything that has happened since.
     """
-    using = settings.DATABASE
-    fence = [prepare(using, Job, "id", pair[0]), prepare(using, Job, "attempt_id", pair[1])]
-    told: dict[str, Any] = {"attempt": verdict.attempt, "actor": actor, "data": {"why": verdict.why}}
+    told: dict[str, Any] = {"actor": actor, "attempt": verdict.attempt, "data": {"why": verdict.why}}
+    if verdict.failure is not None:
+        return sequels.end(*pair, verdict.failure, **told)
+    fence = [prepare(settings.DATABASE, Job, "id", value) for value in pair]  # of one type
     if verdict.edge == "interrupt":
-        return transitions.give_back("interrupt", _FENCE, fence, **told)
-    if verdict.failure is None:
-        moved = transitions.move("cancel", _ASKED, fence, source=JobState.RUNNING, **told)
-        if moved:
-            return moved
-    failure = verdict.failure or Failure(ErrorCategory.CANCELLED, "jobs.exceptions.JobAborted", verdict.why)
-    return sequels.end(*pair, failure, actor, attempt=verdict.attempt, data={"why": verdict.why})
+        return transitions.give_back("interrupt", sequels.FENCE, fence, **told)
+    return transitions.end_asked(sequels.FENCE, fence, **told)
+
+
+def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:
+    """Keep what was measured of an attempt whose process died before it could say so itself."""
+    Attempt.objects.using(settings.DATABASE).filter(pk=attempt_id, cpu_seconds__isnull=True).update(**columns)

@@ -90,9 +90,11 @@ def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None
 def run(claimed: Claimed, body: Body) -> None:
     """Run the body of an attempt that is ours and record its end; then its slot is free."""
     token = context.bind(claimed.context)
+    claimed.context.begin()
     try:
         _run(claimed, body)
     finally:
+        claimed.context.end()
         context.release(token)
         flusher.forget(claimed.row["attempt_id"])
         admission.after_finish(claimed.row["pool"])
@@ -192,11 +194,18 @@ def _finish(
     with draft.writing:
         said, lines = draft.take()
     columns = {**_last_words(said, edge), **(sets or {})}
+    attempt = {**_measured(claimed), **(attempt or {})}
     options = {"source": JobState.RUNNING, "sets": columns, "attempt": attempt, "actor": "execution"}
     if not _take_edge(claimed, edge, fence, options, lines):
         draft.put_back(said, lines)
         return False
     return True
+
+
+def _measured(claimed: Claimed) -> dict[str, Any]:
+    """What the attempt used. Numbers go as they are: to have Django look at each costs more than to measure it."""
+    used = claimed.context.end()
+    return {name: value if name == "metrics" else Sql("%s", (value,)) for name, value in used.items()}
 
 
 def _last_words(said: dict[str, Any], edge: str) -> dict[str, Any]:

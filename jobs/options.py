@@ -63,6 +63,7 @@ class JobOptions:
     disk_mb: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     timeout: float | None = None
+    grace: float | None = None
     retry_multiplier: float | None = None
     retry_cap: float | None = None
     retry_jitter: bool | None = None
@@ -72,7 +73,6 @@ class JobOptions:
     fallback: Any = ""
     expires: datetime | timedelta | float | None = None
     at_most_once: bool = False
-    grace: float | None = None
 
     def but(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options with some replaced, each checked; InvalidOption names the first that is wrong."""
@@ -282,6 +282,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "cpu_weight": _amount,
     "resources": _resources,
     "timeout": _span,
+    "grace": _seconds,
     "retry_multiplier": failing.multiplier,
     "retry_cap": _seconds,
     "retry_jitter": failing.flag_or_none,
@@ -291,7 +292,6 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "fallback": failing.fallback,
     "expires": _moment,
     "at_most_once": _flag,
-    "grace": _seconds,
 }
 _TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
 

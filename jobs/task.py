@@ -155,10 +155,12 @@ class JobTask(DjangoTask[Any, Any]):
         return self.run(*args, **kwargs)
 
     def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
-        token = context.bind(JobContext(args=list(args), kwargs=kwargs))
+        detached = JobContext(args=list(args), kwargs=kwargs)
+        token = context.bind(detached)
         try:
             return super().__call__(*args, **kwargs)
         finally:
+            detached.end()
             context.release(token)
 
     def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

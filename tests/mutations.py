@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 VARIABLE = "JOBCENTER_TEST_MUTATION"
@@ -211,6 +212,7 @@ def _local_clock() -> None:
     words.Dialect.now = lambda self: self.literal(datetime.now(UTC))
 
 
+UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
 FAULTS, UNIT = "faults:postgres+redis", "unit"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
@@ -219,6 +221,13 @@ _PARTITIONS = "integration/test_partitions.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
+
+
+def _believe_one_look() -> None:
+    """The lesser of the last two looks is the last one."""
+    sampling: Any = import_module("jobs.worker.sampling")
+    sampling.min = lambda before, now: now
+
 
 MUTATIONS = {
     "no admission lock": Mutation(
@@ -344,6 +353,43 @@ MUTATIONS = {
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
     ),
+    "no second look": Mutation(
+        _no_second_look, UNIT, f"{_GUARD}test_who_ended_between_the_look_and_the_blow_goes_on", "another job's process",
+    ),
+    "no look at the age": Mutation(
+        _patch("jobs.worker.guard.stopping._is_old_enough", lambda process, holder: True), UNIT,
+        f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
+    ),
+    "frozen for ever": Mutation(
+        _never_let_go, UNIT, f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
+    ),
+    "no name for the dead": Mutation(
+        _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
+    ),
+    "Celery's own shutdown": Mutation(
+        _celerys_own_shutdown, FAULTS,
+        "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
+    ),
+    "no eye on the memory": Mutation(
+        _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
+        "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
+        "the end of all",
+    ),
+    "one look is proof": Mutation(
+        _believe_one_look, UNIT, "unit/test_sampling.py::test_one_look_is_no_proof", "assert",
+    ),
+    "nobody holds a directory": Mutation(
+        _patch("jobs.tmpdirs.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0)), UNIT,
+        "unit/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead", "assert 1 == 0",
+    ),
+    "no look behind the lock": Mutation(
+        _patch("jobs.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
+        "unit/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed", "assert False",
+    ),
+    "no guard": Mutation(
+        _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
+        "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
+    ),
     "a fallback without its mark": Mutation(
         _settle_whatever_the_mark_says, POSTGRES,
         f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
@@ -367,27 +413,6 @@ MUTATIONS = {
     "failed in spite of a request": Mutation(
         _patch("jobs.sequels._NOBODY_ASKED", ""), "unit",
         "unit/test_sequels.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]", "assert",
-    ),
-    "no second look": Mutation(
-        _no_second_look, UNIT, f"{_GUARD}test_who_ended_between_the_look_and_the_blow_goes_on", "another job's process",
-    ),
-    "no look at the age": Mutation(
-        _patch("jobs.worker.guard.stopping._is_old_enough", lambda process, holder: True), UNIT,
-        f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
-    ),
-    "frozen for ever": Mutation(
-        _never_let_go, UNIT, f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
-    ),
-    "no name for the dead": Mutation(
-        _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
-    ),
-    "Celery's own shutdown": Mutation(
-        _celerys_own_shutdown, FAULTS,
-        "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
-    ),
-    "no guard": Mutation(
-        _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
-        "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
     ),
     "one feeder for life": Mutation(
         _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",

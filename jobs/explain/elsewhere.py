@@ -100,18 +100,6 @@ def final(job: Job, now: datetime) -> Iterator[Reason]:
     yield Reason(job.state, f"It has ended: {job.state}{ago}{why}.", blocks=False, since=job.finished_at)
 
 
-def expiring(job: Job, now: datetime) -> Iterator[Reason]:
-    """Until when it may start; told of whatever is not running."""
-    end = job.expires_at
-    if end is None or job.state not in NOT_RUNNING:
-        return
-    if end > now:
-        yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
-    else:
-        said = f"Its time was over {when(end, now)}: it does not start any more, and the steward fails it."
-        yield Reason("expired", said, since=end)
-
-
 def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime) -> Reason:
     """Who asked, and what comes of it where the body does not listen."""
     who, until = job.cancel_requested_by, None
@@ -124,6 +112,18 @@ def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime)
         until = at + timedelta(seconds=settings.GRACE if job.grace is None else job.grace)
         said += f": its worker stops its process {when(until, now)}." if until > now else ": its worker stops it now."
     return Reason("cancel_requested", said, since=at, until=until, person=who, text=job.reason)
+
+
+def expiring(job: Job, now: datetime) -> Iterator[Reason]:
+    """Until when it may start; told of whatever is not running."""
+    end = job.expires_at
+    if end is None or job.state not in NOT_RUNNING:
+        return
+    if end > now:
+        yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
+    else:
+        said = f"Its time was over {when(end, now)}: it does not start any more, and the steward fails it."
+        yield Reason("expired", said, since=end)
 
 
 def _unsent(job: Job, now: datetime) -> Reason:
