@@ -11,9 +11,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,19 +41,22 @@ def apply(name: str) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Try each mutation, print one line for it, return 0 if all were caught."""
-    escaped = [name for name in names or MUTATIONS if not _is_caught(name)]
-    print(f"{len(escaped)} escaped: {', '.join(escaped)}" if escaped else "all were caught")  # noqa: T201
+    chosen = [(guard, name) for guard, members in GUARDS.items() for name in members if not names or name in names]
+    print(f"{'':7} {'guard':<22} {'mutation':<28} {'seconds':>7}  test")  # noqa: T201
+    escaped = [name for guard, name in chosen if not _is_caught(guard, name)]
+    print(f"{len(escaped)} escaped: {', '.join(escaped)}" if escaped else f"all {len(chosen)} were caught")  # noqa: T201
     return 1 if escaped else 0
 
 
-def _is_caught(name: str) -> bool:
-    mutation = MUTATIONS[name]
+def _is_caught(guard: str, name: str) -> bool:
+    mutation, begin = MUTATIONS[name], time.monotonic()
     words = [sys.executable, "-m", "tests.run", mutation.group, f"tests/{mutation.test}", "-q", "-x"]
     done = subprocess.run(
         words, cwd=ROOT, env=os.environ | {VARIABLE: name}, capture_output=True, text=True, check=False
     )
     caught = done.returncode != 0 and re.search(rf"^E .*{mutation.sign}", done.stdout, re.MULTILINE) is not None
-    print(f"{'caught ' if caught else 'ESCAPED'} {name:<24} {mutation.group} {mutation.test}", flush=True)  # noqa: T201
+    verdict, seconds = "caught" if caught else "ESCAPED", time.monotonic() - begin
+    print(f"{verdict:<7} {guard:<22} {name:<28} {seconds:>7.1f}  {mutation.group} {mutation.test}", flush=True)  # noqa: T201
     if not caught:
         print(done.stdout[-3000:])  # noqa: T201
     return caught
@@ -163,6 +168,11 @@ def _count_what_was_not_seen() -> None:
     orphans.Watch.forget = lambda self: None
 
 
+def _settle_whatever_the_mark_says() -> None:
+    fallbacks: Any = import_module("jobs.fallbacks")
+    fallbacks.execute = lambda *_: 1
+
+
 def _one_feeder_for_life() -> None:
     feeder: Any = import_module("jobs.worker.feeder")
     feeder.Feeder.is_alive = lambda self: True
@@ -174,11 +184,19 @@ def _knock_patiently() -> None:
         del bounds["max_retries"]
 
 
+def _local_clock() -> None:
+    """Each process goes by its own clock."""
+    words: Any = import_module("jobs.querysets.dialect.words")
+    words.Dialect.now = lambda self: self.literal(datetime.now(UTC))
+
+
+UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
 FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
+_JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 
 MUTATIONS = {
@@ -317,10 +335,78 @@ MUTATIONS = {
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
     ),
+    "a fallback without its mark": Mutation(
+        _settle_whatever_the_mark_says, POSTGRES,
+        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
+    ),
+    "no fallback but at once": Mutation(
+        _patch("jobs.fallbacks.submit_due", lambda: 0), FAULTS,
+        "faults/test_failing.py::test_a_fallback_is_not_lost_with_who_failed_the_job", "the fallback",
+    ),
+    "once may be twice": Mutation(
+        _patch("jobs.transitions._MAY_RUN_AGAIN", ""), SQLITE,
+        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "assert",
+    ),
+    "expired may start": Mutation(
+        _patch("jobs.execution._NOT_EXPIRED", ""), "unit",
+        "unit/test_expired.py::test_it_is_never_claimed_too_late_however_late_the_steward_is", "assert",
+    ),
+    "expired may wait": Mutation(
+        _patch("jobs.steward.expired.give_up", lambda: 0), SQLITE,
+        f"{_JUDGING}test_what_is_not_started_in_time_never_is", "the end of",
+    ),
+    "failed in spite of a request": Mutation(
+        _patch("jobs.sequels._NOBODY_ASKED", ""), "unit",
+        "unit/test_sequels.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]", "assert",
+    ),
     "one feeder for life": Mutation(
         _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",
         "the end of all",
     ),
+    "local clock": Mutation(
+        _local_clock, POSTGRES, "integration/test_clock.py::test_a_process_whose_clock_is_wrong_is_right[600]",
+        "assert",
+    ),
+    "no reconciliation": Mutation(
+        _patch("jobs.steward.drift.reconcile", lambda: 0), FAULTS,
+        "faults/test_drift.py::test_what_ran_on_a_worker_whose_row_was_deleted_is_taken_back", "the end of all",
+    ),
+    "prune within a live tree": Mutation(
+        _patch("jobs.steward.trees._is_over", lambda *_: True), UNIT,
+        "unit/test_pruning.py::test_a_tree_stays_as_a_whole_while_one_member_must", "assert",
+    ),
+    "prune without a look": Mutation(
+        _patch("jobs.steward.trees.lock", lambda ids, kept: dict.fromkeys(ids, "failed")), UNIT,
+        "unit/test_pruning.py::test_a_root_that_runs_again_meanwhile_keeps_what_is_left", "assert",
+    ),
+    "prune below the new-born": Mutation(
+        _patch("jobs.steward.trees.with_children", lambda ids: set()), UNIT,
+        "unit/test_pruning.py::test_a_job_put_under_one_that_was_chosen_keeps_it", ".*",
+    ),
+}  # fmt: skip
+
+# Which mutations take away which guard; each stands in one place.
+GUARDS: dict[str, tuple[str, ...]] = {
+    "source in the WHERE": ("no source states",),
+    "attempt fence": ("no fence at the end", "no fence at the claim", "no fence at the rescue"),
+    "worker fence": (
+        "the dead may claim", "deaf to its own death", "a verdict without a look", "count what was not seen",
+    ),
+    "unique active key": ("no unique key", "no bound on a key's wait"),
+    "pool lock": ("no admission lock", "count before the lock", "no last look", "take from any lane"),
+    "shared limits": (
+        "no system-wide lock", "no lock of a shared limit", "count one pool", "no lock of a partition",
+        "partitions in any order",
+    ),
+    "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
+    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
+    "database clock": ("local clock",),
+    "a person's wish": ("no wish of a person",),
+    "commit before word": ("announced before the commit",),
+    "outcome kept": ("record once",),
+    "dead processes": ("wait for Celery", "one feeder for life"),
+    "broker away": ("knock patiently", "no breaker"),
+    "retention": ("prune within a live tree", "prune without a look", "prune below the new-born"),
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import PAYLOAD, Dialect, dialect, prepare, read
 from jobs.querysets.statements import after_commit, execute, query
 from jobs.submission.draft import Draft
-from jobs.transitions import Moved
+from jobs.transitions import Moved, Sql
 
 CHUNK = 1000  # jobs per statement
 CHUNK_SIZE = 2 * 2**20  # characters of arguments per statement; escaped twice they may be four times as long
@@ -77,11 +77,12 @@ def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
     names = tuple(draft.columns)
     when, when_params = _moment(draft.options.run_after, words)
     wakes = words.notifies and draft.options.start and not when_params and admission.bell is None
+    given = tuple(_given(draft.using, name, value) for name, value in draft.columns.items())
+    texts = tuple(text for text, _ in given)
     sql = _insert_sql(
-        words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None, wakes
+        words, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes
     )
-    values = [prepare(draft.using, Job, name, value) for name, value in draft.columns.items()]
-    params = [*values, draft.options.priority, *when_params]
+    params = [*(value for _, values in given for value in values), draft.options.priority, *when_params]
     params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
     if words.writes_in_cte:
         waking_params = waking.wake_params(draft.pool) if wakes else []
@@ -118,19 +119,20 @@ def _events_sql(words: Dialect) -> str:
 
 @functools.cache
 def _insert_sql(
-    words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool, wakes: bool
-) -> str:
+    words: Dialect, names: tuple[str, ...], texts: tuple[str, ...], returned: tuple[str, ...], when: str, start: bool,
+    keyed: bool, wakes: bool,
+) -> str:  # fmt: skip
     eligible = "CASE WHEN v.run_after > {now} THEN v.run_after ELSE {now} END"
     state = "CASE WHEN v.run_after > {now} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    given = "".join(f", %s{cast}" for cast in casts)
+    given = "".join(f", {text}" for text in texts)
     columns = "".join(f", {name}" for name in names)
     insert = (
         f"INSERT INTO jobs_job ({', '.join(PAYLOAD)}{columns}, run_after, state, created_at, updated_at, eligible_at,"
         f" rank) SELECT {', '.join(f'v.{name}' for name in PAYLOAD)}{given}, v.run_after, {state}, {{now}}, {{now}},"
         f" {eligible},"
         f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
-        f"{' ' + words.unless_taken('active_key') if keyed else ''} RETURNING {', '.join(_RETURNED)}"
+        f"{' ' + words.unless_taken('active_key') if keyed else ''} RETURNING {', '.join(returned)}"
     )
     if not words.writes_in_cte:
         return words.impatient(insert, KEY_WAIT) if keyed else insert
@@ -139,13 +141,26 @@ def _insert_sql(
     return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
 
 
+def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
+    """A column's value as SQL with its parameters."""
+    if isinstance(value, Sql):
+        return value.text, value.params
+    return f"%s{_cast(using, name)}", (prepare(using, Job, name, value),)
+
+
+def _unknown(draft: Draft) -> tuple[str, ...]:
+    """What only the database knows of the new rows."""
+    return (*_RETURNED, *(name for name, value in draft.columns.items() if isinstance(value, Sql)))
+
+
 @functools.cache
-def _casts(using: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def _cast(using: str, name: str) -> str:
     """What PostgreSQL needs to be told of a parameter's type inside a SELECT."""
     if not dialect(using).writes_in_cte:
-        return ("",) * len(names)
-    types = {field.column: str(field.db_type(connections[using])) for field in Job._meta.concrete_fields}
-    return tuple(f"::{'text' if types[name].startswith('varchar') else types[name]}" for name in names)
+        return ""
+    field = next(field for field in Job._meta.concrete_fields if field.column == name)
+    kind = str(field.db_type(connections[using]))
+    return f"::{'text' if kind.startswith('varchar') else kind}"
 
 
 def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> tuple[str, list[Any]]:
@@ -161,7 +176,7 @@ def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> t
 def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
     """Model instances as the rows were written."""
     payload = {row.id: row for row in rows}
-    values = [read(draft.using, Job, _RETURNED, row) for row in returned]
+    values = [read(draft.using, Job, _unknown(draft), row) for row in returned]
     made = [_as_written(draft, one, payload[one["id"]]) for one in values]
     if made:
         moved = [Moved("create", "", job.state, draft.options.owner, dict(vars(job))) for job in made]
@@ -172,7 +187,7 @@ def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) 
 def _as_written(draft: Draft, returned: dict[str, Any], row: Row) -> Job:
     """The instance without `Model.__init__`, which asks each of seventy fields for its default: 0.1 ms."""
     job = Job.__new__(Job)
-    vars(job).update(_defaults(), **draft.columns, **returned, updated_at=returned["created_at"])
+    vars(job).update({**_defaults(), **draft.columns, **returned, "updated_at": returned["created_at"]})
     vars(job).update((name, copy.copy(vars(job)[name])) for name in _MUTABLE)
     job.args, job.kwargs = encoding.loads(row.args), encoding.loads(row.kwargs)
     job.partition, job.lane = row.partition, draft.lane(row.partition)
@@ -186,4 +201,4 @@ def _defaults() -> dict[str, Any]:
     return {field.attname: field.get_default() for field in Job._meta.concrete_fields}
 
 
-_MUTABLE = ("metadata", "tags", "diagnostics", "resources")
+_MUTABLE = ("metadata", "tags", "diagnostics", "resources", "retry_policy")

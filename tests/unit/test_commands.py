@@ -241,10 +241,13 @@ def test_list_prints_a_table_newest_first() -> None:
         (["--owner", "ada"], {1}),
         (["--pool", "default", "--state", "failed"], {0}),
         (["--key", "castle", "--state", "failed"], set()),
+        (["--fingerprint", "0123456789abcdef"], {0}),
+        (["--fingerprint", ""], set()),
     ],
 )
 def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) -> None:
-    rows = [stages.put(job_manager.submit(nothing), "failed"), job_manager.submit(nothing, owner="ada")]
+    failed = stages.put(job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef")
+    rows = [failed, job_manager.submit(nothing, owner="ada")]
     rows.append(job_manager.run_job("castle", greet, ["Ada"]).job)
     listed = {entry["job_id"] for entry in run("jobs_list", "--json", *words).data}
     assert listed == {str(rows[index].id) for index in found}
@@ -446,12 +449,13 @@ def test_cleanup_deletes_what_is_older_and_final(older: Callable[[str, float], J
     assert dry.data == {
         "dry_run": True,
         "deleted": 3,
+        "by_state": dict.fromkeys(("completed", "failed", "cancelled"), 1),
         "older_than": dict.fromkeys(("completed", "failed", "cancelled"), 2 * DAY),
     }
     assert Job.objects.count() == 7
     with CaptureQueriesContext(connection) as captured:
         assert run("jobs_cleanup", "--older-than", "2d", "--batch", 2).out == "3 jobs deleted\n"
-    assert len([one for one in captured.captured_queries if one["sql"].startswith('DELETE FROM "jobs_job"')]) == 2
+    assert len([one for one in captured.captured_queries if one["sql"].startswith('DELETE FROM "jobs_job"')]) == 3
     assert Job.objects.filter(pk=running.pk).exists()
     assert Job.objects.count() == 4
     assert run("jobs_cleanup", "--older-than", "0s", "--state", "failed").out == "1 job deleted\n"
