@@ -32,6 +32,7 @@ class Answer(StrEnum):
     ALREADY_STARTED = "ALREADY_STARTED"
     CANCELLED = "CANCELLED"
     REQUESTED = "REQUESTED"
+    STOPPED = "STOPPED"
     ALREADY_FINAL = "ALREADY_FINAL"
     REQUEUED = "REQUEUED"
     KEY_TAKEN = "KEY_TAKEN"
@@ -55,7 +56,7 @@ def start(job_id: UUID, actor: str = "") -> Answer:
         "resume", held, [_id(job_id), NOT_STARTED], to=where_it_belongs, sets=sets, actor=_clean(actor)
     )
     if not moved:
-        _state(job_id)
+        state_of(job_id)
         return Answer.ALREADY_STARTED
     admission.admit_on_commit(moved[0].row["pool"])
     return Answer.STARTED
@@ -72,7 +73,7 @@ def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
             return Answer.CANCELLED
         if _request_cancel(job_id, reason, actor):
             return Answer.REQUESTED
-        if _state(job_id) in {"completed", "failed", "cancelled"}:
+        if state_of(job_id) in {"completed", "failed", "cancelled"}:
             return Answer.ALREADY_FINAL
 
 
@@ -93,7 +94,7 @@ def retry(job_id: UUID, actor: str = "") -> Answer:
     except IntegrityError:
         return Answer.KEY_TAKEN
     if not moved:
-        _state(job_id)
+        state_of(job_id)
         return Answer.NOT_FINAL
     admission.admit_on_commit(moved[0].row["pool"])
     return Answer.REQUEUED
@@ -117,7 +118,7 @@ def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
         if changed:
             transitions.note(job_id, "priority", actor=_clean(actor), data={"priority": name})
     if not changed:
-        _state(job_id)
+        state_of(job_id)
         return Answer.NOT_POSSIBLE
     admission.admit_on_commit(changed[0][0])
     return Answer.CHANGED
@@ -180,8 +181,8 @@ def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
         asked = change(using, sets, [actor, reason], _id(job_id), first, [], "id")
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
-            after_commit(_announce_request, job_id, actor)
-    return bool(asked) or _state(job_id) == "running"
+            after_commit(announce_request, job_id, actor)
+    return bool(asked) or state_of(job_id) == "running"
 
 
 def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
@@ -205,7 +206,8 @@ def _rerank_batch(priority: str, ids: list[UUID]) -> int:
         return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *found])
 
 
-def _announce_request(job_id: UUID, actor: str) -> None:
+def announce_request(job_id: UUID, actor: str) -> None:
+    """Send the signal that a running job was asked to stop."""
     if signals.job_cancel_requested.has_listeners(Job):
         job = Job.objects.using(settings.DATABASE).get(pk=job_id)
         signals.job_cancel_requested.send_robust(
@@ -224,7 +226,8 @@ def _clean(actor: str) -> str:
     return encoding.clean_text(actor, 200)
 
 
-def _state(job_id: UUID) -> str:
+def state_of(job_id: UUID) -> str:
+    """A job's state; JobNotFound."""
     state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
     if state is None:
         raise JobNotFound(job_id)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, encoding, explain, pools, submission
+from jobs import control, encoding, explain, patterns, pools, submission
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -25,7 +25,9 @@ from jobs.exceptions import (
 from jobs.explain import Why
 from jobs.handles import JobHandle
 from jobs.models import Job
+from jobs.patterns import ErrorGroup
 from jobs.querysets.filters import PRIVATE, narrowed
+from jobs.querysets.jobs import JobQuerySet
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
@@ -135,12 +137,21 @@ class JobManager(Generic[Key, State, Action]):
         """
         if order.removeprefix("-") not in _PUBLIC_COLUMNS:
             raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in _PUBLIC_COLUMNS))
-        if not 0 <= limit <= _MOST_ROWS:
-            raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
+        _check_limit(limit)
+        return list(self._filtered(filters).order_by(order)[:limit])
+
+    def _filtered(self, filters: dict[str, Any]) -> JobQuerySet:
         if self.name:
             filters["manager"] = self.name
-        found = narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
-        return list(found.order_by(order)[:limit])
+        return narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
+
+    def error_groups(self, /, *, limit: int = 20, **filters: Any) -> list[ErrorGroup]:
+        """Failures that are alike, counted among the newest 10,000; the most frequent first. See `jobs.patterns`.
+
+        Filters are those of `list_jobs`. Each has `fingerprint`, `count` and `newest`, a failed job.
+        """
+        _check_limit(limit)
+        return patterns.error_groups(self._filtered(filters), limit)
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
@@ -178,6 +189,23 @@ class JobManager(Generic[Key, State, Action]):
     def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
         return control.cancel(_uuid(job_id), reason, actor)
+
+    def stop(
+        self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,
+        timeout: float | None = None, actor: str = "",
+    ) -> Answer:  # fmt: skip
+        """Stop a job: with an error it ends failed with it (category `stopped`), without it is cancelled.
+
+        STOPPED or CANCELLED at once when it waits, REQUESTED when it runs, ALREADY_FINAL. With `wait` it returns when
+        the code has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
+        """
+        return JobHandle[State, Action](_uuid(job_id)).stop(error, wait=wait, timeout=timeout, actor=actor)
+
+    async def astop(
+        self, /, job_id: UUID | str, error: BaseException | str | None = None, *, actor: str = ""
+    ) -> Answer:
+        """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
+        return await JobHandle[State, Action](_uuid(job_id)).astop(error, actor=actor)
 
     def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
@@ -220,6 +248,7 @@ class JobManager(Generic[Key, State, Action]):
     ahandle = _twin(handle)
     aget_running_job = _twin(get_running_job)
     alist_jobs = _twin(list_jobs)
+    aerror_groups = _twin(error_groups)
     adelete_job = _twin(delete_job)
     aget_job_status = _twin(get_job_status)
     aget_job_results = _twin(get_job_results)
@@ -231,6 +260,11 @@ class JobManager(Generic[Key, State, Action]):
     adrain_pool = _twin(drain_pool)
     aresume_pool = _twin(resume_pool)
     acleanup_old_jobs = _twin(cleanup_old_jobs)
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 <= limit <= _MOST_ROWS:
+        raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
 
 
 def _uuid(job_id: UUID | str) -> UUID:

@@ -15,9 +15,9 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs import admission, pools
+from jobs import admission, fallbacks, pools
 from jobs.conf import settings
-from jobs.steward import drift, due, election, lost, pruning, unknown, unsent
+from jobs.steward import drift, due, election, expired, lost, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
-            admission.admit_everywhere,
+            expired.give_up, due.promote, self._watch.run, unknown.give_up, fallbacks.submit_due, lost.release,
+            unsent.publish, pools.restore, admission.admit_everywhere,
         ]  # fmt: skip
         if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
             self._reconciled_at = time.monotonic()

@@ -45,9 +45,9 @@ class PrivateMariaDB:
             self._make_files(programs[1])
         self._pid_file.unlink(missing_ok=True)
         with (self.directory / "log").open("a") as log:
-            subprocess.Popen(
-                [programs[0], *self._options()], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, **unprivileged(),
+            subprocess.run(
+                ["sh", "-c", '"$@" &', "sh", programs[0], *self._options()], cwd=self.directory, check=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **unprivileged(),
             )  # fmt: skip
         wait_until(self._answers, 60, f"mariadb on port {self.port}: {self.directory / 'log'}")
         if is_new:
@@ -87,7 +87,7 @@ class PrivateMariaDB:
     def _answers(self) -> bool:
         try:
             self._connect().close()
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:
             return False
         return True
 
