@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from django.db import IntegrityError, connections, transaction
@@ -28,6 +27,7 @@ from jobs.submission.draft import Draft
 from jobs.transitions import Moved, Sql
 
 CHUNK = 1000  # jobs per statement
+CHUNK_SIZE = 2 * 2**20  # characters of arguments per statement; escaped twice they may be four times as long
 TAKEN = 1062  # MariaDB: a duplicate
 KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
 
@@ -35,9 +35,10 @@ KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited 
 @done_again
 def insert(draft: Draft, rows: Sequence[Row]) -> list[Made]:
     """Insert all or none, one statement for many; newcomers in each other's way one by one, each settled before."""
-    is_one = len(rows) <= CHUNK and not draft.standing
+    chunks = _one_by_one(draft, rows) if draft.standing else list(_together(rows))
+    is_one = isinstance(chunks, list) and len(chunks) == 1
     with nullcontext() if is_one else transaction.atomic(using=draft.using):
-        return [_insert(draft, chunk) for chunk in _chunks(draft, rows)]
+        return [_insert(draft, chunk) for chunk in chunks]
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,25 @@ class Made:
     is_left_to_caller: bool | None
 
 
-def _chunks(draft: Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
-    if draft.standing:
-        conflicts.lock(draft.task, (row.partition for row in rows))
-    for row in rows if draft.standing else ():
+def _one_by_one(draft: Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Newcomers that may be in each other's way, each settled before it is inserted."""
+    conflicts.lock(draft.task, (row.partition for row in rows))
+    for row in rows:
         conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
         yield [row]
-    iterator = iter(() if draft.standing else rows)
-    while chunk := list(islice(iterator, CHUNK)):
+
+
+def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows for one statement each: not too many, nor too large for what MariaDB takes at once (16 MiB as it comes)."""
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        size += len(row.args) + len(row.kwargs)
+        if chunk and (len(chunk) == CHUNK or size > CHUNK_SIZE):
+            yield chunk
+            chunk, size = [], len(row.args) + len(row.kwargs)
+        chunk.append(row)
+    if chunk:
         yield chunk
 
 

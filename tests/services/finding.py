@@ -174,7 +174,7 @@ def _database(server: str) -> Iterator[str]:
 def _mariadb_answers(url: str) -> bool:
     try:
         _mariadb(url).close()
-    except pymysql.err.OperationalError:
+    except pymysql.OperationalError:
         return False
     return True
 

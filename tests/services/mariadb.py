@@ -33,8 +33,9 @@ class PrivateMariaDB:
     @staticmethod
     def programs() -> tuple[str, str] | None:
         """The server and what makes its files, both on PATH, or None."""
-        found = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-        return (found[0], found[1]) if found[0] and found[1] else None
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian has it, and few users look
+        server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+        return (server, maker) if server and maker else None
 
     def start(self) -> None:
         """Start it on its port (the first time: make its files and a database) and wait until it answers."""
@@ -45,9 +46,9 @@ class PrivateMariaDB:
             self._make_files(programs[1])
         self._pid_file.unlink(missing_ok=True)
         with (self.directory / "log").open("a") as log:
-            subprocess.Popen(
-                [programs[0], *self._options()], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, **unprivileged(),
+            subprocess.run(
+                ["sh", "-c", '"$@" &', "sh", programs[0], *self._options()], cwd=self.directory, check=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **unprivileged(),
             )  # fmt: skip
         wait_until(self._answers, 60, f"mariadb on port {self.port}: {self.directory / 'log'}")
         if is_new:
@@ -87,7 +88,7 @@ class PrivateMariaDB:
     def _answers(self) -> bool:
         try:
             self._connect().close()
-        except pymysql.err.OperationalError:
+        except pymysql.OperationalError:
             return False
         return True
 

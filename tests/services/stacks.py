@@ -126,8 +126,8 @@ def _servers(
     name: str, directory: Path
 ) -> tuple[PrivatePostgres | PrivateMariaDB | None, PrivateValkey | PrivateRabbitMQ]:
     database, broker = name.split("+")
-    kind = {"postgres": PrivatePostgres, "mariadb": PrivateMariaDB}.get(database)
+    kinds: dict[str, type[PrivatePostgres | PrivateMariaDB]] = {"postgres": PrivatePostgres, "mariadb": PrivateMariaDB}
     return (
-        kind(directory / database) if kind else None,
+        kinds[database](directory / database) if database in kinds else None,
         PrivateRabbitMQ(directory / broker) if broker == "rabbitmq" else PrivateValkey(directory / broker),
     )

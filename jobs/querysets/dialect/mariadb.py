@@ -31,7 +31,9 @@ class MariaDB(Dialect):
     new_uuid = "UUID()"
     skip_locked = _PICK
     for_update = " FOR UPDATE"
+    native_uuids = True
     updates_return = False
+    skips_in_index = True
     no_moment = "CAST(NULL AS DATETIME(6))"
     moment = "CAST(%s AS DATETIME(6))"
 
@@ -93,8 +95,8 @@ class MariaDB(Dialect):
     def as_text(self, column: str) -> str:
         return column
 
-    def walking(self, select: str, most: int) -> str:
-        return f"SET STATEMENT max_recursive_iterations = {most}, group_concat_max_len = {LONGEST} FOR {select}"
+    def at_length(self, select: str) -> str:
+        return f"SET STATEMENT group_concat_max_len = {LONGEST} FOR {select}"
 
     def impatient(self, insert: str, seconds: int) -> str:
         return f"SET STATEMENT innodb_lock_wait_timeout = {seconds} FOR {insert}"

@@ -26,6 +26,7 @@ class Dialect:
     writes_in_cte: ClassVar[bool] = False
     updates_return: ClassVar[bool] = True
     has_lateral: ClassVar[bool] = False
+    skips_in_index: ClassVar[bool] = False
     notifies: ClassVar[bool] = False
     sets_locally: ClassVar[bool] = False
     no_moment: ClassVar[str] = "NULL"
@@ -80,8 +81,8 @@ class Dialect:
         """A JSON column as text."""
         return f"CAST({column} AS text)"
 
-    def walking(self, select: str, most: int) -> str:
-        """A SELECT that walks so many steps by a recursion, and answers with long texts."""
+    def at_length(self, select: str) -> str:
+        """A SELECT whose aggregated texts may be long."""
         return select
 
     def impatient(self, insert: str, seconds: int) -> str:
