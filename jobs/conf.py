@@ -171,6 +171,7 @@ class JobsSettings:
     RETRY: Retry = field(default_factory=Retry, metadata=_group(Retry))
     TIMEOUT: Timeout = field(default_factory=Timeout, metadata=_group(Timeout))
     GRACE: float = _key(10, _wait)  # between the request to stop and the kill
+    HOOK_TIMEOUT: float = _key(60, _span)  # whoever runs a job's hooks for longer is taken for dead: they run again
     OPERATION_TYPES: tuple[str, ...] = _key(KNOWN_OPERATION_TYPES, _operation_types)  # the six known and the host's own
     MAX_PAYLOAD: int = _key(2**20, _size)  # bytes of JSON
     STRICT_TASKS: bool = _key(False, _flag)  # refuse names of tasks that this process has not imported

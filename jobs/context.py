@@ -13,8 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from jobs import encoding
-from jobs.exceptions import JobAborted
+from django.db import connections
+
+from jobs import encoding, flushing
+from jobs.conf import settings
+from jobs.exceptions import JobAborted, JobFailed
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
@@ -29,12 +32,19 @@ class JobSnoozed(BaseException):
         self.seconds = seconds
 
 
+class JobPaused(BaseException):
+    """Raised by `checkpoint()` when a pause is requested: ends this attempt; the job waits until it is resumed."""
+
+
 @dataclass
 class JobContext:
     """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
 
-    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run. A detached
-    one (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
+    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run.
+    `resume_data` is what the last checkpoint of this run kept, None where there was none. In a hook, whose name is
+    `hook`, `reason` says why the job was cancelled, `outcome` is the state it ended at, and nobody asks to stop any
+    more. A detached one (a direct call of the function, outside any job)
+    has no id and remembers what it is told without writing it.
     """
 
     id: UUID | None = None
@@ -46,6 +56,11 @@ class JobContext:
     owner: str = ""
     attempt_id: UUID | None = None
     started_at: datetime | None = None
+    resume_data: Any = None
+    reason: str = ""
+    outcome: str = ""
+    hook: str = ""
+    in_transaction: bool = False
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
@@ -76,7 +91,7 @@ class JobContext:
     def check(self) -> None:
         """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
         self._watch()
-        if self.draft.stop_reason is not None:
+        if self.draft.stop_reason is not None and not self.hook:
             raise JobAborted(self.draft.stop_reason)
 
     @property
@@ -84,6 +99,28 @@ class JobContext:
         """Whether the job was asked to stop, without raising."""
         self._watch()
         return self.draft.stop_reason is not None
+
+    def checkpoint(self, data: Any) -> None:
+        """Keep what the next attempt needs to go on from here: it finds it as `resume_data`.
+
+        Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
+        With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
+        once it is resumed. Raises JobAborted as `check` does, and JobFailed inside a transaction of the body's own,
+        which could take it back.
+        """
+        stored = encoding.dumps(data, field="checkpoint")
+        if self.id is None or self.attempt_id is None or self.hook:
+            self.resume_data = encoding.loads(stored)
+            return
+        if connections[settings.DATABASE].in_atomic_block and not self.in_transaction:
+            raise JobFailed(
+                "checkpoint() inside a transaction, which may be rolled back: leave the atomic block first."
+            )
+        flushing.keep(self.id, self.attempt_id, self.draft, stored)
+        self.resume_data = encoding.loads(stored)
+        self.check()
+        if self.draft.is_pause_requested:
+            raise JobPaused
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
@@ -102,7 +139,7 @@ class JobContext:
         self._watch()
 
     def _watch(self) -> None:
-        if self.attempt_id is not None and not self.draft.is_watched:
+        if self.attempt_id is not None and not self.draft.is_watched and not self.hook:
             flusher.watch(self.id, self.attempt_id, self.draft)
 
     def _now(self) -> str:

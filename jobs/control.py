@@ -1,4 +1,4 @@
-"""What people do to a job: start, cancel, retry, delete. Each answers with a word; repeating it is harmless."""
+"""What people do to a job: cancel, retry, delete. Each answers with a word; repeating it is harmless."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from jobs import admission, encoding, signals, transitions
+from jobs.asking import clean_actor as _clean
+from jobs.asking import param as _id
+from jobs.asking import rank_at as _rank
+from jobs.asking import state_of as _state
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
-from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs.models import Attempt, Hook, Job, JobEvent, JobLog
 from jobs.options import JobOptions
-from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import after_commit, execute, query
 from jobs.transitions import Sql
-
-NOT_STARTED = "not started"
-"""The reason of a job that was submitted with start=False."""
 
 RERANK_BATCH = 1000
 RERANKED = ("scheduled", "blocked", "paused", "queued", "pending")
@@ -41,23 +42,6 @@ class Answer(StrEnum):
     RESUMED = "RESUMED"
     NOT_PAUSED = "NOT_PAUSED"
     NOT_POSSIBLE = "NOT_POSSIBLE"
-
-
-def start(job_id: UUID, actor: str = "") -> Answer:
-    """Release a job that was submitted with start=False."""
-    held = "id = %s AND reason = %s"
-    later = "run_after > {now}"
-    eligible = f"CASE WHEN {later} THEN run_after ELSE {{now}} END"
-    where_it_belongs = f"CASE WHEN {later} THEN 'scheduled' ELSE 'pending' END"
-    sets = {"eligible_at": Sql(eligible), "rank": _rank(eligible)}
-    moved = transitions.move(
-        "resume", held, [_id(job_id), NOT_STARTED], to=where_it_belongs, sets=sets, actor=_clean(actor)
-    )
-    if not moved:
-        _state(job_id)
-        return Answer.ALREADY_STARTED
-    admission.admit_on_commit(moved[0].row["pool"])
-    return Answer.STARTED
 
 
 def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
@@ -153,7 +137,7 @@ def delete_rows(job_ids: list[UUID]) -> int:
     locked = list(final.select_for_update().values_list("pk", flat=True))
     if not locked:
         return 0
-    for model in (JobLog, JobEvent, Attempt):
+    for model in (JobLog, JobEvent, Attempt, Hook):
         model._base_manager.using(using).filter(job_id__in=locked)._raw_delete(using)
     return Job.objects.using(using).filter(pk__in=locked)._raw_delete(using)
 
@@ -179,7 +163,7 @@ def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
         )
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
-            after_commit(_announce_request, job_id, actor)
+            after_commit(announce_request, job_id, actor)
     return bool(asked) or _state(job_id) == "running"
 
 
@@ -201,31 +185,11 @@ def _rerank_batch(priority: str, ids: list[UUID]) -> int:
     return execute(settings.DATABASE, sql, [priority, words.ids(ids), priority])
 
 
-def _announce_request(job_id: UUID, actor: str) -> None:
+def announce_request(job_id: UUID, actor: str) -> None:
+    """Tell who listens that a job was asked to stop."""
     if signals.job_cancel_requested.has_listeners(Job):
         job = Job.objects.using(settings.DATABASE).get(pk=job_id)
         signals.job_cancel_requested.send_robust(
             Job, job=job, attempt=job.attempt_id, from_state=job.state, to_state=job.state, actor=actor,
             at=job.cancel_requested_at,
         )  # fmt: skip
-
-
-def _rank(eligible: str) -> Sql:
-    """The rank of a job that becomes eligible at a moment (SQL)."""
-    moment = dialect(settings.DATABASE).epoch(eligible)
-    return Sql(f"{moment} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
-
-
-def _clean(actor: str) -> str:
-    return encoding.clean_text(actor, 200)
-
-
-def _state(job_id: UUID) -> str:
-    state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
-    if state is None:
-        raise JobNotFound(job_id)
-    return state
-
-
-def _id(job_id: UUID) -> object:
-    return prepare(settings.DATABASE, Job, "id", job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
@@ -9,7 +10,8 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from jobs import control, encoding, explain, pools, submission
+from jobs import bulk, control, encoding, explain, pausing, pools, submission, taskpause
+from jobs.asking import Answers, one_answer
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -26,6 +28,7 @@ from jobs.explain import Why
 from jobs.handles import JobHandle
 from jobs.models import Job
 from jobs.querysets.filters import PRIVATE, narrowed
+from jobs.querysets.jobs import JobQuerySet
 from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
@@ -110,7 +113,7 @@ class JobManager(Generic[Key, State, Action]):
 
     def start_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Release a job submitted with `start=False`: STARTED or ALREADY_STARTED."""
-        return control.start(_uuid(job_id), actor)
+        return _one(pausing.start, job_id, actor)
 
     def get_job(self, /, job_id: UUID | str) -> Job:
         """The job's row; JobNotFound for an id that is not there or no id at all."""
@@ -137,10 +140,7 @@ class JobManager(Generic[Key, State, Action]):
             raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in _PUBLIC_COLUMNS))
         if not 0 <= limit <= _MOST_ROWS:
             raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
-        if self.name:
-            filters["manager"] = self.name
-        found = narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
-        return list(found.order_by(order)[:limit])
+        return list(self._chosen(filters).order_by(order)[:limit])
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
@@ -179,6 +179,17 @@ class JobManager(Generic[Key, State, Action]):
         """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
         return control.cancel(_uuid(job_id), reason, actor)
 
+    def pause_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
+        """PAUSED at once when it waits, REQUESTED when it runs (it stops at its next checkpoint), else NOT_POSSIBLE.
+
+        It is not possible where the job has ended, or is about to be cancelled.
+        """
+        return _one(pausing.pause, job_id, reason, actor)
+
+    def resume_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
+        """Let a paused job go on, or withdraw the request to pause a running one: RESUMED or NOT_PAUSED."""
+        return _one(pausing.resume, job_id, actor)
+
     def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
         return control.retry(_uuid(job_id), actor)
@@ -186,6 +197,31 @@ class JobManager(Generic[Key, State, Action]):
     def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
         """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
         return control.set_priority(_uuid(job_id), priority, actor)
+
+    def cancel_jobs(self, /, *, reason: str = "", force: bool = False, actor: str = "", **filters: Any) -> Counter[str]:
+        """Cancel the unfinished jobs that these filters choose, as `cancel_job` does; how many gave each answer."""
+        return self._all("cancel", filters, lambda ids: bulk.cancel(ids, reason=reason, actor=actor, force=force))
+
+    def pause_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
+        """Pause the unfinished jobs that these filters choose, as `pause_job` does; how many gave each answer."""
+        return self._all("pause", filters, lambda ids: pausing.pause(ids, reason, actor))
+
+    def resume_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+        """Resume the paused jobs that these filters choose, as `resume_job` does; how many gave each answer."""
+        return self._all("resume", filters, lambda ids: pausing.resume(ids, actor))
+
+    def retry_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+        """Run the failed and cancelled jobs that these filters choose again; how many gave each answer."""
+        return self._all("retry", filters, lambda ids: bulk.retry(ids, actor=actor))
+
+    def pause_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
+        """Start nothing more of a task, in no pool, and take back what waits with the broker: PAUSED. UnknownTask."""
+        taskpause.pause(name, reason, actor)
+        return Answer.PAUSED
+
+    def resume_task(self, /, name: str, *, actor: str = "") -> Answer:
+        """Let a paused task go on: RESUMED or NOT_PAUSED."""
+        return Answer.RESUMED if taskpause.resume(name, actor) else Answer.NOT_PAUSED
 
     def pause_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
         """Start nothing more in a pool, and take back what waits with the broker: PAUSED. Repeating is harmless."""
@@ -209,6 +245,16 @@ class JobManager(Generic[Key, State, Action]):
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
         return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
 
+    def _chosen(self, filters: dict[str, Any]) -> JobQuerySet:
+        if self.name:
+            filters["manager"] = self.name
+        return narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
+
+    def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
+        if not filters:
+            raise InvalidOption(f"Say which jobs to {verb}, by a filter at least: status='pending', task='…'.")
+        return bulk.to_all(self._chosen(filters), verb, request)
+
     asubmit = _twin(submit)
     asubmit_many = _twin(submit_many)
     arun_job = _twin(run_job)
@@ -223,11 +269,25 @@ class JobManager(Generic[Key, State, Action]):
     awhy = _twin(why)
     acancel_job = _twin(cancel_job)
     aretry_job = _twin(retry_job)
+    apause_job = _twin(pause_job)
+    aresume_job = _twin(resume_job)
+    acancel_jobs = _twin(cancel_jobs)
+    apause_jobs = _twin(pause_jobs)
+    aresume_jobs = _twin(resume_jobs)
+    aretry_jobs = _twin(retry_jobs)
+    apause_task = _twin(pause_task)
+    aresume_task = _twin(resume_task)
     aset_priority = _twin(set_priority)
     apause_pool = _twin(pause_pool)
     adrain_pool = _twin(drain_pool)
     aresume_pool = _twin(resume_pool)
     acleanup_old_jobs = _twin(cleanup_old_jobs)
+
+
+def _one(request: Callable[..., Answers], job_id: UUID | str, *words: str) -> Answer:
+    """Ask it of a single job."""
+    found = _uuid(job_id)
+    return Answer(one_answer(found, request([found], *words)))
 
 
 def _uuid(job_id: UUID | str) -> UUID:

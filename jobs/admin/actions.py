@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from jobs import bulk
-from jobs.bulk import Answers
+from jobs.asking import Answers
 from jobs.conf import settings
 from jobs.encoding import clean_text
 from jobs.exceptions import shown

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from jobs import publishing
 from jobs.conf import settings
-from jobs.control import NOT_STARTED
 from jobs.display import duration
 from jobs.explain.answer import Reason
 from jobs.explain.wording import because, by, clipped, name, when, worker_command
 from jobs.limits.tally import NO_WORKER
 from jobs.models import Attempt, Job, JobEvent
+from jobs.pausing import NOT_STARTED
 from jobs.querysets import lanes as queries
 
 

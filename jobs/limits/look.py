@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
@@ -66,6 +66,7 @@ class Look:
     flights: Sequence[Flight]
     heads: Sequence[Head]
     sees_everywhere: bool
+    paused_tasks: Collection[str] = ()
 
     @property
     def window(self) -> int:
@@ -93,7 +94,24 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, turns, flights, heads = row
+    (
+        now,
+        paused,
+        draining,
+        maximum,
+        memory,
+        cpu,
+        disk,
+        named,
+        slots,
+        beyond,
+        limits,
+        tats,
+        turns,
+        tasks,
+        flights,
+        heads,
+    ) = row
     in_flight, waiting = json.loads(flights), json.loads(heads)
     known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
     needed = (known[lane].resources or () for lane, *_ in waiting if lane in known)
@@ -110,7 +128,7 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         turns={(by, partition): at for by, partition, at in json.loads(turns)},
         flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
         heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
-        sees_everywhere=everywhere,
+        sees_everywhere=everywhere, paused_tasks={task for (task,) in json.loads(tasks)},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from jobs import states
 from jobs.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
-PRIVATE = frozenset({"active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics"})
+PRIVATE = frozenset({"active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics", "checkpoint"})
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "isnull"})
 

@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs import admission, pools
+from jobs import admission, pools, taskpause
 from jobs.conf import settings
 from jobs.steward import due, election, lost, pruning, unknown, unsent
+from jobs.steward.aftermath import Round
 from jobs.steward.orphans import Watch
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Steward:
         self.is_leader = False
         self._blind = False
         self._watch = Watch()
+        self._round = Round()
         self._pruned_at = time.monotonic()
 
     def tick(self) -> bool:
@@ -69,7 +71,7 @@ class Steward:
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
             due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
-            admission.admit_everywhere,
+            taskpause.take_back, self._round.run, admission.admit_everywhere,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()

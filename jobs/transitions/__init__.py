@@ -17,16 +17,16 @@ from django.db import transaction
 from jobs import signals
 from jobs.conf import settings
 from jobs.models import Job
-from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, execute, query
+from jobs.querysets.dialect import dialect, read
+from jobs.querysets.statements import after_commit, execute_many, query
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
 from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
+from jobs.transitions.spelling import BY_ID
 
 __all__ = [
     "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved", "Sql",
-    "announce",
-    "give_back", "move", "note", "send_signals",
+    "announce", "ask", "give_back", "move", "note", "send_signals",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 Hook = Callable[[Sequence[Moved]], None]
 HOOKS: list[Hook] = []
 
+_RUNNING = "COALESCE(state, '') = 'running'"
 _NOBODY_ASKED = " AND cancel_requested_at IS NULL AND pause_requested_at IS NULL"
 
 
@@ -70,29 +71,48 @@ def move(
 def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
     """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead."""
     moved = move(edge_name, where + _NOBODY_ASKED, params, **options)
-    carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
-    moved += move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, source="running", **carried)
-    moved += move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, source="running", **carried)
-    return moved
+    if moved and where.startswith(BY_ID):
+        return moved
+    return moved + _as_asked(edge_name, where, params, options)
+
+
+def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
+    """The same for what somebody asked to stop, or to pause: cancel wins.
+
+    The rows are locked, so that no request comes or is withdrawn between two of the moves: who was between them all
+    would run on with nobody running it, or be paused although it was to be cancelled.
+    """
+    using, carried = settings.DATABASE, {**options, "source": JobState.RUNNING}
+    with transaction.atomic(using=using):
+        locked = f"SELECT id FROM jobs_job WHERE {where} AND {_RUNNING} ORDER BY id{dialect(using).for_update}"
+        if not query(using, locked, params):
+            return []
+        moved = move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
+        moved += move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
+        return moved + move(edge_name, where + _NOBODY_ASKED, params, **options)
 
 
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
     """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
+    return bool(ask("", "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
+
+
+def ask(
+    change: str, where: str, params: Sequence[Any], name: str, *, actor: str = "", data: Mapping[str, Any] | None = None
+) -> list[UUID]:
+    """Change columns that move nothing (`change` is SQL that ends in a comma), with an event; returns whose they were.
+
+    `params` are those of the change, then those of `where`.
+    """
     using = settings.DATABASE
+    sql = f"UPDATE jobs_job SET {change} event_seq = event_seq + 1 WHERE {where} RETURNING id, event_seq, state"
+    insert = f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)"
     with transaction.atomic(using=using):
-        rows = query(
-            using,
-            "UPDATE jobs_job SET event_seq = event_seq + 1 WHERE id = %s RETURNING event_seq, state",
-            [id_param(using, job_id)],
-        )
-        for seq, state in rows:
-            values = (id_param(using, job_id), seq, name, state, state, actor, json.dumps(data or {}))
-            execute(
-                using,
-                f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)",
-                values,
-            )
-    return bool(rows)
+        rows = query(using, sql, params)
+        events = [(job_id, seq, name, state, state, actor, json.dumps(data or {})) for job_id, seq, state in rows]
+        if events:
+            execute_many(using, insert, events)
+    return [read(using, Job, ("id",), row)["id"] for row in rows]
 
 
 def announce(moved: Sequence[Moved]) -> None:

@@ -34,13 +34,17 @@ EFFECTS: dict[str, dict[str, Sql]] = {
     "snooze": _WAITS_AGAIN,
     "interrupt": _WAITS_AGAIN,
     "rescue": {"rescue_count": Sql("rescue_count + 1"), **_WAITS_AGAIN},
-    "pause": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "pause_requested_at": Sql("NULL")},
+    "pause": {
+        "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL"),
+        "pause_requested_at": Sql("NULL"),
+    },
     "resume": {"eligible_at": Sql("{now}"), "reason": Sql("''"), "paused_by": Sql("''")},
     "requeue": {
         "run": Sql("run + 1"), "attempt": Sql("0"), "retry_count": Sql("0"), "rescue_count": Sql("0"),
         **_ANSWERED, "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
         "error_category": Sql("''"), "error_type": Sql("''"), "error_message": Sql("''"), "reason": Sql("''"),
         "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "pause_requested_at": Sql("NULL"),
+        "paused_by": Sql("''"), "checkpoint": Sql("NULL"),
         "eligible_at": Sql("{now}"), **_WAITS_AGAIN,
     },
 }  # fmt: skip
