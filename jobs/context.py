@@ -91,8 +91,7 @@ class JobContext:
     def check(self) -> None:
         """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
         self._watch()
-        if self.draft.stop_reason is not None and not self.hook:
-            raise JobAborted(self.draft.stop_reason)
+        self._stop_if_told()
 
     @property
     def aborted(self) -> bool:
@@ -118,7 +117,7 @@ class JobContext:
             )
         flushing.keep(self.id, self.attempt_id, self.draft, stored)
         self.resume_data = encoding.loads(stored)
-        self.check()
+        self._stop_if_told()
         if self.draft.is_pause_requested:
             raise JobPaused
 
@@ -137,6 +136,10 @@ class JobContext:
         self.metadata.update(pairs)
         self.draft.say(metadata=stored)
         self._watch()
+
+    def _stop_if_told(self) -> None:
+        if self.draft.stop_reason is not None and not self.hook:
+            raise JobAborted(self.draft.stop_reason)
 
     def _watch(self) -> None:
         if self.attempt_id is not None and not self.draft.is_watched and not self.hook:

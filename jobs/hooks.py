@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from jobs.conf import settings
 from jobs.context import JobContext, JobPaused, JobSnoozed
 from jobs.flushing import write_lines
 from jobs.models import Hook, Job, JobEvent
-from jobs.querysets.dialect import dialect, prepare, read
+from jobs.querysets.dialect import DbNow, dialect, prepare, read
 from jobs.querysets.statements import execute, query
 from jobs.states import FINAL, JobState
 
@@ -100,14 +101,14 @@ def answer(job_id: UUID, hook_id: UUID, hooks: Hooks, worker: UUID | None) -> bo
     """Run what is left of the hooks of a run that has ended; False when there is nothing left, or another is at it."""
     using = settings.DATABASE
     row = Hook.objects.using(using).filter(pk=hook_id).first()
-    job = Job.objects.using(using).filter(pk=job_id).first()
+    job = Job.objects.using(using).annotate(read_at=DbNow()).filter(pk=job_id).first()
     if row is None or job is None:
         return False
     ended = f"EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = jobs_hook.job_id AND {ENDED})"
     held = _take(job_id, row.run, worker, ended)
     if held is None:
         return False
-    _run_rest(hooks, held, _context_of(job))
+    _run_rest(hooks, held, _context_of(job, job.read_at))  # type: ignore[attr-defined]  # annotated above
     return True
 
 
@@ -200,10 +201,10 @@ def _free(using: str) -> str:
     return f"(taken_at IS NULL OR {silent} OR EXISTS ({ended}) OR EXISTS ({fenced}))"
 
 
-def _context_of(job: Job) -> JobContext:
+def _context_of(job: Job, now: datetime) -> JobContext:
     return JobContext(
         id=job.id, key=job.key, attempt=job.attempt, args=job.args, kwargs=job.kwargs, metadata=job.metadata,
-        owner=job.owner, attempt_id=job.attempt_id, started_at=job.started_at, resume_data=job.checkpoint,
+        owner=job.owner, attempt_id=job.attempt_id, started_at=now, resume_data=job.checkpoint,
     )  # fmt: skip
 
 

@@ -74,6 +74,10 @@ def running(job: Job, now: datetime) -> Iterator[Reason]:
         who, asked = job.cancel_requested_by, when(job.cancel_requested_at, now)
         said = f"It was asked to stop{by(who)} {asked}{because(job.reason)}, and has not stopped yet."
         yield Reason("cancel_requested", said, since=job.cancel_requested_at, person=who, text=job.reason)
+    elif job.pause_requested_at is not None:
+        who, asked = job.paused_by, when(job.pause_requested_at, now)
+        said = f"It was asked to pause{by(who)} {asked}{because(job.reason)}, which it does at its next checkpoint."
+        yield Reason("pause_requested", said, blocks=False, since=job.pause_requested_at, person=who, text=job.reason)
     worker = attempt.worker if attempt is not None else None
     if worker is not None and worker.beat_at < now - timedelta(seconds=settings.STALE_AFTER):
         said = f"Its worker was last heard {when(worker.beat_at, now)}: the steward takes the job back once it is sure."

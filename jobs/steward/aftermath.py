@@ -46,7 +46,7 @@ def ring(rows: Sequence[Hook]) -> int:
     sql = (
         f"UPDATE jobs_hook SET rings = rings + 1, rung_at = {{now}} WHERE {words.among('id')} AND {silent} RETURNING id"
     )
-    rung = query(settings.DATABASE, sql, [words.ids(asked), settings.LOST_AFTER])
+    rung = query(settings.DATABASE, sql, [words.ids(asked), settings.LOST_AFTER / 2])
     ids = [read(settings.DATABASE, Hook, ("id",), row)["id"] for row in rung]
     jobs = ((asked[hook_id], hook_id) for hook_id in ids)
     return publishing.publish([Doorbell(job.pool, job.task, ((job.id, one),), HOOKS_HEADER) for job, one in jobs])

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_RESCUES": 3,
     "LOOK_AHEAD": 1,
     "GRACE": 10,
+    "HOOK_TIMEOUT": 60,
     "MAX_PAYLOAD": 1024 * 1024,
     "UNKNOWN_TASK_AFTER": 600,
     "RECORD_TIMEOUT": 60,
