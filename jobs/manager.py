@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
-
-from asgiref.sync import sync_to_async
 
 from jobs import bulk, control, encoding, explain, pausing, pools, submission, taskpause
 from jobs.asking import Answers, one_answer
@@ -33,13 +31,11 @@ from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
 from jobs.transitions import ALL_COLUMNS
+from jobs.twins import twin
 
 Key = TypeVar("Key")
 State = TypeVar("State")
 Action = TypeVar("Action")
-P = ParamSpec("P")
-R = TypeVar("R")
-M = TypeVar("M", bound="JobManager[Any, Any, Any]")
 
 JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
@@ -58,16 +54,6 @@ class RunAnswer:
     @property
     def created(self) -> bool:
         return self.type == JOB_CREATED
-
-
-def _twin(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
-    """The same method for async code."""
-
-    async def twin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await sync_to_async(method)(self, *args, **kwargs)
-
-    twin.__name__, twin.__doc__ = f"a{method.__name__}", f"`{method.__name__}`, to be awaited."
-    return twin
 
 
 class JobManager(Generic[Key, State, Action]):
@@ -255,33 +241,33 @@ class JobManager(Generic[Key, State, Action]):
             raise InvalidOption(f"Say which jobs to {verb}, by a filter at least: status='pending', task='…'.")
         return bulk.to_all(self._chosen(filters), verb, request)
 
-    asubmit = _twin(submit)
-    asubmit_many = _twin(submit_many)
-    arun_job = _twin(run_job)
-    astart_job = _twin(start_job)
-    aget_job = _twin(get_job)
-    ahandle = _twin(handle)
-    aget_running_job = _twin(get_running_job)
-    alist_jobs = _twin(list_jobs)
-    adelete_job = _twin(delete_job)
-    aget_job_status = _twin(get_job_status)
-    aget_job_results = _twin(get_job_results)
-    awhy = _twin(why)
-    acancel_job = _twin(cancel_job)
-    aretry_job = _twin(retry_job)
-    apause_job = _twin(pause_job)
-    aresume_job = _twin(resume_job)
-    acancel_jobs = _twin(cancel_jobs)
-    apause_jobs = _twin(pause_jobs)
-    aresume_jobs = _twin(resume_jobs)
-    aretry_jobs = _twin(retry_jobs)
-    apause_task = _twin(pause_task)
-    aresume_task = _twin(resume_task)
-    aset_priority = _twin(set_priority)
-    apause_pool = _twin(pause_pool)
-    adrain_pool = _twin(drain_pool)
-    aresume_pool = _twin(resume_pool)
-    acleanup_old_jobs = _twin(cleanup_old_jobs)
+    asubmit = twin(submit)
+    asubmit_many = twin(submit_many)
+    arun_job = twin(run_job)
+    astart_job = twin(start_job)
+    aget_job = twin(get_job)
+    ahandle = twin(handle)
+    aget_running_job = twin(get_running_job)
+    alist_jobs = twin(list_jobs)
+    adelete_job = twin(delete_job)
+    aget_job_status = twin(get_job_status)
+    aget_job_results = twin(get_job_results)
+    awhy = twin(why)
+    acancel_job = twin(cancel_job)
+    aretry_job = twin(retry_job)
+    apause_job = twin(pause_job)
+    aresume_job = twin(resume_job)
+    acancel_jobs = twin(cancel_jobs)
+    apause_jobs = twin(pause_jobs)
+    aresume_jobs = twin(resume_jobs)
+    aretry_jobs = twin(retry_jobs)
+    apause_task = twin(pause_task)
+    aresume_task = twin(resume_task)
+    aset_priority = twin(set_priority)
+    apause_pool = twin(pause_pool)
+    adrain_pool = twin(drain_pool)
+    aresume_pool = twin(resume_pool)
+    acleanup_old_jobs = twin(cleanup_old_jobs)
 
 
 def _one(request: Callable[..., Answers], job_id: UUID | str, *words: str) -> Answer:
