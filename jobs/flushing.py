@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 WRITE_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0
 Line = tuple[str, str, str]  # time, level, text
+FENCE = "id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
 
@@ -204,7 +205,7 @@ def _write(
     """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    where = "WHERE id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
+    where = f"WHERE {FENCE}"
     # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
     asked = "cancel_requested_at, reason, pause_requested_at"
     values = {**{name: prepare(using, Job, name, value) for name, value in said.items()}, **also}
