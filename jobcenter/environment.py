@@ -25,6 +25,10 @@ ENGINES = {
     "mysql": "django.db.backends.mysql",
     "mariadb": "django.db.backends.mysql",
 }
+MARIADB_OPTIONS: dict[str, Any] = {
+    "charset": "utf8mb4",
+    "isolation_level": "read committed",  # limits hold only there; the server's own default is another
+}
 STORE_TYPES = ("memory", "file", "database")
 
 
@@ -41,7 +45,7 @@ def parse_database_url(url: str, base_dir: Path) -> dict[str, Any]:
     """An entry of `DATABASES` for an address of one of these forms; a query string becomes driver options.
 
     `sqlite:///relative.db` (from `base_dir`), `sqlite:////absolute.db`, `sqlite://:memory:`,
-    `postgresql://user:password@host:port/name?sslmode=require`, `mysql://user:password@host:port/name`.
+    `postgresql://user:password@host:port/name?sslmode=require`, `mariadb://user:password@host:port/name`.
     """
     scheme, _, rest = url.partition("://")
     if scheme not in ENGINES:
@@ -78,7 +82,8 @@ def _server(engine: str, parts: SplitResult) -> dict[str, Any]:
     name = unquote(parts.path.removeprefix("/"))
     if not name:
         raise ImproperlyConfigured("DATABASE_URL names no database; write postgresql://user:password@host:port/name.")
-    options: dict[str, Any] = {key: int(text) if text.isdigit() else text for key, text in parse_qsl(parts.query)}
+    own = MARIADB_OPTIONS if engine == ENGINES["mariadb"] else {}
+    options = {**own, **{key: int(text) if text.isdigit() else text for key, text in parse_qsl(parts.query)}}
     return {
         "ENGINE": engine,
         "NAME": name,

@@ -5,6 +5,7 @@ variables stands in README.md. It must not open a file or a connection: importin
 """
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,10 @@ WHITENOISE_USE_FINDERS = True  # it takes files where the apps have them, nothin
 
 # --- the database
 DATABASES = {"default": environment.database(os.environ, BASE_DIR)}
+if DATABASES["default"]["ENGINE"] == environment.ENGINES["mariadb"]:
+    SILENCED_SYSTEM_CHECKS = ["models.W037", "models.W043"]  # indexes there are others: jobs/migrations/0007
+    if find_spec("MySQLdb") is None:
+        import_module("pymysql").install_as_MySQLdb()  # extra `mariadb`; where mysqlclient is installed, that is used
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- jobs

@@ -1,18 +1,18 @@
 """The one way from pending to queued: under the pool's lock, in order, within every limit.
 
 Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, without the lock, so a
-row that was committed before a failed try is always seen. Publishing follows each commit. Nothing here waits for a
-broker longer than `publishing` does.
+row that was committed before a failed try is always seen. Where the holder has taken every slot it need not look: the
+next slot that becomes free rings a feeder, and a feeder that finds the lock busy comes back by itself. Publishing
+follows each commit. Nothing here waits for a broker longer than `publishing` does.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import Error, transaction
 
@@ -21,6 +21,7 @@ from jobs.conf import settings
 from jobs.limits import Look, Plan, Tally
 from jobs.publishing import Doorbell
 from jobs.querysets import lanes as queries
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.lanes import FIRST_LANE
 from jobs.querysets.statements import after_commit, execute_many, query
@@ -31,11 +32,12 @@ logger = logging.getLogger(__name__)
 BATCH = 200  # jobs per admission transaction
 MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
 LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
+BACK_IN = 0.003  # seconds after which a feeder that has found the lock busy tries again
 
 bell: Callable[[], None] | None = None
 """Wakes this process's feeder, where it has one: set by the worker."""
 
-_opens: dict[str, float] = {}  # pool → when (monotonic) a rate lets its next job start
+_opens: dict[str, float] = {}  # pool → when (monotonic) to look again: a rate lets its next job start, the lock is free
 _spanning: dict[str, list[str]] = {}  # pool → the limits spanning pools that its last look has found
 _crowded: set[str] = set()  # pools with more lanes than a look sees
 
@@ -81,12 +83,12 @@ def after_finish(pool: str) -> None:
 
 
 def seconds_until_open() -> float | None:
-    """How long until a rate that was in the way of this process's last look lets a job start; None where none was."""
+    """How long until a rate, or the lock, that was in the way of this process may let a job start; None: none was."""
     return max(0.0, min(_opens.values()) - time.monotonic()) if _opens else None
 
 
 def admit_opened() -> int:
-    """Admit in the pools where a rate that was in the way lets the next job start by now."""
+    """Admit in the pools where a rate, or the lock, that was in the way may let the next job start by now."""
     now = time.monotonic()
     return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
 
@@ -110,9 +112,8 @@ def _has_more(pool: str, done: _Pass) -> bool:
 
     What is seen to have room and does not move, pass after pass, is locked by somebody's open transaction.
     """
-    has_room = limits.has_room(pool)
-    if done.took_every_slot or not has_room:
-        return has_room
+    if done.took_every_slot or not limits.has_room(pool):
+        return False
     seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
     if seen is None:
         return False
@@ -129,12 +130,14 @@ class _Pass:
     took_every_slot: bool = False
 
 
+@done_again
 def _admit_batch(pool: str) -> _Pass | None:
     """One locked pass; None when another process holds the lock, which will look again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
             spanning = _spanning.get(pool, [])
             if not _lock(pool, spanning):
+                _opens[pool] = time.monotonic() + BACK_IN
                 return None
             seen = limits.look(pool, everywhere=bool(spanning), start=_start(pool))
             if seen is None:
@@ -144,23 +147,26 @@ def _admit_batch(pool: str) -> _Pass | None:
             plan = limits.plan(seen, BATCH)
             _remember(pool, plan)
             moved = _take(pool, plan) if plan.lanes else []
-            return _Pass(moved, bool(moved) and len(moved) == plan.free)
+            done = _Pass(moved, bool(moved) and len(moved) == plan.free < BATCH)
+            break
+    limits.ahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
+    return done
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
     """Lock the pool row, in a statement of its own with nothing read before it, then the limits that span pools.
 
     What is counted afterwards is read in a later statement, which at READ COMMITTED sees every commit that came before
-    the lock was won. On SQLite BEGIN IMMEDIATE has locked already.
+    the lock was won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
+    die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
     """
     using = settings.DATABASE
     words = dialect(using)
-    if not query(using, f"SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
+    if not query(using, f"SELECT name{words.hurried} FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
         return False
     if spanning and words.for_update:
-        query(
-            using, f"SELECT name FROM jobs_limit WHERE name = ANY(%s) ORDER BY name{words.for_update}", [list(spanning)]
-        )
+        sql = f"SELECT name FROM jobs_limit WHERE {words.among('name')} ORDER BY name{words.for_update}"
+        query(using, sql, [list(spanning)])
     return True
 
 
@@ -175,7 +181,7 @@ def _is_whole(seen: Look, spanning: Sequence[str]) -> bool:
 
 def _start(pool: str) -> UUID:
     """Where to begin among the lanes: where there are more than one look sees, somewhere else each time."""
-    return UUID(bytes=secrets.token_bytes(16)) if pool in _crowded else FIRST_LANE
+    return uuid4() if pool in _crowded else FIRST_LANE
 
 
 def _remember(pool: str, plan: Plan) -> None:
@@ -250,7 +256,7 @@ def _note_turns(tally: Tally) -> None:
 
 def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
     names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
-    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
+    on_conflict = dialect(settings.DATABASE).or_set(keys, column)
     if rows:
         execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 

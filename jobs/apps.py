@@ -19,8 +19,9 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register checks, listen to the worker's life, log transitions; possible only now that models are loaded."""
+        """Register checks, follow failures and transitions, listen to the worker: possible once models are there."""
         import_module("jobs.checks")
+        import_module("jobs.fallbacks")
         import_module("jobs.worker").connect()
         import_module("jobs.logs").connect()
         post_migrate.connect(_seed, sender=self, weak=False, dispatch_uid="jobs.seed")
@@ -28,6 +29,7 @@ class JobsConfig(AppConfig):
 
 def _seed(using: str, apps: Any = apps, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
+    import_module("jobs.models.collations").convert(using)
     import_module("jobs.models.seeds").seed(using, apps)
     import_module("jobs.pools").forget()
     import_module("jobs.limits.declaring").forget()

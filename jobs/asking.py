@@ -51,8 +51,10 @@ def param(job_id: UUID) -> object:
 
 def in_order(where: str) -> str:
     """The same condition, its rows locked in the order of ids: two that ask for many do not block each other."""
-    lock = dialect(settings.DATABASE).for_update
-    return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{lock}))" if lock else where
+    words = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
+    if not words.writes_in_cte:
+        return where
+    return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}))"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Standing:
     state: str
     is_to_be_paused: bool
     is_to_be_cancelled: bool
+    runs_once: bool
 
 
 def answer_all(
@@ -96,6 +99,8 @@ def standings(ids: Sequence[UUID]) -> dict[UUID, Standing | None]:
     if not ids:
         return {}
     rows = Job.objects.using(settings.DATABASE).filter(pk__in=ids)
-    columns = rows.values_list("pk", "state", "pause_requested_at", "cancel_requested_at")
-    found = {pk: Standing(state, paused is not None, stops is not None) for pk, state, paused, stops in columns}
+    columns = rows.values_list("pk", "state", "pause_requested_at", "cancel_requested_at", "at_most_once")
+    found = {
+        pk: Standing(state, paused is not None, stops is not None, once) for pk, state, paused, stops, once in columns
+    }
     return {job_id: found.get(job_id) for job_id in ids}

@@ -200,10 +200,10 @@ def _request_cancel(among: str, these: object, reason: str, actor: str, force: b
         " reason = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE reason END,"
         " cancel_requested_at = COALESCE(cancel_requested_at, {now}), cancel_force = %s,"
     )
-    where = in_order(f"{among} AND state = 'running' AND (cancel_requested_at IS NULL OR (%s AND NOT cancel_force))")
+    where = f"{among} AND state = 'running' AND (cancel_requested_at IS NULL OR (%s AND NOT cancel_force))"
     data = {**({"reason": reason} if reason else {}), **({"force": True} if force else {})}
     asked = transitions.ask(
-        change, where, [actor, reason, force, these, force], "cancel_requested", actor=actor, data=data
+        change, [actor, reason, force], where, [these, force], "cancel_requested", actor=actor, data=data
     )
     for job_id in asked:
         after_commit(announce_request, job_id, actor)

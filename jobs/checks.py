@@ -2,9 +2,9 @@
 
     jobs.E001  a wrong value in JOBS                        jobs.W001  a key that JOBS does not have
     jobs.E002  SQLite without transaction_mode IMMEDIATE    jobs.W002  worker_prefetch_multiplier is not 1
-    jobs.E003  PostgreSQL not at READ COMMITTED             jobs.W003  accept_content is more than json
+    jobs.E003  PostgreSQL, MariaDB not at READ COMMITTED    jobs.W003  accept_content is more than json
     jobs.E004  SQLite in memory, with a worker elsewhere    jobs.W004  task_acks_late is on
-                                                            jobs.W005  task_reject_on_worker_lost is on
+    jobs.E005  MySQL, or a MariaDB that is too old          jobs.W005  task_reject_on_worker_lost is on
     W002 to W010 are about Celery's settings.               jobs.W006  a lost connection cancels long running tasks
                                                             jobs.W007  broker_channel_error_retry is off
                                                             jobs.W008  CELERY_DB_REUSE_MAX is not set
@@ -12,7 +12,8 @@
                                                             jobs.W010  RabbitMQ: no confirm_publish
 
 They run under the tag "jobs" with every `manage.py` command and at every worker start, so they must not touch the
-database nor the broker: they read settings only.
+database nor the broker: they read settings only. E005 asks the server, so it runs where Django's own questions to
+databases do: with `migrate`, and `check --database`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from typing import Any, NamedTuple
 
 from celery import current_app
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from jobs import conf
 
 TAG = "jobs"
+OLDEST_MARIADB = (10, 11, 5)
 _READ_COMMITTED = "read committed"
 _ISOLATION_LEVELS = {1: "read uncommitted", 2: _READ_COMMITTED, 3: "repeatable read", 4: "serializable"}
 _ISOLATION_OPTION = re.compile(r"default[-_]transaction[-_]isolation=((?:\\.|[^\s\\])+)", re.IGNORECASE)
@@ -53,9 +55,26 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     options = database.settings_dict.get("OPTIONS") or {}
     if database.vendor == "sqlite":
         return _check_transaction_mode(database.alias, options)
-    if database.vendor == "postgresql":
-        return _check_isolation(database.alias, options)
-    return []
+    return _check_isolation(database.alias, options)
+
+
+@register(Tags.database)
+def check_server(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether the server is one that the jobs can live in; PostgreSQL's version is Django's business."""
+    database: Any = conf.connection()
+    if database is None or database.vendor != "mysql" or database.alias not in (databases or ()):
+        return []
+    if database.mysql_is_mariadb and database.mysql_version >= OLDEST_MARIADB:
+        return []
+    return [
+        Error(
+            f"DATABASES[{database.alias!r}] is {'MariaDB' if database.mysql_is_mariadb else 'MySQL'} "
+            f"{'.'.join(map(str, database.mysql_version))}: jobs needs MariaDB {'.'.join(map(str, OLDEST_MARIADB))} or "
+            "newer, whose UUIDs are ordered by time and whose INSERT returns rows.",
+            hint="Upgrade the server, or keep the jobs in PostgreSQL (JOBS['DATABASE']).",
+            id="jobs.E005",
+        )
+    ]
 
 
 @register(TAG)
@@ -107,15 +126,17 @@ def _check_isolation(alias: str, options: Mapping[str, Any]) -> list[CheckMessag
             id="jobs.E003",
         )
         for key, level in _isolation_levels(options)
-        if level != _READ_COMMITTED
+        if level.lower() != _READ_COMMITTED
     ]
 
 
 def _isolation_levels(options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """The levels that OPTIONS ask for: Django's own key, and the driver's start-up parameters."""
-    level = options.get("isolation_level")
+    level = options.get("isolation_level", _READ_COMMITTED)
     if level is not None:
         yield "isolation_level", _ISOLATION_LEVELS.get(level, str(level))
+    elif conf.connection().vendor == "mysql":  # type: ignore[union-attr]  # it is there, or nobody would ask
+        yield "isolation_level", "repeatable read"  # MariaDB's own default; Django's is the right one
     for found in _ISOLATION_OPTION.finditer(str(options.get("options") or "")):
         yield "options", found[1].replace("\\", "").strip("'\"").lower()
 

@@ -21,12 +21,15 @@ from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from jobs.error_names import ErrorRule, problem_of
 from jobs.exceptions import InvalidSettings, did_you_mean, shown
+from jobs.states import ErrorCategory
 
 KNOWN_OPERATION_TYPES = ("decomposition", "execution", "validation", "analysis", "codemap", "context_enrichment")
 _DAY = 86_400
 _LONGEST = 10**10  # seconds, three centuries: beyond it dates overflow
 _MOST = 2**31 - 1  # what an integer column holds
+_CATEGORIES = f"Categories: {', '.join(ErrorCategory)}."
 
 
 class Problem(NamedTuple):
@@ -106,6 +109,28 @@ def _group(of: type) -> dict[str, _Rule]:
     return {"rule": read}
 
 
+def _errors(key: str, value: Any, problems: list[Problem]) -> Mapping[str, ErrorRule]:
+    """Rules by exception or category: a category, whether to retry, or {"category": …, "retry": …}."""
+    given = value if isinstance(value, Mapping) else {}
+    for name in given:
+        wrong = problem_of(name) if isinstance(name, str) else f"{shown(name)} is no name"
+        if wrong:
+            problems.append(Problem(f"{key}[{name!r}]", f"{key}[{name!r}]: {wrong}.", "Write shop.errors.OutOfStock."))
+    rules = _values(dict.fromkeys(given, _error_rule), key, value, problems)
+    return MappingProxyType({name: rule for name, rule in rules.items() if isinstance(rule, ErrorRule)})
+
+
+def _error_rule(key: str, value: Any, problems: list[Problem]) -> ErrorRule | None:
+    rule = value if isinstance(value, Mapping) else {"retry" if isinstance(value, bool) else "category": value}
+    category, retry = rule.get("category"), rule.get("retry")
+    is_known = category is None or (isinstance(category, str) and category in set(ErrorCategory))
+    if rule and rule.keys() <= {"category", "retry"} and is_known and (retry is None or isinstance(retry, bool)):
+        return ErrorRule(None if category is None else ErrorCategory(category), retry)
+    said = f"{key} is {shown(value)}; it must be a category, True or False, or a dict of `category` and `retry`."
+    problems.append(Problem(key, said, did_you_mean(category, map(str, ErrorCategory)).strip() or _CATEGORIES))
+    return None
+
+
 def _operations(key: str, value: Any, problems: list[Problem]) -> Mapping[str, float]:
     """A mapping with names of the host's own; whether they are operation types is seen later, with all keys read."""
     names = value if isinstance(value, Mapping) else ()
@@ -120,13 +145,17 @@ def _key(default: Any, rule: _Rule) -> Any:
 
 @dataclass(frozen=True)
 class Retry:
-    """JOBS["RETRY"]: retry n waits initial_delay * multiplier ** (n - 1), at most cap; jitter varies it by chance."""
+    """JOBS["RETRY"]: retry n waits initial_delay * multiplier ** (n - 1), at most cap; jitter varies it by chance.
+
+    None begins later than `deadline` seconds after the first attempt of the run.
+    """
 
     max_retries: int = _key(0, _count)
     multiplier: float = _key(2, _factor)
     initial_delay: float = _key(1, _wait)
     cap: float = _key(600, _wait)
     jitter: bool = _key(True, _flag)
+    deadline: float | None = _key(None, _span_or_none)
 
 
 @dataclass(frozen=True)
@@ -169,6 +198,7 @@ class JobsSettings:
     LIMITS: Limits = field(default_factory=Limits, metadata=_group(Limits))
     # What a job may be, and do
     RETRY: Retry = field(default_factory=Retry, metadata=_group(Retry))
+    ERRORS: Mapping[str, ErrorRule] = _key(MappingProxyType({}), _errors)  # what exceptions mean, before our own rules
     TIMEOUT: Timeout = field(default_factory=Timeout, metadata=_group(Timeout))
     GRACE: float = _key(10, _wait)  # between the request to stop and the kill
     HOOK_TIMEOUT: float = _key(60, _span)  # whoever runs a job's hooks for longer is taken for dead: they run again

@@ -13,6 +13,7 @@ from jobs.conf import settings
 from jobs.exceptions import JobRefused
 from jobs.limits.declaring import Standing
 from jobs.models import Job, Policy
+from jobs.querysets.dialect import dialect
 from jobs.querysets.jobs import JobQuerySet
 from jobs.querysets.statements import execute
 from jobs.states import IN_FLIGHT
@@ -27,7 +28,7 @@ def lock(task: str, partitions: Iterable[str]) -> None:
     """
     sql = (
         "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, 0)"
-        " ON CONFLICT (limit_name, partition) DO UPDATE SET tat = 0"
+        f" {dialect(settings.DATABASE).or_set(('limit_name', 'partition'), 'tat')}"
     )
     for partition in sorted(set(partitions)):
         execute(settings.DATABASE, sql, [f"{task} conflict", partition])

@@ -22,6 +22,7 @@ from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
 _FAR_AWAY = 10**9  # seconds
+FALLBACK_OF, FALLBACK_CHAIN, FALLBACK_ERROR = "fallback_of", "fallback_chain", "fallback_error"  # in the metadata
 
 
 class JobSnoozed(BaseException):
@@ -88,10 +89,24 @@ class JobContext:
         self.draft.say(**said)
         self.check()
 
+    def set_state(self, state: Any) -> None:
+        """Say what the job's own state is: any JSON, shown as `handle.state`; InvalidPayload for what is none."""
+        encoding.dumps(state, field="state")
+        self.draft.say(live_state=state)
+        self._watch()
+
     def check(self) -> None:
         """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
         self._watch()
         self._stop_if_told()
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """In a fallback: what the job in whose place it runs has failed of; else None.
+
+        Its category, type, message (1,000 characters), fingerprint and number of attempts.
+        """
+        return self.metadata.get(FALLBACK_ERROR)
 
     @property
     def aborted(self) -> bool:

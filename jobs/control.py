@@ -12,13 +12,14 @@ from jobs import admission, encoding, signals, transitions
 from jobs.asking import clean_actor as _clean
 from jobs.asking import param as _id
 from jobs.asking import rank_at as _rank
-from jobs.asking import state_of as _state
+from jobs.asking import state_of
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Hook, Job, JobEvent, JobLog
 from jobs.options import JobOptions
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, execute, query
+from jobs.querysets.statements import after_commit, change, execute, settled
 from jobs.transitions import Sql
 
 RERANK_BATCH = 1000
@@ -32,6 +33,7 @@ class Answer(StrEnum):
     ALREADY_STARTED = "ALREADY_STARTED"
     CANCELLED = "CANCELLED"
     REQUESTED = "REQUESTED"
+    STOPPED = "STOPPED"
     ALREADY_FINAL = "ALREADY_FINAL"
     REQUEUED = "REQUEUED"
     KEY_TAKEN = "KEY_TAKEN"
@@ -55,7 +57,7 @@ def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
             return Answer.CANCELLED
         if _request_cancel(job_id, reason, actor):
             return Answer.REQUESTED
-        if _state(job_id) in {"completed", "failed", "cancelled"}:
+        if state_of(job_id) in {"completed", "failed", "cancelled"}:
             return Answer.ALREADY_FINAL
 
 
@@ -76,12 +78,13 @@ def retry(job_id: UUID, actor: str = "") -> Answer:
     except IntegrityError:
         return Answer.KEY_TAKEN
     if not moved:
-        _state(job_id)
+        state_of(job_id)
         return Answer.NOT_FINAL
     admission.admit_on_commit(moved[0].row["pool"])
     return Answer.REQUEUED
 
 
+@done_again
 def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
     """Give a job that waits another priority, which counts at once; NOT_POSSIBLE once it runs, or has ended.
 
@@ -89,17 +92,17 @@ def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
     """
     using = settings.DATABASE
     name = JobOptions().but({"priority": priority}).priority
-    sql = (
-        "UPDATE jobs_job SET priority = %s, updated_at = {now}, rank = "
+    sets = (
+        "priority = %s, updated_at = {now}, rank = "
         f"{dialect(using).epoch('eligible_at')} - (SELECT head_start FROM jobs_priority WHERE name = %s)"
-        " WHERE id = %s AND state IN ('scheduled', 'blocked', 'pending', 'queued', 'paused') RETURNING pool"
     )
+    waits = " AND state IN ('scheduled', 'blocked', 'pending', 'queued', 'paused')"
     with transaction.atomic(using=using):
-        changed = query(using, sql, [name, name, _id(job_id)])
+        changed = change(using, sets, [name, name], _id(job_id), waits, [], "pool")
         if changed:
             transitions.note(job_id, "priority", actor=_clean(actor), data={"priority": name})
     if not changed:
-        _state(job_id)
+        state_of(job_id)
         return Answer.NOT_POSSIBLE
     admission.admit_on_commit(changed[0][0])
     return Answer.CHANGED
@@ -115,6 +118,7 @@ def rerank(priority: str) -> int:
     return sum(_rerank_batch(priority, ids) for state in RERANKED for ids in _waiting(priority, state))
 
 
+@done_again
 def delete(job_id: UUID) -> None:
     """Delete a finished job with its attempts, events and log; JobNotFinished, JobNotFound."""
     using = settings.DATABASE
@@ -151,20 +155,18 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
     return bool(moved)
 
 
+@done_again
 def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
     """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        asked = query(
-            using,
-            "UPDATE jobs_job SET cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
-            " WHERE id = %s AND state = 'running' AND cancel_requested_at IS NULL RETURNING id",
-            [actor, reason, _id(job_id)],
-        )
+        sets = "cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
+        first = " AND state = 'running' AND cancel_requested_at IS NULL"
+        asked = change(using, sets, [actor, reason], _id(job_id), first, [], "id")
         if asked:
             transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
             after_commit(announce_request, job_id, actor)
-    return bool(asked) or _state(job_id) == "running"
+    return bool(asked) or state_of(job_id) == "running"
 
 
 def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
@@ -176,17 +178,20 @@ def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
         batch = list(rows.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:RERANK_BATCH])
 
 
+@done_again
 def _rerank_batch(priority: str, ids: list[UUID]) -> int:
     words = dialect(settings.DATABASE)
     still = f"{words.among('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
     free = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    sql = f"UPDATE jobs_job SET rank = {words.epoch('eligible_at')} - {head_start} WHERE {free}"
-    return execute(settings.DATABASE, sql, [priority, words.ids(ids), priority])
+    sets = f"rank = {words.epoch('eligible_at')} - {head_start}"
+    with transaction.atomic(using=settings.DATABASE):
+        where, found = settled(settings.DATABASE, free, [words.ids(ids), priority])
+        return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *found])
 
 
 def announce_request(job_id: UUID, actor: str) -> None:
-    """Tell who listens that a job was asked to stop."""
+    """Send the signal that a running job was asked to stop."""
     if signals.job_cancel_requested.has_listeners(Job):
         job = Job.objects.using(settings.DATABASE).get(pk=job_id)
         signals.job_cancel_requested.send_robust(

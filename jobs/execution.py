@@ -18,29 +18,29 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
-from jobs import admission, bodies, context, encoding, transitions
+from jobs import admission, bodies, context, encoding, sequels, transitions
 from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.context import JobContext, JobPaused, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
-from jobs.failures import Failure, back_off, failure_of
+from jobs.failures import Failure, failure_of
 from jobs.flushing import Line, flusher, write_lines
 from jobs.hooks import NO_HOOKS, Hooks
 from jobs.models import Attempt, Job
 from jobs.models.fields import Unreadable
 from jobs.querysets.dialect import dialect, prepare
-from jobs.states import JobState
+from jobs.states import ErrorCategory, JobState
 from jobs.transitions import Moved, Sql
 
 logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
 _CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "max_retries", "retry_count", "retry_delay", "diagnostics", "checkpoint",
+    "args", "kwargs", "metadata", "owner", "diagnostics", "checkpoint",
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
-_CANCEL_REQUESTED = f"{_FENCE} AND cancel_requested_at IS NOT NULL"
+_NOT_EXPIRED = " AND (expires_at IS NULL OR expires_at > {now})"
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
 T = TypeVar("T")
@@ -120,7 +120,9 @@ def _take(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
     fence = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
     fence.append(prepare(using, Attempt, "worker_id", worker))
     who = {"worker_id": worker, "hostname": _HOSTNAME, "pid": os.getpid()}
-    return transitions.move("claim", _DOORBELL + _NOT_FENCED, fence, attempt=who, actor=_HOSTNAME, returning=_CLAIMED)
+    return transitions.move(
+        "claim", _DOORBELL + _NOT_EXPIRED + _NOT_FENCED, fence, attempt=who, actor=_HOSTNAME, returning=_CLAIMED
+    )
 
 
 def _context_of(row: dict[str, Any]) -> JobContext:
@@ -171,21 +173,18 @@ def _complete(claimed: Claimed, result: Any) -> None:
 
 
 def _fail(claimed: Claimed, error: BaseException) -> None:
-    failure = failure_of(error)
-    attempt = {**failure.columns, "error_traceback": failure.traceback}
-    fence = _FENCE if isinstance(error, JobAborted) else _CANCEL_REQUESTED
-    aftercare.before_cancel(claimed.hooks, claimed.context, claimed.row, fence, claimed.fence, claimed.worker)
-    if _finish(claimed, "cancel", fence=fence, attempt=attempt):
-        return
-    used, allowed = claimed.row["retry_count"], claimed.row["max_retries"]
-    if failure.may_retry and used < allowed:
-        seconds = failure.retry_in if failure.retry_in is not None else back_off(used, claimed.row["retry_delay"])
-        _end(claimed, "retry", sets=_in(seconds), attempt=attempt)
-        return
-    sets = {**failure.columns, "error_count": Sql("error_count + 1")}
-    if failure.result is not None:
-        sets["result"] = Sql("%s", (encoding.dumps(failure.result, field="result"),))
-    _end(claimed, "fail", sets=sets, attempt=attempt)
+    """Take the edge that follows a failure; chosen anew where a person's request came in between."""
+    failure, edge = failure_of(error), "fail"
+    for _ in range(sequels.TRIES):
+        chosen = _persist(lambda: sequels.choose(claimed.fence, failure, is_abort=isinstance(error, JobAborted)))
+        if chosen is None:
+            break
+        edge, fence = chosen.edge, _FENCE + chosen.condition
+        if edge == "cancel":
+            aftercare.before_cancel(claimed.hooks, claimed.context, claimed.row, fence, claimed.fence, claimed.worker)
+        if _finish(claimed, edge, fence=fence, sets=chosen.sets, attempt=chosen.attempt):
+            return
+    _persist(lambda: _note_stale(claimed, edge))
 
 
 def _in(seconds: float) -> dict[str, Sql]:
@@ -235,7 +234,7 @@ def _take_edge(
             raise
         logger.exception("the database refused to record the end of job %s", claimed.row["id"])
         refusal = f"the database refused to record this attempt ({edge}): {encoding.describe_error(error).message}"
-    failure = Failure("record", "DatabaseError", encoding.clean_text(refusal, 10_000))
+    failure = Failure(ErrorCategory.UNKNOWN, "DatabaseError", encoding.clean_text(refusal, 10_000))
     return _persist(
         lambda: transitions.move(
             "fail", _FENCE, claimed.fence, source=JobState.RUNNING, sets=failure.columns, attempt=failure.columns

@@ -1,36 +1,51 @@
-"""What a body's exception means: a failure that can be stored, whether another attempt may help, and when.
+"""What a body's exception means: a failure that can be stored, and whether another attempt may help.
 
-Writes nothing: `execution` takes the edge.
+Writes nothing: `endings` chooses the edge, `execution` and the worker's main process take it.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs import encoding
-from jobs.conf import settings
+from jobs import classifying, encoding, fingerprints
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobFailed
+from jobs.states import ErrorCategory
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, as it is stored."""
+    """Why an attempt failed, as it is stored.
+
+    `may_retry` is what the code itself said of a retry, None where it said nothing: then rules decide, by the
+    exception's names and the category. `retry_in` is seconds, where the code said so.
+    """
 
     category: str
     type: str
     message: str
     traceback: str = ""
     result: Any = None
-    may_retry: bool = True
+    may_retry: bool | None = None
     retry_in: float | None = None
+    names: tuple[str, ...] = ()
+    fingerprint: str = ""
     columns: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         category = encoding.clean_text(str(self.category), 20)
-        columns = {"error_category": category, "error_type": self.type, "error_message": self.message}
-        object.__setattr__(self, "columns", columns)
+        object.__setattr__(
+            self, "columns",
+            {
+                "error_category": category, "error_type": self.type, "error_message": self.message,
+                "error_fingerprint": self.fingerprint or fingerprints.of_text(self.type, self.message),
+            },
+        )  # fmt: skip
+
+    @property
+    def of_attempt(self) -> dict[str, Any]:
+        """The columns of the attempt that it ends."""
+        return {**self.columns, "error_traceback": self.traceback}
 
 
 class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
@@ -46,13 +61,17 @@ def failure_of(error: BaseException) -> Failure:
     """An exception as a failure that can be stored, whatever its texts hold."""
     kind, message, traceback = encoding.describe_error(error)
     if isinstance(error, JobFailed):
-        return Failure(error.category, kind, message, result=_storable(error.result), may_retry=error.retry)
+        return Failure(error.category, kind, message, result=_storable(error.result), may_retry=bool(error.retry))
     if isinstance(error, RetryJob):
-        kind, message, traceback = encoding.describe_error(error.cause or error)
-        return Failure("transient", kind, message, traceback, retry_in=error.countdown)
-    if isinstance(error, InvalidArguments):
-        return Failure("user", kind, message, may_retry=False)
-    return Failure("user", kind, message, traceback)
+        cause = error.cause or error
+        kind, message, traceback = encoding.describe_error(cause)
+        like = fingerprints.of_error(cause)
+        again: dict[str, Any] = {"may_retry": True, "retry_in": error.countdown}
+        return Failure(ErrorCategory.TRANSIENT, kind, message, traceback, fingerprint=like, **again)
+    category, names = classifying.meaning_of(error)
+    says = False if isinstance(error, InvalidArguments) else None
+    like = fingerprints.of_error(error)
+    return Failure(category, kind, message, traceback, may_retry=says, names=names, fingerprint=like)
 
 
 def _storable(result: Any) -> Any:
@@ -61,14 +80,3 @@ def _storable(result: Any) -> Any:
     except InvalidPayload as error:
         return {"unstorable": str(error)}
     return result
-
-
-def back_off(retries: int, first: float | None = None) -> float:
-    """Seconds before the next retry: exponential from the first delay, capped, with jitter over its upper half.
-
-    A first delay above the cap is meant as it is said.
-    """
-    policy = settings.RETRY
-    initial = policy.initial_delay if first is None else first
-    seconds = min(max(policy.cap, initial), initial * policy.multiplier ** min(retries, 60))
-    return seconds * random.uniform(0.5, 1) if policy.jitter else seconds  # noqa: S311 - spread, not secrecy

@@ -21,14 +21,14 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from jobs.conf import settings
 from jobs.models import Job, JobLog
 from jobs.querysets.dialect import prepare
-from jobs.querysets.statements import execute_many, query
+from jobs.querysets.statements import change, execute_many, query
 
 logger = logging.getLogger(__name__)
 
 WRITE_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0
 Line = tuple[str, str, str]  # time, level, text
-FENCE = "id = %s AND attempt_id = %s AND COALESCE(state, '') = 'running'"
+FENCE = " AND attempt_id = %s AND COALESCE(state, '') = 'running'"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
 
@@ -205,15 +205,13 @@ def _write(
     """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    where = f"WHERE {FENCE}"
     # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
     asked = "cancel_requested_at, reason, pause_requested_at"
     values = {**{name: prepare(using, Job, name, value) for name, value in said.items()}, **also}
     if values:
         columns = "".join(f"{name} = %s, " for name in values)
-        sql = f"UPDATE jobs_job SET {columns}updated_at = {{now}} {where} RETURNING {asked}"
-        return query(using, sql, [*values.values(), *ids])
-    return query(using, f"SELECT {asked} FROM jobs_job {where}", ids)
+        return change(using, f"{columns}updated_at = {{now}}", list(values.values()), ids[0], FENCE, ids[1:], asked)
+    return query(using, f"SELECT {asked} FROM jobs_job WHERE id = %s{FENCE}", ids)
 
 
 def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:

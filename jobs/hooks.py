@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from jobs import bodies, context, encoding, transitions
@@ -62,7 +63,9 @@ class Held:
 def arm(job_id: UUID, run: int) -> None:
     """Note, in the claim's transaction, that this run has hooks; a later attempt finds them noted."""
     using = settings.DATABASE
-    sql = "INSERT INTO jobs_hook (id, job_id, run) VALUES (%s, %s, %s) ON CONFLICT (job_id, run) DO NOTHING"
+    unless_there = dialect(using).or_set(("job_id", "run"), "run")
+    columns, defaults = "id, job_id, run, on_cancel_done, takes, rings", "%s, %s, %s, FALSE, 0, 0"
+    sql = f"INSERT INTO jobs_hook ({columns}) VALUES ({defaults}) {unless_there}"
     execute(using, sql, [_id(uuid7()), _id(job_id), run])
 
 
@@ -181,13 +184,14 @@ def _take(job_id: UUID, run: int, worker: UUID | None, when: str, params: Sequen
     using = settings.DATABASE
     sql = (
         "UPDATE jobs_hook SET taken_at = {now}, takes = takes + 1, worker_id = %s"
-        f" WHERE job_id = %s AND run = %s AND {_free(using)} AND {when} RETURNING id, takes, on_cancel_done"
+        f" WHERE job_id = %s AND run = %s AND {_free(using)} AND {when}"
     )
     me = None if worker is None else prepare(using, Hook, "worker_id", worker)
-    for row in query(using, sql, [me, _id(job_id), run, -settings.HOOK_TIMEOUT, *params]):
-        found = read(using, Hook, ("id", "takes", "on_cancel_done"), row)
-        return Held(found["id"], job_id, run, found["takes"], found["on_cancel_done"])
-    return None
+    with transaction.atomic(using=using):
+        if not execute(using, sql, [me, _id(job_id), run, -settings.HOOK_TIMEOUT, *params]):
+            return None
+        row = Hook.objects.using(using).get(job_id=job_id, run=run)
+    return Held(row.id, job_id, run, row.takes, row.on_cancel_done)
 
 
 def _free(using: str) -> str:

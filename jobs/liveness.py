@@ -35,7 +35,7 @@ def register(identity: Identity) -> None:
     execute(
         using,
         "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, started_at, beat_at)"
-        " VALUES (%s, %s, %s, %s, %s, {now}, {now}) ON CONFLICT (boot_id) DO NOTHING",
+        f" VALUES (%s, %s, %s, %s, %s, {{now}}, {{now}}) {dialect(using).or_set(['boot_id'], 'boot_id')}",
         [
             _id(identity.boot_id), identity.hostname, identity.pid,
             prepare(using, Worker, "pools", list(identity.pools)), identity.slots,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from jobs import bulk, control, encoding, explain, pausing, pools, submission, taskpause
+from jobs import bulk, control, encoding, explain, patterns, pausing, pools, submission, taskpause
 from jobs.asking import Answers, one_answer
 from jobs.calls import JobLike
 from jobs.conf import settings
@@ -25,6 +25,7 @@ from jobs.exceptions import (
 from jobs.explain import Why
 from jobs.handles import JobHandle
 from jobs.models import Job
+from jobs.patterns import ErrorGroup
 from jobs.querysets.filters import PRIVATE, narrowed
 from jobs.querysets.jobs import JobQuerySet
 from jobs.states import JobState
@@ -124,9 +125,21 @@ class JobManager(Generic[Key, State, Action]):
         """
         if order.removeprefix("-") not in _PUBLIC_COLUMNS:
             raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in _PUBLIC_COLUMNS))
-        if not 0 <= limit <= _MOST_ROWS:
-            raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
-        return list(self._chosen(filters).order_by(order)[:limit])
+        _check_limit(limit)
+        return list(self._filtered(filters).order_by(order)[:limit])
+
+    def _filtered(self, filters: dict[str, Any]) -> JobQuerySet:
+        if self.name:
+            filters["manager"] = self.name
+        return narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
+
+    def error_groups(self, /, *, limit: int = 20, **filters: Any) -> list[ErrorGroup]:
+        """Failures that are alike, counted among the newest 10,000; the most frequent first. See `jobs.patterns`.
+
+        Filters are those of `list_jobs`. Each has `fingerprint`, `count` and `newest`, a failed job.
+        """
+        _check_limit(limit)
+        return patterns.error_groups(self._filtered(filters), limit)
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
@@ -175,6 +188,23 @@ class JobManager(Generic[Key, State, Action]):
     def resume_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Let a paused job go on, or withdraw the request to pause a running one: RESUMED or NOT_PAUSED."""
         return _one(pausing.resume, job_id, actor)
+
+    def stop(
+        self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,
+        timeout: float | None = None, actor: str = "",
+    ) -> Answer:  # fmt: skip
+        """Stop a job: with an error it ends failed with it (category `stopped`), without it is cancelled.
+
+        STOPPED or CANCELLED at once when it waits, REQUESTED when it runs, ALREADY_FINAL. With `wait` it returns when
+        the code has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
+        """
+        return JobHandle[State, Action](_uuid(job_id)).stop(error, wait=wait, timeout=timeout, actor=actor)
+
+    async def astop(
+        self, /, job_id: UUID | str, error: BaseException | str | None = None, *, actor: str = ""
+    ) -> Answer:
+        """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
+        return await JobHandle[State, Action](_uuid(job_id)).astop(error, actor=actor)
 
     def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
@@ -231,15 +261,10 @@ class JobManager(Generic[Key, State, Action]):
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
         return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
 
-    def _chosen(self, filters: dict[str, Any]) -> JobQuerySet:
-        if self.name:
-            filters["manager"] = self.name
-        return narrowed(Job.objects.using(settings.DATABASE), filters, _PUBLIC_COLUMNS)
-
     def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
         if not filters:
             raise InvalidOption(f"Say which jobs to {verb}, by a filter at least: status='pending', task='…'.")
-        return bulk.to_all(self._chosen(filters), verb, request)
+        return bulk.to_all(self._filtered(filters), verb, request)
 
     asubmit = twin(submit)
     asubmit_many = twin(submit_many)
@@ -249,6 +274,7 @@ class JobManager(Generic[Key, State, Action]):
     ahandle = twin(handle)
     aget_running_job = twin(get_running_job)
     alist_jobs = twin(list_jobs)
+    aerror_groups = twin(error_groups)
     adelete_job = twin(delete_job)
     aget_job_status = twin(get_job_status)
     aget_job_results = twin(get_job_results)
@@ -274,6 +300,11 @@ def _one(request: Callable[..., Answers], job_id: UUID | str, *words: str) -> An
     """Ask it of a single job."""
     found = _uuid(job_id)
     return Answer(one_answer(found, request([found], *words)))
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 <= limit <= _MOST_ROWS:
+        raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
 
 
 def _uuid(job_id: UUID | str) -> UUID:

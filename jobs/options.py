@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs import failing_options as failing
 from jobs.conf import settings
 from jobs.encoding import clean_text
+from jobs.error_names import as_names
 from jobs.exceptions import InvalidOption, did_you_mean, shown
 from jobs.models import Policy, validating
 from jobs.models.validating import MOST, is_number
@@ -27,8 +29,12 @@ class JobOptions:
     each value by itself. `conflict` says what becomes of a job whose partition is at its limit: wait, refuse,
     cancel_running, latest. `access` makes it a reader ("shared") or a writer ("exclusive") of its partition.
     `memory_mb`, `disk_mb`, `cpu_weight` and `resources` (units by name) are taken of the pool's budgets while the job
-    is in flight. `run_after` is an aware datetime, a timedelta or seconds from now; `timeout`, `retry_delay` and
-    `estimated_duration` are seconds. `start=False` holds the job until `start_job`. None means the setting's, or none.
+    is in flight. `retry_on` and `never_retry` are exception classes, their names, or categories: with the first only
+    those are retried, with the second those are not. `retry_deadline` bounds, from the first start, when a retry may
+    begin. `fallback` is the task that is submitted in its place when it has failed; `expires` says when it is too late
+    to start it; `at_most_once` runs it once, whatever becomes of it. `run_after` and `expires` are an aware datetime, a
+    timedelta or seconds from now; `timeout`, `retry_delay` and `estimated_duration` are seconds. `start=False` holds
+    the job until `start_job`. None means the setting's, or none.
     """
 
     pool: str | None = None
@@ -56,6 +62,15 @@ class JobOptions:
     disk_mb: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     timeout: float | None = None
+    retry_multiplier: float | None = None
+    retry_cap: float | None = None
+    retry_jitter: bool | None = None
+    retry_deadline: float | None = None
+    retry_on: Sequence[type[BaseException] | str] = ()
+    never_retry: Sequence[type[BaseException] | str] = ()
+    fallback: Any = ""
+    expires: datetime | timedelta | float | None = None
+    at_most_once: bool = False
 
     def but(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options with some replaced, each checked; InvalidOption names the first that is wrong."""
@@ -69,6 +84,8 @@ class JobOptions:
         merged = {**_shallow(self), **changes}
         merged["priority"] = str(merged["priority"]).lower()
         merged["tags"] = tuple(merged["tags"])
+        merged |= {name: as_names(merged[name]) for name in ("retry_on", "never_retry")}
+        merged["fallback"] = failing.name_of(merged["fallback"])
         if merged["conflict"] not in (None, Policy.WAIT) and merged["partition_by"] is None:
             merged["partition_by"] = whole_task
         chosen = JobOptions(**merged)
@@ -76,6 +93,9 @@ class JobOptions:
             raise InvalidOption(
                 f"access: {chosen.access!r} is of a partition: say partition_by as well", option="access"
             )
+        if chosen.at_most_once and chosen.max_retries:
+            said = f"at_most_once: with max_retries={chosen.max_retries} it would run again: leave one of them out"
+            raise InvalidOption(said, option="at_most_once")
         return chosen
 
     def at_submit(self, changes: Mapping[str, Any]) -> JobOptions:
@@ -260,6 +280,15 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "cpu_weight": _amount,
     "resources": _resources,
     "timeout": _span,
+    "retry_multiplier": failing.multiplier,
+    "retry_cap": _seconds,
+    "retry_jitter": failing.flag_or_none,
+    "retry_deadline": _span,
+    "retry_on": failing.errors,
+    "never_retry": failing.errors,
+    "fallback": failing.fallback,
+    "expires": _moment,
+    "at_most_once": _flag,
 }
 _TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
 

@@ -22,7 +22,7 @@ NOT_STARTED = "not started"
 """The reason of a job that was submitted with start=False."""
 
 _WAITS = f"state IN ({', '.join(repr(str(state)) for state in WAITING)})"
-_NOBODY_ASKED = "state = 'running' AND pause_requested_at IS NULL AND cancel_requested_at IS NULL"
+_NOBODY_ASKED = "state = 'running' AND pause_requested_at IS NULL AND cancel_requested_at IS NULL AND NOT at_most_once"
 _REQUEST = "pause_requested_at = {now}, paused_by = %s, reason = %s,"
 _REQUESTED = "state = 'running' AND pause_requested_at IS NOT NULL"
 _WITHDRAW = (
@@ -31,7 +31,7 @@ _WITHDRAW = (
 
 
 def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
-    """PAUSED what waits, REQUESTED what runs, NOT_POSSIBLE what has ended or is about to be cancelled.
+    """PAUSED what waits, REQUESTED what runs, NOT_POSSIBLE what has ended, is about to be cancelled, or runs once.
 
     A job that runs is paused at its next checkpoint, or where its attempt would end in another wait.
     """
@@ -42,8 +42,8 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
     def act(left: Sequence[UUID]) -> Answers:
         these = words.ids(left)
         moved = _take_out(f"{words.among('id')} AND {_WAITS}", [these], reason, actor)
-        where = in_order(f"{words.among('id')} AND {_NOBODY_ASKED}")
-        asked = transitions.ask(_REQUEST, where, [actor, reason, these], "pause_requested", actor=actor, data=data)
+        where = f"{words.among('id')} AND {_NOBODY_ASKED}"
+        asked = transitions.ask(_REQUEST, [actor, reason], where, [these], "pause_requested", actor=actor, data=data)
         return {**dict.fromkeys((one.id for one in moved), Answer.PAUSED), **dict.fromkeys(asked, Answer.REQUESTED)}
 
     return answer_all(ids, act, when_pausing)
@@ -56,8 +56,8 @@ def resume(ids: Sequence[UUID], actor: str = "") -> Answers:
     def act(left: Sequence[UUID]) -> Answers:
         these = words.ids(left)
         moved = _put_back(words.among("id"), [these], actor)
-        where = in_order(f"{words.among('id')} AND {_REQUESTED}")
-        withdrawn = transitions.ask(_WITHDRAW, where, [these], "pause_withdrawn", actor=actor)
+        where = f"{words.among('id')} AND {_REQUESTED}"
+        withdrawn = transitions.ask(_WITHDRAW, [], where, [these], "pause_withdrawn", actor=actor)
         return dict.fromkeys([*(one.id for one in moved), *withdrawn], Answer.RESUMED)
 
     return answer_all(ids, act, when_resuming)
@@ -98,7 +98,7 @@ def when_pausing(job: Standing) -> Answer | None:
     """What is answered where a job stands, if nothing is to be done."""
     if job.state == JobState.PAUSED:
         return Answer.PAUSED
-    if job.state == JobState.RUNNING and not job.is_to_be_cancelled:
+    if job.state == JobState.RUNNING and not (job.is_to_be_cancelled or job.runs_once):
         return Answer.REQUESTED if job.is_to_be_paused else None
     return None if job.state in WAITING else Answer.NOT_POSSIBLE
 

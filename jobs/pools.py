@@ -118,7 +118,8 @@ def restore() -> list[str]:
     The pools of what is pending are found by walking the index from one to the next, so it costs nothing.
     """
     using = settings.DATABASE
-    names = [name for (name,) in query(using, _WAITED_FOR)]
+    waited_for = _SKIPPING if dialect(using).skips_in_index else _WAITED_FOR
+    names = [name for (name,) in query(using, waited_for)]
     for name in names:
         Pool.objects.using(using).get_or_create(name=name)
         logger.warning("pool %s: jobs wait in it, so it is there again", name)
@@ -133,6 +134,10 @@ WITH RECURSIVE walk AS (
       FROM walk w WHERE w.pool IS NOT NULL
 )
 SELECT pool FROM walk WHERE pool IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs_pool p WHERE p.name = walk.pool)
+"""
+_SKIPPING = """
+SELECT pool FROM (SELECT DISTINCT pool, state FROM jobs_job WHERE state = 'pending') walk
+ WHERE NOT EXISTS (SELECT 1 FROM jobs_pool p WHERE p.name = walk.pool)
 """
 
 

@@ -4,33 +4,42 @@ before; every move here is fenced by the attempt, so a wrong guess cannot touch 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from jobs import transitions
 from jobs.conf import settings
+from jobs.failures import Failure
 from jobs.models import Attempt
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import execute
+from jobs.states import ErrorCategory
 from jobs.transitions import Moved
 
 Pair = tuple[UUID, UUID]  # job id, attempt id
 
 
 def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
-    """Put running jobs back to waiting because their process is dead; over the cap of rescues they fail as `lost`."""
+    """Put running jobs back to waiting because their process is dead; over the cap of rescues they fail as `lost`.
+
+    So does a job that may run at most once.
+    """
     if not pairs:
         return []
     words = dialect(settings.DATABASE)
     where = f"{words.among('id')} AND {words.among('attempt_id')}"
     ids = [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)]
-    lost = {"error_category": "lost", "error_type": "WorkerLost", "error_message": why}
+    lost = Failure(ErrorCategory.LOST, "WorkerLost", why).columns
     cap = settings.MAX_RESCUES
-    over_the_cap = f"{where} AND state = 'running' AND rescue_count >= %s AND cancel_requested_at IS NULL"
+    ends = f"{where} AND state = 'running' AND cancel_requested_at IS NULL"
+    told: dict[str, Any] = {"attempt": lost, "actor": actor, "data": {"why": why}}
     moved = transitions.move(
-        "fail", over_the_cap, [*ids, cap], attempt=lost, actor=actor, data={"why": why},
-        sets={**lost, "error_message": f"given up after {cap} rescues: {why}"},
+        "fail", f"{ends} AND rescue_count >= %s AND NOT at_most_once", [*ids, cap],
+        sets={**lost, "error_message": f"given up after {cap} rescues: {why}"}, **told,
     )  # fmt: skip
-    moved += transitions.give_back("rescue", where, ids, attempt=lost, actor=actor, data={"why": why})
+    once = {**lost, "error_message": f"not run again, because it may run at most once: {why}"}
+    moved += transitions.move("fail", f"{ends} AND at_most_once", ids, sets=once, **told)
+    moved += transitions.give_back("rescue", where, ids, **told)
     return moved
 
 

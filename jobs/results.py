@@ -81,11 +81,20 @@ def _meta(job: Job) -> dict[str, Any]:
     state = (
         states.RETRY if job.state == JobState.SCHEDULED and job.retry_count else _STATES.get(job.state, states.PENDING)
     )
+    said, meta = _said(job)
     return {
-        "task_id": str(job.id), "name": job.task, "args": job.args, "kwargs": job.kwargs, "status": state,
-        "result": _outcome(job), "traceback": None, "date_done": job.finished_at, "children": [],
+        "task_id": str(job.id), "name": job.task, "args": job.args, "kwargs": job.kwargs, "status": said or state,
+        "result": meta if said else _outcome(job), "traceback": None, "date_done": job.finished_at, "children": [],
         "retries": job.retry_count,
     }  # fmt: skip
+
+
+def _said(job: Job) -> tuple[str, Any]:
+    """What a running body has said with `update_state`, if it has."""
+    live = job.live_state
+    if job.state == JobState.RUNNING and isinstance(live, dict) and live.keys() == {"type", "meta"}:
+        return str(live["type"]), live["meta"]
+    return "", None
 
 
 def _outcome(job: Job) -> Any:

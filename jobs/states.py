@@ -1,4 +1,4 @@
-"""The state machine: every state and every edge of a job, once.
+"""The state machine: every state and every edge of a job, once; and the categories of what ends one in failure.
 
 Choices, the final set, check constraints, admin filters, metric labels, the diagram in the docs and the
 exhaustive (state x edge) test are computed from the tables here. This module knows nothing of the database.
@@ -41,6 +41,46 @@ FINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 UNFINISHED = tuple(state for state in JobState if state not in FINAL)
 IN_FLIGHT = (JobState.QUEUED, JobState.RUNNING)
 WAITING = (JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.QUEUED)
+NOT_RUNNING = (*WAITING, JobState.PAUSED)
+
+
+class ErrorCategory(StrEnum):
+    """What kind of failure it was. A body may say a word of its own (`JobFailed(category=…)`) beside these."""
+
+    USER = "user"
+    TRANSIENT = "transient"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    DISK = "disk"
+    LOST = "lost"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    DEPENDENCY = "dependency"
+    EXPIRED = "expired"
+    IMPOSSIBLE = "impossible"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN = "unknown"
+
+
+CATEGORIES: dict[ErrorCategory, str] = {
+    ErrorCategory.USER: "the code or what it was given is wrong; JobFailed that says no other",
+    ErrorCategory.TRANSIENT: "something outside was away or busy; self.retry()",
+    ErrorCategory.TIMEOUT: "the attempt ran longer than it may",
+    ErrorCategory.MEMORY: "it needed more memory than there is, or than it may",
+    ErrorCategory.DISK: "it needed more disk than there is, or than it may",
+    ErrorCategory.LOST: "its process died once too often, or once where that is all it has",
+    ErrorCategory.STOPPED: "somebody stopped it with an error",
+    ErrorCategory.CANCELLED: "the body was asked to stop, and did",
+    ErrorCategory.DEPENDENCY: "a job that it depends on did not end well",
+    ErrorCategory.EXPIRED: "it was not started in time",
+    ErrorCategory.IMPOSSIBLE: "it needs more than its pool has in all",
+    ErrorCategory.UNKNOWN_TASK: "no worker knows its task",
+    ErrorCategory.UNKNOWN: "no rule says what its exception means",
+}
+RETRIED = frozenset({
+    ErrorCategory.USER, ErrorCategory.TRANSIENT, ErrorCategory.TIMEOUT, ErrorCategory.DISK, ErrorCategory.UNKNOWN,
+})  # fmt: skip
+"""Tried again while retries are left, where nothing more exact is said."""
 
 
 @dataclass(frozen=True)

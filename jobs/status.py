@@ -8,7 +8,10 @@ from typing import Any
 from jobs.conf import settings
 from jobs.models import Job
 
-_TIMES = ("created_at", "updated_at", "run_after", "queued_at", "started_at", "finished_at", "cancel_requested_at")
+_TIMES = (
+    "created_at", "updated_at", "run_after", "queued_at", "started_at", "finished_at", "cancel_requested_at",
+    "expires_at",
+)  # fmt: skip
 
 
 def status_of(job: Job) -> dict[str, Any]:
@@ -38,4 +41,7 @@ def _polling(job: Job) -> dict[str, Any]:
 def _error(job: Job) -> dict[str, str] | None:
     if not job.error_type:
         return None
-    return {"category": job.error_category, "type": job.error_type, "message": job.error_message}
+    return {
+        "category": job.error_category, "type": job.error_type, "message": job.error_message,
+        "fingerprint": job.error_fingerprint,
+    }  # fmt: skip

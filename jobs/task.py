@@ -13,11 +13,13 @@ from typing import Any, ClassVar, NoReturn, overload
 from uuid import UUID
 
 from celery import shared_task
+from celery import states as celery_states
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore
 
 from jobs import context, execution, inline, submission
 from jobs import hooks as aftercare
+from jobs.celery_options import as_ours
 from jobs.context import JobContext
 from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.failures import RetryJob
@@ -42,7 +44,6 @@ _REFUSED = {
     "group_id": "jobs do not form canvases: use submit_many",
     "group_index": "jobs do not form canvases: use submit_many",
     "task_id": "the platform draws the id; use a run key (job_manager.run_job) to name a job yourself",
-    "expires": "deadlines come with a later release",
 }
 
 
@@ -157,6 +158,19 @@ class JobTask(DjangoTask[Any, Any]):
         self.hooks.cleanup = act
         return act
 
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
+        """Celery's way to say how far it is: becomes the job's live state, which `AsyncResult` shows while it runs.
+
+        A word that stands for an end or a retry is refused, and so is another job's id: InvalidOption.
+        """
+        mine = self.job
+        if task_id is not None and task_id not in {str(mine.id), self.request.id}:
+            raise InvalidOption(f"task_id: {task_id!r:.60} is not the job that runs here.", option="task_id")
+        if state in celery_states.ALL_STATES:
+            said = f"state: {state} is decided by how the body ends; say another word, as PROGRESS."
+            raise InvalidOption(said, option="state")
+        mine.set_state({"type": state or "PROGRESS", "meta": meta})
+
     def body(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function as a running job does: who submitted by name had no signature to check against."""
         try:
@@ -195,9 +209,10 @@ def job(
 
     With `bind` the function gets the task as `self`, and the running job as `self.job`. `name` is the task's name
     (module.function by default); the options are those of `jobs.options.JobOptions`, and may be overridden at submit.
+    Celery's words for retries (`autoretry_for`, `retry_backoff` …) are understood.
     Raises InvalidOption at once for an unknown or impossible one.
     """
-    chosen = JobOptions().but(options)
+    chosen = JobOptions().but(as_ours(options))
 
     def make(body: Callable[..., Any]) -> JobTask:
         if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):

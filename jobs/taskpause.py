@@ -31,14 +31,12 @@ def pause(task: str, reason: str = "", actor: str = "") -> bool:
     using = settings.DATABASE
     must_exist(task)
     who, why = encoding.clean_text(actor, 200), encoding.clean_text(reason, 500)
-    sql = (
-        "INSERT INTO jobs_taskpause (task, paused_at, paused_by, pause_reason) VALUES (%s, {now}, %s, %s)"
-        " ON CONFLICT (task) DO NOTHING"
-    )
+    sql = "INSERT INTO jobs_taskpause (task, paused_at, paused_by, pause_reason) VALUES (%s, {now}, %s, %s)"
     with transaction.atomic(using=using):
         _lock_pools()
-        if not execute(using, sql, [task, who, why]):
+        if TaskPause.objects.using(using).filter(task=task).exists():
             return False
+        execute(using, sql, [task, who, why])
         _take_back(task)
     logger.info("task %s: paused by %s: %s", task, who or "nobody named", why)
     return True

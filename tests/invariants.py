@@ -6,7 +6,8 @@ after every test of a live tier. It must not repair anything, nor wait: what it 
 I1 every unfinished job waits where somebody will move it, within its time · I2 one outcome for each attempt, one end
 for each run · I3 events are gapless, take legal edges only, and replay to the row · I4 no two open attempts of a job,
 and none that the row does not stand for · I5 never more in flight than the limit · I6 what is stored is what a recount
-gives · I8 no body ran without an attempt row. (I7, a probe that finishes after the fault, is `check_probe`.)
+gives · I8 no body ran without an attempt row, none twice that may run once, and no failure has two fallbacks. (I7, a
+probe that finishes after the fault, is `check_probe`.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,7 @@ from jobs import job_manager, limits
 from jobs.conf import settings
 from jobs.models import Attempt, Job, JobEvent, Pool, Worker
 from jobs.querysets.statements import query
-from jobs.states import EDGES, FINAL, IN_FLIGHT
+from jobs.states import EDGES, FINAL, IN_FLIGHT, NOT_RUNNING
 from tests.app import ledger
 
 PATIENCE = 15.0  # seconds after which something alive should have moved a job that can be moved
@@ -98,7 +99,7 @@ def _snapshot() -> tuple[list[History], float, datetime, bool]:
     """Everything, as of one moment: workers may be writing meanwhile."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        if connections[using].vendor == "postgresql":
+        if connections[using].vendor != "sqlite":
             with connections[using].cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         alive = Worker.objects.using(using).live(settings.STALE_AFTER).exists()
@@ -107,7 +108,8 @@ def _snapshot() -> tuple[list[History], float, datetime, bool]:
 
 def _now(using: str) -> datetime:
     (value,) = query(using, "SELECT {now}")[0]
-    return value if isinstance(value, datetime) else datetime.fromisoformat(f"{value}+00:00")
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _histories(using: str) -> list[History]:
@@ -126,7 +128,7 @@ def _histories(using: str) -> list[History]:
 
 def _violations(history: History) -> Iterator[str]:
     job = history.job
-    for check in (_one_outcome, _replay, _open_attempts, _recount):
+    for check in (_one_outcome, _replay, _open_attempts, _recount, _not_twice):
         for told in check(history):
             yield f"{told} [job {job.id} {job.task}, {job.state}: {_story(history)}]"
 
@@ -208,6 +210,17 @@ def _recount(history: History) -> Iterator[str]:
         yield f"I6: attempts of run {job.run} are numbered {numbers}, the row counts {job.attempt}"
 
 
+def _not_twice(history: History) -> Iterator[str]:
+    """I8: what may run once was begun once in each run; nothing was submitted twice in place of one failure."""
+    job = history.job
+    runs = Counter(attempt.run for attempt in history.attempts)
+    if job.at_most_once and runs and max(runs.values()) > 1:
+        yield f"I8: it may run once, and has {max(runs.values())} attempts in one run"
+    names = Counter(event.name for event in history.events)
+    if names["fallback"] > names["fail"]:
+        yield f"I8: {names['fallback']} fallbacks for {names['fail']} failures"
+
+
 def _forgotten(history: History, now: datetime) -> Iterator[str]:
     """I1: a job that somebody alive could move has been standing there for too long, or nothing says why it waits."""
     job, late = history.job, now - timedelta(seconds=PATIENCE)
@@ -215,6 +228,10 @@ def _forgotten(history: History, now: datetime) -> Iterator[str]:
     moved_at = history.edges()[-1].at if history.edges() else job.created_at
     if job.state == "scheduled" and (job.run_after is None or job.run_after < late):
         yield f"I1: due since {job.run_after}, and still scheduled {told}"
+    if job.fallback_due and moved_at < late:
+        yield f"I1: failed at {moved_at}, and nothing was submitted in its place {told}"
+    if job.state in NOT_RUNNING and job.expires_at is not None and job.expires_at < late:
+        yield f"I1: expired at {job.expires_at}, and still waiting {told}"
     if job.state == "paused" and not (job.reason or job.paused_by):
         yield f"I1: paused, and nothing says why {told}"
     if job.state == "pending" and moved_at < late and _has_room(job.pool):

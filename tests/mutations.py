@@ -163,6 +163,11 @@ def _count_what_was_not_seen() -> None:
     orphans.Watch.forget = lambda self: None
 
 
+def _settle_whatever_the_mark_says() -> None:
+    fallbacks: Any = import_module("jobs.fallbacks")
+    fallbacks.execute = lambda *_: 1
+
+
 def _one_feeder_for_life() -> None:
     feeder: Any = import_module("jobs.worker.feeder")
     feeder.Feeder.is_alive = lambda self: True
@@ -191,6 +196,7 @@ FAULTS = "faults:postgres+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
+_JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 
 MUTATIONS = {
@@ -257,7 +263,7 @@ MUTATIONS = {
         "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
     ),
     "a checkpoint of anybody": Mutation(
-        _patch("jobs.flushing.FENCE", "id = %s AND %s IS NOT NULL"), POSTGRES,
+        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), POSTGRES,
         "integration/test_pausing.py::test_a_checkpoint_and_a_rescue", "assert",
     ),
     "hooks of anybody": Mutation(
@@ -332,6 +338,30 @@ MUTATIONS = {
         _patch("jobs.publishing._OPEN_FOR", (0.0,)), FAULTS,
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
+    ),
+    "a fallback without its mark": Mutation(
+        _settle_whatever_the_mark_says, POSTGRES,
+        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
+    ),
+    "no fallback but at once": Mutation(
+        _patch("jobs.fallbacks.submit_due", lambda: 0), FAULTS,
+        "faults/test_failing.py::test_a_fallback_is_not_lost_with_who_failed_the_job", "the fallback",
+    ),
+    "once may be twice": Mutation(
+        _patch("jobs.transitions._MAY_RUN_AGAIN", ""), SQLITE,
+        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "assert",
+    ),
+    "expired may start": Mutation(
+        _patch("jobs.execution._NOT_EXPIRED", ""), "unit",
+        "unit/test_expired.py::test_it_is_never_claimed_too_late_however_late_the_steward_is", "assert",
+    ),
+    "expired may wait": Mutation(
+        _patch("jobs.steward.expired.give_up", lambda: 0), SQLITE,
+        f"{_JUDGING}test_what_is_not_started_in_time_never_is", "the end of",
+    ),
+    "failed in spite of a request": Mutation(
+        _patch("jobs.sequels._NOBODY_ASKED", ""), "unit",
+        "unit/test_sequels.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]", "assert",
     ),
     "one feeder for life": Mutation(
         _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",

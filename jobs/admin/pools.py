@@ -24,6 +24,7 @@ from jobs.models import Pool
 from jobs.usage import PoolUse
 
 SIZES = ("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb", "resources")
+RETRIES = ("max_retries", "retry_delay", "retry_multiplier", "retry_cap", "retry_jitter", "retry_deadline")
 NOW = ("in_flight", "slots", "budgets", "waiting", "oldest_wait", "closed")
 DONE = {"pause": "paused", "drain": "draining", "resume": "resumed"}
 
@@ -66,6 +67,10 @@ class PoolAdmin(OurAdmin):
     fieldsets = (
         (None, {"fields": ("name", "max_concurrent"), "description": "Empty is no limit. Changes hold at once."}),
         ("Budgets, over all its workers", {"fields": ("max_memory_mb", "max_cpu_weight", "max_disk_mb", "resources")}),
+        (
+            "Retries",
+            {"fields": RETRIES, "description": "Of jobs that say nothing themselves. Empty: as the settings say."},
+        ),
         ("Just now", {"fields": NOW}),
     )
     change_form_template = "admin/jobs/pool/change_form.html"
@@ -87,7 +92,7 @@ class PoolAdmin(OurAdmin):
     def save_model(self, request: HttpRequest, obj: Pool, form: ModelForm[Pool], change: bool) -> None:
         """Only what was changed: the other columns belong to running code, and to who pauses it meanwhile."""
         if change:
-            pools.change(obj, [name for name in form.changed_data if name in SIZES])
+            pools.change(obj, [name for name in form.changed_data if name in SIZES + RETRIES])
         else:
             obj.save(using=settings.DATABASE, force_insert=True)
 

@@ -7,9 +7,9 @@
 from jobs.encoding.beginnings import beginning
 from jobs.encoding.masking import MASK, SECRET_KEYS, mask
 from jobs.encoding.payload import MAX_DEPTH, check_json, dumps, loads
-from jobs.encoding.texts import ErrorText, clean_text, describe_error
+from jobs.encoding.texts import ErrorText, clean_text, describe_error, kind_and_message
 
 __all__ = [
     "MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "beginning", "check_json", "clean_text", "describe_error", "dumps",
-    "loads", "mask",
+    "kind_and_message", "loads", "mask",
 ]  # fmt: skip

@@ -26,13 +26,14 @@ class ErrorText(NamedTuple):
 
 def describe_error(error: BaseException) -> ErrorText:
     """What is kept of an exception, also of one whose `__str__` or `__repr__` raises."""
+    return ErrorText(*kind_and_message(error), _clean_middle(_traceback(error), MAX_TRACEBACK))
+
+
+def kind_and_message(error: BaseException) -> tuple[str, str]:
+    """The first two of the texts of `describe_error`, which cost little."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return ErrorText(
-        clean_text(name, MAX_TYPE),
-        clean_text(_message(error), MAX_MESSAGE),
-        _clean_middle(_traceback(error), MAX_TRACEBACK),
-    )
+    return clean_text(name, MAX_TYPE), clean_text(_message(error), MAX_MESSAGE)
 
 
 def clean_text(text: str, limit: int) -> str:

@@ -6,6 +6,7 @@ What keeps a pending job is what `limits` says to admission, so the answer canno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -41,6 +42,9 @@ def why(job_id: UUID) -> Why:
 
 def explain(job: Job, now: datetime) -> Why:
     """The same for a row that was read just now, at `now` by the database's clock."""
-    if job.state == JobState.PENDING:
-        return pending.explain(job, now)
+    told = pending.explain(job, now) if job.state == JobState.PENDING else _elsewhere(job, now)
+    return replace(told, reasons=(*told.reasons, *elsewhere.expiring(job, now)))
+
+
+def _elsewhere(job: Job, now: datetime) -> Why:
     return Why(job.id, job.state, tuple(_ELSEWHERE[job.state](job, now)))

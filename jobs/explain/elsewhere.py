@@ -14,6 +14,7 @@ from jobs.limits.tally import NO_WORKER
 from jobs.models import Attempt, Job, JobEvent
 from jobs.pausing import NOT_STARTED
 from jobs.querysets import lanes as queries
+from jobs.states import NOT_RUNNING
 
 
 def scheduled(job: Job, now: datetime) -> Iterator[Reason]:
@@ -103,6 +104,18 @@ def final(job: Job, now: datetime) -> Iterator[Reason]:
     ago = "" if job.finished_at is None else f" {when(job.finished_at, now)}"
     why = because(job.error_message if job.state == "failed" else job.reason)
     yield Reason(job.state, f"It has ended: {job.state}{ago}{why}.", blocks=False, since=job.finished_at)
+
+
+def expiring(job: Job, now: datetime) -> Iterator[Reason]:
+    """Until when it may start; told of whatever is not running."""
+    end = job.expires_at
+    if end is None or job.state not in NOT_RUNNING:
+        return
+    if end > now:
+        yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
+    else:
+        said = f"Its time was over {when(end, now)}: it does not start any more, and the steward fails it."
+        yield Reason("expired", said, since=end)
 
 
 def _unsent(job: Job, now: datetime) -> Reason:

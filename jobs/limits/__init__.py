@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.limits import ahead
 from jobs.limits.choosing import Plan, Stand, first_lanes, how_many, pick, plan, stand
 from jobs.limits.lanes import Facts, facts_of
 from jobs.limits.look import Flight, Head, Look, head_of, look, preview
@@ -10,14 +11,15 @@ from jobs.models import SYSTEM_LIMIT
 from jobs.querysets import lanes as queries
 
 __all__ = [
-    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "facts_of", "first_lanes",
-    "has_pending", "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room", "preview", "stand",
+    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "ahead", "facts_of",
+    "first_lanes", "has_pending", "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room",
+    "preview", "stand",
 ]  # fmt: skip
 
 
 def has_room(pool: str) -> bool:
     """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
-    return bool(queries.with_room(pool))
+    return bool(queries.with_room(pool, ahead.at_most()))
 
 
 def has_pending(pool: str) -> bool:
@@ -27,4 +29,4 @@ def has_pending(pool: str) -> bool:
 
 def pools_with_room() -> list[str]:
     """The pools of which that is so, by name."""
-    return queries.with_room(None)
+    return queries.with_room(None, ahead.at_most())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
-from jobs.limits import lanes, rules
+from jobs.limits import ahead, lanes, rules
 from jobs.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.limits.rules import Counter, Rules
 from jobs.models import Job
@@ -68,10 +69,10 @@ class Look:
     sees_everywhere: bool
     paused_tasks: Collection[str] = ()
 
-    @property
+    @cached_property
     def window(self) -> int:
         """How many jobs may be in flight: the live slots, and the look-ahead for each."""
-        return self.slots * (1 + settings.LOOK_AHEAD)
+        return self.slots * (1 + ahead.of(self.pool.name, {head.facts.task for head in self.heads}))
 
     @property
     def is_crowded(self) -> bool:

@@ -95,7 +95,20 @@ class Job(models.Model):
     error_category = _text(20)
     error_type = _text()
     error_message = models.TextField(blank=True, default="", db_default="")
+    error_fingerprint = models.CharField(
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="alike failures have the same: jobs.fingerprints",
+    )
     error_count = _count()
+    stop_error_type = _text(help_text="of the error that somebody stopped it with")
+    stop_error_message = models.TextField(blank=True, default="", db_default="")
+    fallback = _text(help_text="the task that is submitted in its place when it has failed")
+    fallback_due = models.BooleanField(
+        default=False, db_default=False, help_text="failed, and that is still to be done"
+    )
     reason = models.TextField(blank=True, default="", db_default="", help_text="why it was cancelled, paused or held")
 
     run = models.IntegerField(default=1, db_default=1, help_text="1, and one more for each requeue")
@@ -104,6 +117,8 @@ class Job(models.Model):
     max_retries = _count()
     retry_count = _count()
     retry_delay = models.FloatField(null=True, blank=True, help_text="seconds before the first retry")
+    retry_policy = models.JSONField(null=True, blank=True, help_text="what the job says itself: jobs.retrying.Policy")
+    at_most_once = models.BooleanField(default=False, db_default=False)
     rescue_count = _count()
     release_count = _count(help_text="doorbells in a row that nobody answered")
 
@@ -172,6 +187,15 @@ class Job(models.Model):
                 condition=~Q(partition="") & ~Q(state__in=sorted(states.FINAL)),
             ),
             models.Index(name="job_due", fields=["run_after"], condition=Q(state="scheduled")),
+            models.Index(
+                name="job_expiring",
+                fields=["expires_at"],
+                condition=Q(expires_at__isnull=False) & Q(state__in=sorted(states.NOT_RUNNING)),
+            ),
+            models.Index(name="job_fallback_due", fields=["fallback_due", "id"], condition=Q(fallback_due=True)),
+            models.Index(
+                name="job_by_fingerprint", fields=["error_fingerprint", "-id"], condition=~Q(error_fingerprint="")
+            ),
             models.Index(name="job_wake_due", fields=["id"], condition=Q(wake_due=True)),
             models.Index(name="job_prunable", fields=["finished_at"], condition=Q(state__in=sorted(states.FINAL))),
             models.Index(name="job_by_state", fields=["state", "-id"]),
@@ -207,5 +231,21 @@ class Job(models.Model):
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """The failed attempts, oldest first, each as `Attempt.as_error` gives it."""
-        return [attempt.as_error() for attempt in self.attempts.exclude(error_type="").order_by("run", "number")]
+        """What went wrong, oldest first: each failed attempt as `Attempt.as_error` gives it.
+
+        The last entry of a job that failed of something else (expired, stopped …) has None for its attempt.
+        """
+        failed = list(self.attempts.exclude(error_type="").order_by("run", "number"))
+        entries = [attempt.as_error() for attempt in failed]
+        ended_in_one = any((one.run, one.outcome, one.error_category) == (self.run, "failed", self.error_category)
+                           for one in failed)  # fmt: skip
+        if self.state == JobState.FAILED and self.error_type and not ended_in_one:
+            entries.append(self._own_error())
+        return entries
+
+    def _own_error(self) -> dict[str, Any]:
+        return {
+            "at": self.finished_at, "attempt": None, "step": None, "category": self.error_category,
+            "type": self.error_type, "message": self.error_message, "traceback": "",
+            "fingerprint": self.error_fingerprint,
+        }  # fmt: skip

@@ -22,6 +22,12 @@ class Pool(models.Model):
     max_cpu_weight = models.FloatField(null=True, blank=True)
     max_disk_mb = models.IntegerField(null=True, blank=True)
     resources = models.JSONField(default=dict, blank=True)
+    max_retries = models.IntegerField(null=True, blank=True, help_text="of jobs that say none")
+    retry_delay = models.FloatField(null=True, blank=True, help_text="seconds before the first retry")
+    retry_multiplier = models.FloatField(null=True, blank=True, help_text="each further one waits so many times longer")
+    retry_cap = models.FloatField(null=True, blank=True, help_text="seconds, at most")
+    retry_jitter = models.BooleanField(null=True, blank=True, help_text="vary it by chance")
+    retry_deadline = models.FloatField(null=True, blank=True, help_text="seconds after the first start")
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_by = models.CharField(max_length=200, blank=True, default="")
     pause_reason = models.CharField(max_length=500, blank=True, default="")
@@ -47,6 +53,10 @@ class Pool(models.Model):
         columns = ("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb")
         problems = {name: validating.amount(getattr(self, name)) for name in columns}
         problems["resources"] = validating.resources(self.resources)
+        problems |= {name: validating.amount(getattr(self, name)) for name in ("retry_delay", "retry_cap")}
+        problems["max_retries"] = validating.retries(self.max_retries)
+        problems["retry_multiplier"] = validating.multiplier(self.retry_multiplier)
+        problems["retry_deadline"] = "" if self.retry_deadline is None else validating.above_zero(self.retry_deadline)
         if self._state.adding:
             problems["name"] = validating.pool_name(self.name)
         _refuse(problems)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from jobs.encoding import clean_text
 
 MOST = 2**31 - 1  # what an integer column holds
+MOST_RETRIES = 10_000
 FARTHEST = 10**10  # seconds of a head start, as in the setting
 BUDGETS = ("memory_mb", "cpu_weight", "disk_mb")
 _RESERVED = " conflict"  # how the locks of conflict policies end, which stand beside the rates
@@ -88,6 +89,20 @@ def burst(value: object) -> str:
     if isinstance(value, int) and 1 <= value <= MOST:
         return ""
     return f"{value!r:.60} must be a whole number of starts, at least 1"
+
+
+def retries(value: object) -> str:
+    """A number of retries, or None."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RETRIES):
+        return ""
+    return f"{value!r:.60} must be a whole number from 0 to {MOST_RETRIES:,}"
+
+
+def multiplier(value: object) -> str:
+    """By how much each wait is longer than the one before, or None."""
+    if value is None or (is_number(value) and 1 <= value <= 1000):  # type: ignore[operator]
+        return ""
+    return f"{value!r:.60} must be a number from 1 to 1,000"
 
 
 def head_start(value: object) -> str:

@@ -12,7 +12,10 @@ from jobs import states
 from jobs.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
-PRIVATE = frozenset({"active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics", "checkpoint"})
+PRIVATE = frozenset({
+    "active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics", "checkpoint",
+    "retry_policy", "fallback_due",
+})  # fmt: skip
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "isnull"})
 

@@ -41,6 +41,10 @@ class JobQuerySet(models.QuerySet["Job"]):
             state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=DbNow() - timedelta(seconds=seconds)
         )
 
+    def alike(self, fingerprint: str) -> Self:
+        """Failed for good with that fingerprint."""
+        return self.filter(error_fingerprint=fingerprint).exclude(error_fingerprint="")
+
     def owned_by(self, owner: str) -> Self:
         """What one person submitted."""
         return self.filter(owner=owner)

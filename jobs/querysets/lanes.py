@@ -28,14 +28,17 @@ class Candidate(NamedTuple):
     is_critical: bool
 
 
-def with_room(pool: str | None) -> list[str]:
-    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it."""
+def with_room(pool: str | None, ahead: int) -> list[str]:
+    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it.
+
+    `ahead` is how many jobs may be in flight beyond each slot.
+    """
     using = settings.DATABASE
     words = dialect(using)
     only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
     sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
     silent = -settings.STALE_AFTER
-    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + settings.LOOK_AHEAD])]
+    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
 
 
 def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
@@ -44,8 +47,8 @@ def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> A
     words = dialect(using)
     sql = _look_sql(words, tuple(rules), everywhere)
     lane = str(start) if words.has_lateral else start.hex
-    walk = (pool, lane, pool) if words.has_lateral else (pool, lane, pool, pool)
-    flight = () if everywhere else (pool,)
+    walk = (pool, lane, pool) if words.has_lateral or words.skips_in_index else (pool, lane, pool, pool)
+    flight = (pool,) if everywhere else (pool, pool)
     rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
     return rows[0] if rows else None
 
@@ -80,7 +83,7 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
     else:
         one = (
             f"SELECT * FROM (SELECT {columns} FROM jobs_job"
-            " WHERE pool = %s AND lane = %s AND state = 'pending' ORDER BY rank, id LIMIT %s)"
+            " WHERE pool = %s AND lane = %s AND state = 'pending' ORDER BY rank, id LIMIT %s) b"
         )
         given = [word for lane, most in counts.items() for word in (pool, lane, most)]
         rows = query(using, " UNION ALL ".join([one] * len(counts)), given)
@@ -102,9 +105,9 @@ def live_slots(pool: str) -> int:
 
 def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
     """How many waiting jobs of a lane come before one of them; counts no further than `most`."""
-    before = "pool = %s AND lane = %s AND state = 'pending' AND (rank, id) < (%s, %s)"
+    before = "pool = %s AND lane = %s AND state = 'pending' AND rank <= %s AND (rank, id) < (%s, %s)"
     sql = f"SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {before} LIMIT %s) b"
-    return int(query(settings.DATABASE, sql, (pool, lane, rank, job_id, most))[0][0])
+    return int(query(settings.DATABASE, sql, (pool, lane, rank, rank, job_id, most))[0][0])
 
 
 def beyond(words: Dialect) -> str:
@@ -158,9 +161,9 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     )
     turns = words.json_rows(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
     paused = words.json_rows(("task",), "jobs_taskpause")
-    return (
+    return words.at_length(
         f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
-        " p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, CAST(p.resources AS text),"
+        f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {words.as_text('p.resources')},"
         f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns}, {paused},"
         f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
@@ -168,7 +171,7 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
 
 def _flights(words: Dialect, everywhere: bool) -> str:
     """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
-    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = p.name")
+    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
     where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
     rows = (
         f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
@@ -187,8 +190,11 @@ def _walk(words: Dialect) -> str:
             f" SELECT n.* FROM walk w CROSS JOIN LATERAL ({step} > w.lane {order}) n)"
         )
     step = "SELECT lane FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
-    order = "ORDER BY lane LIMIT 1"
     first = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = s.lane ORDER BY rank, id LIMIT 1"
+    if words.skips_in_index:  # named in full, the columns are those of the index; a recursion would read all it passes
+        jump = f"{step.replace('SELECT lane', 'SELECT DISTINCT pool, state, lane')} >= %s LIMIT {MOST_LANES}"
+        return f"WITH steps AS ({jump}), walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
+    order = "ORDER BY lane LIMIT 1"
     return (
         f"WITH RECURSIVE steps AS (SELECT ({step} >= %s {order}) AS lane UNION ALL"
         f" SELECT ({step} > s.lane {order}) FROM steps s WHERE s.lane IS NOT NULL),"

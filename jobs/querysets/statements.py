@@ -8,14 +8,15 @@ off here too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import NotSupportedError, connections, transaction
 
 from jobs.conf import settings
-from jobs.querysets.dialect import db_now
+from jobs.querysets.dialect import db_now, dialect
 
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg import Cursor
@@ -43,8 +44,38 @@ def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
 
 def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement once per row of parameters."""
+    words, text = dialect(using), sql.replace("{now}", db_now(using))
+    together = words.repeated(text, len(rows)) if rows else None
     with _cursor(using) as cursor:
-        cursor.executemany(sql.replace("{now}", db_now(using)), rows)
+        if together is None:
+            cursor.executemany(text, rows)
+        else:
+            cursor.execute(*words.spelled(together, [value for row in rows for value in row]))
+
+
+def change(
+    using: str, sets: str, values: Sequence[Any], job_id: Any, fence: str, fence_values: Sequence[Any], answer: str
+) -> list[tuple[Any, ...]]:
+    """Update one job unless its row fails the fence (SQL, " AND …"); the columns `answer` as they are afterwards."""
+    update, given = f"UPDATE jobs_job SET {sets} WHERE id = %s{fence}", [*values, job_id, *fence_values]
+    if dialect(using).updates_return:
+        return query(using, f"{update} RETURNING {answer}", given)
+    with transaction.atomic(using=using):
+        if not execute(using, update, given):
+            return []
+        return query(using, f"SELECT {answer} FROM jobs_job WHERE id = %s", [job_id])
+
+
+def settled(using: str, where: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """A condition and its parameters; one that picks has picked, where it cannot within a statement that writes.
+
+    What it found stays locked to the end of the caller's transaction.
+    """
+    words = dialect(using)
+    select = words.picking(where)
+    if select is None:
+        return where, params
+    return words.among("id"), [[found for (found,) in query(using, select, params)]]
 
 
 def after_commit(act: Callable[..., object], *args: Any) -> None:
@@ -54,10 +85,10 @@ def after_commit(act: Callable[..., object], *args: Any) -> None:
     function with a name: Django's own words about a failed `functools.partial` raise an AttributeError.
     """
 
-    @functools.wraps(act)
     def call() -> None:
         act(*args)
 
+    call.__qualname__ = act.__qualname__
     transaction.on_commit(call, using=settings.DATABASE, robust=True)
 
 
@@ -66,7 +97,7 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
 
     PostgreSQL refuses such a plan each time, so a connection that is kept would never claim a job again.
     """
-    text = sql.replace("{now}", db_now(using))
+    text, params = dialect(using).spelled(_filled_in(sql, db_now(using)), params)
     try:
         with _cursor(using) as cursor:
             cursor.execute(text, params)
@@ -80,14 +111,36 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
         return answer(cursor)
 
 
-def _cursor(using: str) -> Any:
+@functools.lru_cache(512)
+def _filled_in(sql: str, now: str) -> str:
+    return sql.replace("{now}", now)
+
+
+@contextmanager
+def _cursor(using: str) -> Iterator[Any]:
+    """A cursor that prepares, on PostgreSQL: one for as long as the connection lives, or for each call a Django one.
+
+    Django's own is taken where somebody listens to what is run: its log of queries, and wrappers of `execute`.
+    """
     connection: Any = connections[using]
     if connection.vendor != "postgresql" or connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-        return connection.cursor()
+        with connection.cursor() as cursor:
+            yield cursor
+        return
     connection.close_if_health_check_failed()  # as Django's own `cursor()` begins
     connection.ensure_connection()
-    raw = connection.connection
-    if raw.prepare_threshold is None:
-        raw.prepare_threshold = _ONLY_ON_REQUEST
+    kept = _prepared(connection.connection)
+    if connection.queries_logged or connection.execute_wrappers:
+        kept = connection._prepare_cursor(_PreparingCursor(connection.connection))  # Django's last step of `cursor()`
+    else:
+        connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:
-        return connection._prepare_cursor(_PreparingCursor(raw))  # Django's own last step of `cursor()`
+        yield kept
+
+
+def _prepared(raw: Any) -> Any:
+    cursor = getattr(raw, "jobs_cursor", None)
+    if cursor is None:
+        raw.prepare_threshold = _ONLY_ON_REQUEST if raw.prepare_threshold is None else raw.prepare_threshold
+        cursor = raw.jobs_cursor = _PreparingCursor(raw)
+    return cursor

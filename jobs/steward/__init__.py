@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs import admission, pools, taskpause
+from jobs import admission, fallbacks, pools, taskpause
 from jobs.conf import settings
-from jobs.steward import due, election, lost, pruning, unknown, unsent
+from jobs.steward import due, election, expired, lost, pruning, unknown, unsent
 from jobs.steward.aftermath import Round
 from jobs.steward.orphans import Watch
 
@@ -70,8 +70,8 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish, pools.restore,
-            taskpause.take_back, self._round.run, admission.admit_everywhere,
+            expired.give_up, due.promote, self._watch.run, unknown.give_up, fallbacks.submit_due, lost.release,
+            unsent.publish, pools.restore, taskpause.take_back, self._round.run, admission.admit_everywhere,
         ]  # fmt: skip
         if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
             self._pruned_at = time.monotonic()

@@ -10,8 +10,8 @@ from jobs.conf import settings
 from jobs.models import Hook
 from jobs.publishing import HOOKS_HEADER, Doorbell
 from jobs.querysets import lanes as queries
-from jobs.querysets.dialect import dialect, read
-from jobs.querysets.statements import query
+from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.statements import execute
 
 SETTLED = 2.0  # seconds that the process of the body has to take them itself
 LONGEST = 600  # seconds between two messages that nobody answers
@@ -43,10 +43,10 @@ def ring(rows: Sequence[Hook]) -> int:
     words = dialect(settings.DATABASE)
     pause = f"CASE WHEN rings > 5 THEN {LONGEST} ELSE %s * (1 << rings) END"
     silent = f"(rung_at IS NULL OR rung_at < {words.later('{now}', f'-({pause})')})"
-    sql = (
-        f"UPDATE jobs_hook SET rings = rings + 1, rung_at = {{now}} WHERE {words.among('id')} AND {silent} RETURNING id"
-    )
-    rung = query(settings.DATABASE, sql, [words.ids(asked), settings.LOST_AFTER / 2])
-    ids = [read(settings.DATABASE, Hook, ("id",), row)["id"] for row in rung]
-    jobs = ((asked[hook_id], hook_id) for hook_id in ids)
-    return publishing.publish([Doorbell(job.pool, job.task, ((job.id, one),), HOOKS_HEADER) for job, one in jobs])
+    sql = f"UPDATE jobs_hook SET rings = rings + 1, rung_at = {{now}} WHERE id = %s AND {silent}"
+    to_ring = [
+        Doorbell(job.pool, job.task, ((job.id, hook_id),), HOOKS_HEADER)
+        for hook_id, job in asked.items()
+        if execute(settings.DATABASE, sql, [prepare(settings.DATABASE, Hook, "id", hook_id), settings.LOST_AFTER / 2])
+    ]
+    return publishing.publish(to_ring)

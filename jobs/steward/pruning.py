@@ -10,7 +10,7 @@ from jobs import control
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import execute
+from jobs.querysets.statements import execute, settled
 
 BATCH = 500
 RESTED = 60.0  # seconds since the next start of a rate was free
@@ -39,10 +39,11 @@ def forget_rates() -> int:
     """
     words = dialect(settings.DATABASE)
     at_rest = f"SELECT id FROM jobs_rate WHERE tat < {words.epoch('{now}')} - %s LIMIT %s"
-    sql = f"DELETE FROM jobs_rate WHERE {words.picked(at_rest)}"
     total = 0
     while True:
-        gone = execute(settings.DATABASE, sql, [RESTED, BATCH])
+        with transaction.atomic(using=settings.DATABASE):
+            where, found = settled(settings.DATABASE, words.picked(at_rest), [RESTED, BATCH])
+            gone = execute(settings.DATABASE, f"DELETE FROM jobs_rate WHERE {where}", found)
         total += gone
         if gone < BATCH:
             return total

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from jobs import transitions
 from jobs.conf import settings
+from jobs.failures import Failure
 from jobs.querysets.dialect import dialect
+from jobs.states import ErrorCategory
 
 BATCH = 500
 
@@ -13,7 +15,7 @@ def give_up() -> int:
     """Fail what has been unknown for UNKNOWN_TASK_AFTER, category `unknown_task`; returns how many jobs."""
     seconds = settings.UNKNOWN_TASK_AFTER
     message = f"no worker has known this task for {seconds:g} s: is its module imported there, or was it renamed?"
-    error = {"error_category": "unknown_task", "error_type": "UnknownTask", "error_message": message}
+    error = Failure(ErrorCategory.UNKNOWN_TASK, "UnknownTask", message).columns
     words = dialect(settings.DATABASE)
     long_unknown = f"state = 'queued' AND unknown_since < {words.later('{now}')}"
     found = words.picked(f"SELECT id FROM jobs_job WHERE {long_unknown} ORDER BY id LIMIT %s")

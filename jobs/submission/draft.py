@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from jobs.limits.declaring import Standing
 from jobs.limits.lanes import COLUMNS
 from jobs.options import JobOptions
 from jobs.partitions import name_of
+from jobs.querysets.dialect import dialect
+from jobs.transitions import Sql
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,6 @@ class Draft:
     def columns(self) -> dict[str, Any]:
         """The columns that differ from the row's defaults, as Python values."""
         options = self.options
-        retry = settings.RETRY
         values = {
             "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
             "key": self.key, "key_hash": self.active_key, "active_key": self.active_key,
@@ -50,11 +52,40 @@ class Draft:
             "operation_type": options.operation_type, "external_id": options.external_id,
             "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
             "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
-            "max_retries": retry.max_retries if options.max_retries is None else options.max_retries,
+            "max_retries": self._max_retries, "retry_policy": self._retry_policy, "expires_at": self._expires_at,
+            "fallback": options.fallback, "at_most_once": options.at_most_once,
             "reason": "" if options.start else "not started",
             **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},
         }  # fmt: skip
-        return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, ("", None, {}, []))}
+        return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, _NOTHING)}
+
+    @property
+    def _max_retries(self) -> int | Sql:
+        """Its own number, else that of its pool as it stands now, else the setting's."""
+        options = self.options
+        if options.at_most_once or options.max_retries is not None:
+            return options.max_retries or 0
+        of_pool = "COALESCE((SELECT max_retries FROM jobs_pool WHERE name = %s), %s)"
+        return Sql(of_pool, (self.pool, settings.RETRY.max_retries))
+
+    @property
+    def _retry_policy(self) -> dict[str, Any]:
+        """What the job says itself, by the names of `retrying.Policy`."""
+        options = self.options
+        said = {
+            "multiplier": options.retry_multiplier, "cap": options.retry_cap, "jitter": options.retry_jitter,
+            "deadline": options.retry_deadline, "retry_on": list(options.retry_on) or None,
+            "never_retry": list(options.never_retry) or None,
+        }  # fmt: skip
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def _expires_at(self) -> datetime | Sql | None:
+        expires = self.options.expires
+        if expires is None or isinstance(expires, datetime):
+            return expires
+        seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+        return Sql(dialect(self.using).later("{now}"), (seconds,))
 
     @functools.cached_property
     def facts(self) -> Facts:
@@ -115,4 +146,5 @@ def _declared_pools() -> set[str]:
 
 
 # Values that are the column's default already. An empty key is a key, and no delay is a delay.
-_LEFT_OUT: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,)}
+_LEFT_OUT: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,), "at_most_once": (False,)}
+_NOTHING: tuple[Any, ...] = ("", None, {}, [])

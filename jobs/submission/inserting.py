@@ -1,4 +1,4 @@
-"""The insert: jobs, their first events and the wake-up of a feeder in one statement (two on SQLite).
+"""The insert: jobs, their first events and the wake-up of a feeder in one statement (two on SQLite and MariaDB).
 
 What comes back are instances as the rows were written. Decides nothing about what is inserted.
 """
@@ -11,29 +11,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.base import ModelState
 
 from jobs import admission, conflicts, encoding, transitions, waking
 from jobs.calls import Row
 from jobs.conf import settings
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import PAYLOAD, Dialect, dialect, prepare, read
-from jobs.querysets.statements import after_commit, query
+from jobs.querysets.statements import after_commit, execute, query
 from jobs.submission.draft import Draft
-from jobs.transitions import Moved
+from jobs.transitions import Moved, Sql
 
 CHUNK = 1000  # jobs per statement
+CHUNK_SIZE = 2 * 2**20  # characters of arguments per statement; escaped twice they may be four times as long
+TAKEN = 1062  # MariaDB: a duplicate
+KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
 
 
+@done_again
 def insert(draft: Draft, rows: Sequence[Row]) -> list[Made]:
     """Insert all or none, one statement for many; newcomers in each other's way one by one, each settled before."""
-    is_one = len(rows) <= CHUNK and not draft.standing
+    chunks = _one_by_one(draft, rows) if draft.standing else list(_together(rows))
+    is_one = isinstance(chunks, list) and len(chunks) == 1
     with nullcontext() if is_one else transaction.atomic(using=draft.using):
-        return [_insert(draft, chunk) for chunk in _chunks(draft, rows)]
+        return [_insert(draft, chunk) for chunk in chunks]
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,25 @@ class Made:
     is_left_to_caller: bool | None
 
 
-def _chunks(draft: Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Rows for one statement each; newcomers that may be in each other's way one by one, each settled before."""
-    if draft.standing:
-        conflicts.lock(draft.task, (row.partition for row in rows))
-    for row in rows if draft.standing else ():
+def _one_by_one(draft: Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Newcomers that may be in each other's way, each settled before it is inserted."""
+    conflicts.lock(draft.task, (row.partition for row in rows))
+    for row in rows:
         conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
         yield [row]
-    iterator = iter(() if draft.standing else rows)
-    while chunk := list(islice(iterator, CHUNK)):
+
+
+def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows for one statement each: not too many, nor too large for what MariaDB takes at once (16 MiB as it comes)."""
+    chunk: list[Row] = []
+    size = 0
+    for row in rows:
+        size += len(row.args) + len(row.kwargs)
+        if chunk and (len(chunk) == CHUNK or size > CHUNK_SIZE):
+            yield chunk
+            chunk, size = [], len(row.args) + len(row.kwargs)
+        chunk.append(row)
+    if chunk:
         yield chunk
 
 
@@ -62,62 +77,90 @@ def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
     names = tuple(draft.columns)
     when, when_params = _moment(draft.options.run_after, words)
     wakes = words.notifies and draft.options.start and not when_params and admission.bell is None
+    given = tuple(_given(draft.using, name, value) for name, value in draft.columns.items())
+    texts = tuple(text for text, _ in given)
     sql = _insert_sql(
-        words, names, _casts(draft.using, names), when, draft.options.start, draft.active_key is not None, wakes
+        words, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes
     )
-    values = [prepare(draft.using, Job, name, value) for name, value in draft.columns.items()]
-    params = [*values, draft.options.priority, *when_params]
+    params = [*(value for _, values in given for value in values), draft.options.priority, *when_params]
     params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
     if words.writes_in_cte:
         waking_params = waking.wake_params(draft.pool) if wakes else []
         returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
     else:
         with transaction.atomic(using=draft.using):
-            returned = query(draft.using, sql, params)
+            returned = _returned(draft, sql, params)
             if returned:
-                query(draft.using, _EVENTS_SQLITE, [draft.options.owner, words.ids(row[0] for row in rows)])
+                execute(draft.using, _events_sql(words), [draft.options.owner, words.ids(row.id for row in rows)])
     is_left = any(row[-1] for row in returned) if wakes else None
     return Made(_jobs(draft, rows, returned), is_left)
 
 
 _RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
 _EVENT = "job_id, seq, name, from_state, to_state, at, actor, data"
-_EVENTS_SQLITE = (
-    f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
-    " FROM jobs_job WHERE id IN (SELECT value FROM json_each(%s)) RETURNING id"
-)
+
+
+def _returned(draft: Draft, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that were inserted: none where the key is taken, which MariaDB says by an error."""
+    try:
+        return query(draft.using, sql, params)
+    except IntegrityError as error:
+        if draft.active_key is None or error.args[:1] != (TAKEN,):
+            raise
+        return []
+
+
+def _events_sql(words: Dialect) -> str:
+    return (
+        f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
+        f" FROM jobs_job WHERE {words.among('id')}"
+    )
 
 
 @functools.cache
 def _insert_sql(
-    words: Dialect, names: tuple[str, ...], casts: tuple[str, ...], when: str, start: bool, keyed: bool, wakes: bool
-) -> str:
+    words: Dialect, names: tuple[str, ...], texts: tuple[str, ...], returned: tuple[str, ...], when: str, start: bool,
+    keyed: bool, wakes: bool,
+) -> str:  # fmt: skip
     eligible = "CASE WHEN v.run_after > {now} THEN v.run_after ELSE {now} END"
     state = "CASE WHEN v.run_after > {now} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    given = "".join(f", %s{cast}" for cast in casts)
+    given = "".join(f", {text}" for text in texts)
     columns = "".join(f", {name}" for name in names)
     insert = (
         f"INSERT INTO jobs_job ({', '.join(PAYLOAD)}{columns}, run_after, state, created_at, updated_at, eligible_at,"
         f" rank) SELECT {', '.join(f'v.{name}' for name in PAYLOAD)}{given}, v.run_after, {state}, {{now}}, {{now}},"
         f" {eligible},"
         f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
-        f"{' ON CONFLICT (active_key) DO NOTHING' if keyed else ''} RETURNING {', '.join(_RETURNED)}"
+        f"{' ' + words.unless_taken('active_key') if keyed else ''} RETURNING {', '.join(returned)}"
     )
     if not words.writes_in_cte:
-        return insert
+        return words.impatient(insert, KEY_WAIT) if keyed else insert
     event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
     woken = f", {waking.wake_sql(words)}" if wakes else ""
     return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
 
 
+def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
+    """A column's value as SQL with its parameters."""
+    if isinstance(value, Sql):
+        return value.text, value.params
+    return f"%s{_cast(using, name)}", (prepare(using, Job, name, value),)
+
+
+def _unknown(draft: Draft) -> tuple[str, ...]:
+    """What only the database knows of the new rows."""
+    return (*_RETURNED, *(name for name, value in draft.columns.items() if isinstance(value, Sql)))
+
+
 @functools.cache
-def _casts(using: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def _cast(using: str, name: str) -> str:
     """What PostgreSQL needs to be told of a parameter's type inside a SELECT."""
     if not dialect(using).writes_in_cte:
-        return ("",) * len(names)
-    types = {field.column: str(field.db_type(connections[using])) for field in Job._meta.concrete_fields}
-    return tuple(f"::{'text' if types[name].startswith('varchar') else types[name]}" for name in names)
+        return ""
+    field = next(field for field in Job._meta.concrete_fields if field.column == name)
+    kind = str(field.db_type(connections[using]))
+    return f"::{'text' if kind.startswith('varchar') else kind}"
 
 
 def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> tuple[str, list[Any]]:
@@ -133,7 +176,7 @@ def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> t
 def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
     """Model instances as the rows were written."""
     payload = {row.id: row for row in rows}
-    values = [read(draft.using, Job, _RETURNED, row) for row in returned]
+    values = [read(draft.using, Job, _unknown(draft), row) for row in returned]
     made = [_as_written(draft, one, payload[one["id"]]) for one in values]
     if made:
         moved = [Moved("create", "", job.state, draft.options.owner, dict(vars(job))) for job in made]
@@ -144,7 +187,7 @@ def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) 
 def _as_written(draft: Draft, returned: dict[str, Any], row: Row) -> Job:
     """The instance without `Model.__init__`, which asks each of seventy fields for its default: 0.1 ms."""
     job = Job.__new__(Job)
-    vars(job).update(_defaults(), **draft.columns, **returned, updated_at=returned["created_at"])
+    vars(job).update({**_defaults(), **draft.columns, **returned, "updated_at": returned["created_at"]})
     vars(job).update((name, copy.copy(vars(job)[name])) for name in _MUTABLE)
     job.args, job.kwargs = encoding.loads(row.args), encoding.loads(row.kwargs)
     job.partition, job.lane = row.partition, draft.lane(row.partition)
@@ -158,4 +201,4 @@ def _defaults() -> dict[str, Any]:
     return {field.attname: field.get_default() for field in Job._meta.concrete_fields}
 
 
-_MUTABLE = ("metadata", "tags", "diagnostics", "resources")
+_MUTABLE = ("metadata", "tags", "diagnostics", "resources", "retry_policy")

@@ -8,12 +8,13 @@ from jobs import conflicts
 from jobs.calls import Row
 from jobs.exceptions import KeyBusy
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import query
 from jobs.submission.draft import Draft
-from jobs.submission.inserting import Made, insert
+from jobs.submission.inserting import KEY_WAIT, Made, insert
 
-KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
+LOCK_WAIT_TIMEOUT = 1205  # MariaDB
 
 
 def insert_keyed(draft: Draft, row: Row, key: object) -> Made:
@@ -22,16 +23,21 @@ def insert_keyed(draft: Draft, row: Row, key: object) -> Made:
     Who finds the key taken leaves nothing behind, no job of the partition cancelled for a newcomer that never came.
     """
     try:
-        with transaction.atomic(using=draft.using):
-            with _key_wait(draft.using):
-                made = _insert_if_free(draft, row)
-            if not made.jobs:
-                transaction.set_rollback(True, using=draft.using)
-            return made
+        return _insert_whole(draft, row)
     except OperationalError as error:
         if _is_held(error):
             raise KeyBusy(key) from error
         raise
+
+
+@done_again
+def _insert_whole(draft: Draft, row: Row) -> Made:
+    with transaction.atomic(using=draft.using):
+        with _key_wait(draft.using):
+            made = _insert_if_free(draft, row)
+        if not made.jobs:
+            transaction.set_rollback(True, using=draft.using)
+        return made
 
 
 def _insert_if_free(draft: Draft, row: Row) -> Made:
@@ -45,21 +51,25 @@ def _insert_if_free(draft: Draft, row: Row) -> Made:
 
 
 class _key_wait:  # noqa: N801 - reads as a function where it is used
-    """Bound, on PostgreSQL, how long an insert waits for another's open transaction on the same key."""
+    """Bound, on PostgreSQL, how long others' open transactions on the same key are waited for: see `impatient` too."""
 
     def __init__(self, using: str) -> None:
         self.using = using
 
     def __enter__(self) -> None:
-        if dialect(self.using).for_update:
+        if dialect(self.using).sets_locally:
             sql = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
             self.before = query(self.using, sql, [f"{KEY_WAIT}s"])[0][0]
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and dialect(self.using).for_update:
+        if kind is None and dialect(self.using).sets_locally:
             query(self.using, "SELECT set_config('lock_timeout', %s, true)", [self.before])
 
 
 def _is_held(error: OperationalError) -> bool:
-    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys."""
-    return getattr(error.__cause__, "sqlstate", "") in {"55P03", "40P01"} or "locked" in str(error)
+    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys.
+
+    On MariaDB the latter ends the caller's whole transaction, who must be told so.
+    """
+    is_late = error.args[:1] == (LOCK_WAIT_TIMEOUT,)
+    return is_late or getattr(error.__cause__, "sqlstate", "") in {"55P03", "40P01"} or "locked" in str(error)

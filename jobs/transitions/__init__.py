@@ -17,8 +17,9 @@ from django.db import transaction
 from jobs import signals
 from jobs.conf import settings
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect, read
-from jobs.querysets.statements import after_commit, execute_many, query
+from jobs.querysets.statements import after_commit, execute, execute_many, query
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
 from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
@@ -26,7 +27,7 @@ from jobs.transitions.spelling import BY_ID
 
 __all__ = [
     "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved", "Sql",
-    "announce", "ask", "give_back", "move", "note", "send_signals",
+    "announce", "ask", "end_asked", "give_back", "move", "note", "send_signals",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,16 @@ HOOKS: list[Hook] = []
 
 _RUNNING = "COALESCE(state, '') = 'running'"
 _NOBODY_ASKED = " AND cancel_requested_at IS NULL AND pause_requested_at IS NULL"
+_ASKED = " AND cancel_requested_at IS NOT NULL"
+_MAY_RUN_AGAIN = " AND NOT at_most_once"
+_STOPPED = {
+    "error_category": "stopped", "error_type": Sql("stop_error_type"), "error_message": Sql("stop_error_message"),
+    "fallback_due": False,
+}  # fmt: skip
+_ONCE = {
+    "error_category": "lost", "error_type": "RunsOnce",
+    "error_message": "its only attempt did not end by itself, and it may run at most once",
+}  # fmt: skip
 
 
 def move(
@@ -62,57 +73,91 @@ def move(
     """
     sources = EDGES[edge_name].sources if source is None else (JobState(source),)
     plan = Plan(edge_name, sources, where, tuple(params), to, sets or {}, attempt or {}, actor, data or {}, returning)
-    moved = plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
+    moved = _taken(plan)
     if moved:
         after_commit(announce, moved)
     return moved
 
 
+@done_again
+def _taken(plan: Plan) -> list[Moved]:
+    return plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
+
+
 def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
-    """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead."""
-    moved = move(edge_name, where + _NOBODY_ASKED, params, **options)
+    """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead.
+
+    A job that may run at most once fails as `lost`: whatever it has begun, nobody begins it again.
+    """
+    moved = move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
     if moved and where.startswith(BY_ID):
         return moved
     return moved + _as_asked(edge_name, where, params, options)
 
 
+def end_asked(where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
+    """End running jobs that were asked to stop, once they have: cancelled, or failed with the error they were given."""
+    moved = move("cancel", f"{where}{_ASKED} AND stop_error_type = ''", params, source=JobState.RUNNING, **options)
+    if moved and where.startswith(BY_ID):
+        return moved
+    stopped = {**options, "sets": {**options.get("sets", {}), **_STOPPED}}
+    return moved + move(
+        "fail", f"{where}{_ASKED} AND stop_error_type <> ''", params, source=JobState.RUNNING, **stopped
+    )
+
+
 def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
-    """The same for what somebody asked to stop, or to pause: cancel wins.
+    """The same for what somebody asked to stop, or to pause, and for what may not run again: cancel wins.
 
     The rows are locked, so that no request comes or is withdrawn between two of the moves: who was between them all
     would run on with nobody running it, or be paused although it was to be cancelled.
     """
-    using, carried = settings.DATABASE, {**options, "source": JobState.RUNNING}
+    using = settings.DATABASE
+    carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
     with transaction.atomic(using=using):
         locked = f"SELECT id FROM jobs_job WHERE {where} AND {_RUNNING} ORDER BY id{dialect(using).for_update}"
         if not query(using, locked, params):
             return []
-        moved = move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
-        moved += move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
-        return moved + move(edge_name, where + _NOBODY_ASKED, params, **options)
+        moved = end_asked(where, params, **carried)
+        once = f"{where} AND at_most_once AND cancel_requested_at IS NULL"
+        moved += move("fail", once, params, sets=_ONCE, source=JobState.RUNNING, **carried)
+        paused = f"{where} AND pause_requested_at IS NOT NULL"
+        moved += move("pause", paused, params, sets=options.get("sets"), source=JobState.RUNNING, **carried)
+        return moved + move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
 
 
+@done_again
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
     """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
-    return bool(ask("", "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
+    return bool(ask("", [], "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
 
 
 def ask(
-    change: str, where: str, params: Sequence[Any], name: str, *, actor: str = "", data: Mapping[str, Any] | None = None
-) -> list[UUID]:
-    """Change columns that move nothing (`change` is SQL that ends in a comma), with an event; returns whose they were.
-
-    `params` are those of the change, then those of `where`.
-    """
+    change: str, values: Sequence[Any], where: str, params: Sequence[Any], name: str, *, actor: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> list[UUID]:  # fmt: skip
+    """Change columns that move nothing (SQL that ends in a comma, with its values), with an event; returns whose."""
     using = settings.DATABASE
-    sql = f"UPDATE jobs_job SET {change} event_seq = event_seq + 1 WHERE {where} RETURNING id, event_seq, state"
-    insert = f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)"
     with transaction.atomic(using=using):
-        rows = query(using, sql, params)
+        rows = _asked(f"UPDATE jobs_job SET {change} event_seq = event_seq + 1", values, where, params)
         events = [(job_id, seq, name, state, state, actor, json.dumps(data or {})) for job_id, seq, state in rows]
         if events:
+            insert = f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)"
             execute_many(using, insert, events)
     return [read(using, Job, ("id",), row)["id"] for row in rows]
+
+
+def _asked(update: str, values: Sequence[Any], where: str, params: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    """Id, event number and state of what was changed, in the order of ids: two may ask for many at once."""
+    using, answer = settings.DATABASE, "id, event_seq, state"
+    words = dialect(using)
+    if words.updates_return and where.startswith(BY_ID):
+        return query(using, f"{update} WHERE {where} RETURNING {answer}", [*values, *params])
+    locked = query(using, f"SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}", params)
+    ids = words.ids(read(using, Job, ("id",), row)["id"] for row in locked)
+    if locked:
+        execute(using, f"{update} WHERE {words.among('id')}", [*values, ids])
+    return query(using, f"SELECT {answer} FROM jobs_job WHERE {words.among('id')}", [ids]) if locked else []
 
 
 def announce(moved: Sequence[Moved]) -> None:

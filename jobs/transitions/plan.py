@@ -16,10 +16,10 @@ from jobs import signals
 from jobs.conf import settings
 from jobs.models import Attempt, Job
 from jobs.querysets.dialect import dialect, prepare, read
-from jobs.querysets.statements import execute, execute_many, query
+from jobs.querysets.statements import execute, execute_many, query, settled
 from jobs.states import EDGES, Edge, JobState
 from jobs.transitions.effects import EFFECTS, Sql
-from jobs.transitions.spelling import Texts, closing_columns, one_statement, standing_at, update_job
+from jobs.transitions.spelling import BY_ID, Texts, closing_columns, one_statement, standing_at, update_job
 
 ATTNAMES = {str(item.column): item.attname for item in Job._meta.concrete_fields}
 ALL_COLUMNS = tuple(ATTNAMES)
@@ -110,19 +110,40 @@ class Plan:
         return [self._moved(row[:-1], row[-1]) for row in rows]
 
     def in_one_transaction(self) -> list[Moved]:
-        """SQLite: the same as a few statements; BEGIN IMMEDIATE keeps everybody else out."""
+        """SQLite: the same as a few statements; BEGIN IMMEDIATE keeps everybody else out. MariaDB: row locks do."""
         with transaction.atomic(using=self.using):
-            before = self._sources()
-            update = update_job(
-                self.edge_name, self.sources, self.where, self.to, _texts(self.assignments), dialect(self.using)
-            )
-            sql = f"{update} RETURNING {', '.join(self.columns)}"
-            rows = query(self.using, sql, (*_flat(self.assignments), *self.params))
-            moved = [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
+            moved = self._returned() if dialect(self.using).updates_return else self._read_back()
             if moved:
                 self._write_events(moved)
                 self._write_attempts(moved)
         return moved
+
+    def _returned(self) -> list[Moved]:
+        before = self._sources()
+        sql = f"{self._update(self.where)} RETURNING {', '.join(self.columns)}"
+        rows = query(self.using, sql, (*_flat(self.assignments), *self.params))
+        return [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
+
+    def _read_back(self) -> list[Moved]:
+        """Compare and set, then read what was set: nobody else can change it before the commit.
+
+        Of many, those that stand at a source are locked first, so that it is known which ones moved and from where.
+        """
+        words, before = dialect(self.using), {}
+        if len(self.sources) == 1 and self.where.startswith(BY_ID):
+            where, params, ids = self.where, self.params, [self.params[0]]
+        else:
+            before = self._locked()
+            where, params, ids = words.among("id"), (list(before),), list(before)
+        update = words.at_once(self._update(where))
+        if not ids or not execute(self.using, update, (*_flat(self.assignments), *params)):
+            return []
+        rows = query(self.using, f"SELECT {', '.join(self.columns)} FROM jobs_job WHERE {words.among('id')}", [ids])
+        return [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
+
+    def _update(self, where: str) -> str:
+        texts = _texts(self.assignments)
+        return update_job(self.edge_name, self.sources, where, self.to, texts, dialect(self.using))
 
     def _write_events(self, moved: Sequence[Moved]) -> None:
         data = json.dumps(self.data)
@@ -135,6 +156,14 @@ class Plan:
             return {}
         where = f"({self.where}) AND {standing_at(self.sources)}"
         return dict(query(self.using, f"SELECT id, state FROM jobs_job WHERE {where}", self.params))
+
+    def _locked(self) -> dict[Any, str]:
+        """Id and state of what will move, locked in the order of ids; of a pick, in its own."""
+        where, params = settled(self.using, self.where, self.params)
+        if where != self.where and len(self.sources) == 1:
+            return dict.fromkeys(params[0], self.sources[0])
+        standing = f"({where}) AND {standing_at(self.sources)} ORDER BY id FOR UPDATE"
+        return dict(query(self.using, f"SELECT id, state FROM jobs_job WHERE {standing}", params))
 
     def _event_row(self, one: Moved, data: str) -> tuple[Any, ...]:
         ids = id_param(self.using, one.id), id_param(self.using, one.attempt_id)

@@ -13,8 +13,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from jobs.context import FALLBACK_OF
 from jobs.explain import Why, explain
 from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs.querysets.counting import CEILING, Bounded, bounded
 from jobs.querysets.dialect import DbNow
 from jobs.querysets.heads import HEADS
 from jobs.states import EDGES, MEANINGS, WAITING, JobState
@@ -42,6 +44,9 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "phases": _phases(events, job.finished_at or read_at),
         "attempts": attempts,
         "error": _last_error(job, attempts),
+        "alike": _alike(request, job),
+        "fallback_job": _fallback_job(events),
+        "fallback_of": _id(job.metadata.get(FALLBACK_OF)),
         "lines": _lines(job),
         "remarks": job.diagnostics[-REMARKS:],
         "values": _values(job),
@@ -132,6 +137,27 @@ def _last_error(job: Job, attempts: Sequence[Attempt]) -> LastError | None:
     return LastError(failed.error_category, failed.error_type, failed.error_message, failed.error_traceback)
 
 
+def _alike(request: HttpRequest, job: Job) -> Bounded | None:
+    """How many jobs that this person may see failed with the same fingerprint, itself included."""
+    if not job.error_fingerprint:
+        return None
+    return bounded(visible_jobs(request).alike(job.error_fingerprint)[: CEILING + 1].count())
+
+
+def _fallback_job(events: Sequence[JobEvent]) -> UUID | None:
+    """The job that was submitted last in its place."""
+    told = [event.data.get("job") for event in events if event.name == "fallback"]
+    return _id(told[-1]) if told else None
+
+
+def _id(text: object) -> UUID | None:
+    """An id from what anybody may have written."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True)
 class Lines:
     """The end of the job's log."""
@@ -160,7 +186,8 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     )  # fmt: skip
     facts = [(name.replace("_", " ").capitalize(), getattr(job, name)) for name in names]
     facts += [("Tags", ", ".join(map(str, job.tags))), ("Run", job.run if job.run > 1 else None)]
-    facts += [("Rescues", job.rescue_count or None)]
+    facts += [("Rescues", job.rescue_count or None), ("Fallback", job.fallback)]
+    facts += [("Runs", "at most once" if job.at_most_once else None)]
     return [(title, value) for title, value in facts if value not in (None, "")]
 
 

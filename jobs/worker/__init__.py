@@ -15,6 +15,7 @@ from celery import signals
 
 from jobs.checks import memory_database_error
 from jobs.task import JobTask
+from jobs.worker import reception
 from jobs.worker.feeder import Feeder
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import JobRequest, News, news, pairs_in
@@ -44,6 +45,7 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     error = memory_database_error()
     if error is not None:
         raise SystemExit(str(error))
+    reception.install()
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
     set_up_logs = functools.partial(sender.app.log.setup, sender.loglevel, sender.logfile, hostname=sender.hostname)
     _running.feeder = make_feeder(str(sender.hostname), set_up_logs)

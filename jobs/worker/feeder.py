@@ -31,7 +31,6 @@ from jobs.worker.ear import Ear
 logger = logging.getLogger(__name__)
 
 STOP_WITHIN = 3.0  # seconds for a last word; a database that hangs must not keep the worker from its end
-TOGETHER = 0.002  # seconds; ends of jobs that lie closer are answered by one admission
 DEAF_FOR = (0.005, 0.1)  # seconds, the first time and at most: see `Patience`
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -123,7 +122,7 @@ def _leave(*_: object) -> NoReturn:
 def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> None:
     """Feed when the bell rings or the ear hears of new jobs, and let the steward tick, for as long as it goes on."""
     next_tick, patience = 0.0, Patience()
-    with publishing.marked_later() as mark:
+    with limits.ahead.watched(), publishing.marked_later() as mark:
         try:
             while goes_on():
                 rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
@@ -172,7 +171,7 @@ def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
 
 def _wait_for_more(pipe: int) -> None:
     """Let the next slot become free, too: what was looked ahead for runs meanwhile, and each pass costs."""
-    time.sleep(TOGETHER)
+    time.sleep(limits.ahead.pause())
     with suppress(BlockingIOError):
         os.read(pipe, 65536)
 

@@ -15,10 +15,10 @@ from unittest.mock import patch
 
 from django.db import transaction
 
-from jobs import job_manager, liveness
+from jobs import fallbacks, job_manager, liveness
 from jobs.conf import settings
 from jobs.rescue import rescue
-from jobs.steward import Steward
+from jobs.steward import Steward, expired
 from tests.app import ledger
 from tests.app.faulty import hold, touch
 
@@ -50,6 +50,14 @@ def die_before_committing() -> None:
         job_manager.submit(touch)
         job_manager.run_job("castle", touch)
         _die()
+
+
+def die_before_the_fallback() -> None:
+    """Fail a job that was not started in time; its fallback is noted, and nobody has submitted it."""
+    job_manager.submit("nobody.knows", expires=0.01, fallback=touch)
+    time.sleep(0.1)
+    patch.object(fallbacks, "_settle", _die).start()
+    expired.give_up()
 
 
 def hold_the_key(key: str, gate: str) -> None:

@@ -81,12 +81,12 @@ def _check_that_nothing_was_lost(jobs: Sequence[Job], ledger_file: Path) -> None
 
 @contextmanager
 def _no_database(stack: Stack) -> Iterator[None]:
-    """PostgreSQL crashes and stays away; in SQLite somebody keeps the lock."""
+    """The server crashes and stays away; in SQLite somebody keeps the lock."""
     connections.close_all()
-    if stack.postgres:
-        stack.postgres.stop()
+    if stack.server:
+        stack.server.stop()
         yield
-        stack.postgres.start()
+        stack.server.start()
         return
     with closing(sqlite3.connect(stack.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")

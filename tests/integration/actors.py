@@ -24,7 +24,7 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
-from jobs import execution, job_manager, rescue, transitions
+from jobs import execution, fallbacks, job_manager, rescue, transitions
 from jobs.context import JobContext
 from jobs.exceptions import JobAborted, JobRefused
 from tests.app import limited  # noqa: F401  # registers what a crowd submits by name
@@ -37,14 +37,16 @@ RISING = ("low", "medium", "high", "critical")
 def run_one_key(number: int, barrier: Barrier, key: str, threads: int, in_transaction: bool) -> list[tuple[str, str]]:
     """Ask for the same key from many threads at once; returns (answer, job id) of each."""
     _share_connections()
-    together = threading.Barrier(threads)
+    together, room = threading.Barrier(threads), threading.Semaphore(_room(threads))
 
     def ask() -> tuple[str, str]:
+        together.wait(30)
+        room.acquire()
         try:
-            together.wait(30)
             return _ask_inside(key) if in_transaction else _ask(key)
         finally:
             connections.close_all()
+            room.release()
 
     with ThreadPoolExecutor(threads) as crew:
         barrier.wait()
@@ -76,6 +78,11 @@ def _share_connections() -> None:
         connections.settings["default"]["CONN_MAX_AGE"] = 0
 
 
+def _room(threads: int) -> int:
+    """How many threads may have a connection at once: MariaDB has 151 of them, and Django no pool for it."""
+    return CONNECTIONS if connection.vendor == "mysql" else threads
+
+
 def submit_rounds(number: int, barrier: Barrier, rounds: int, pools: Sequence[str]) -> int:
     """Submit round after round, each of a better rank than the one before; every commit admits. Returns how many."""
     barrier.wait()
@@ -89,6 +96,12 @@ def read_result(number: int, barrier: Barrier, job_id: str) -> tuple[str, Any]:
     result: AsyncResult[Any] = AsyncResult(job_id, app=current_app)
     value = result.get(timeout=20, propagate=False)
     return result.state, value if not isinstance(value, Exception) else f"{type(value).__name__}: {value}"
+
+
+def settle_fallbacks(number: int, barrier: Barrier) -> int:
+    """Submit whatever is due in place of failed jobs, as a steward would; returns for how many jobs this one did."""
+    barrier.wait()
+    return fallbacks.submit_due()
 
 
 def revoke(number: int, barrier: Barrier, job_id: str) -> None:

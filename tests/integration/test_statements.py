@@ -1,4 +1,7 @@
-"""Prepared statements and kept connections, when the server changes under them. SQLite has neither: it just works."""
+"""Prepared statements and kept connections, when the server changes under them. SQLite has neither: it just works.
+
+On MariaDB nothing is prepared; its connections are cut as PostgreSQL's are.
+"""
 
 from typing import Any
 
@@ -31,7 +34,8 @@ def test_a_connection_that_was_cut_between_requests_is_replaced(stack: Stack, mo
 
 def _change_type(kind: str) -> None:
     """By another connection, as a migration does; psycopg plans anew what its own connection has altered."""
-    _elsewhere("ALTER TABLE jobs_job ALTER COLUMN retry_count TYPE " + kind)
+    how = "MODIFY retry_count {} NOT NULL DEFAULT 0" if connection.vendor == "mysql" else "ALTER retry_count TYPE {}"
+    _elsewhere(f"ALTER TABLE jobs_job {how.format(kind)}")
 
 
 def _begin_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,11 +50,13 @@ def _cut() -> None:
     live: Any = connection.connection
     if connection.vendor == "postgresql":
         _elsewhere("SELECT pg_terminate_backend(%s, 5000)", live.info.backend_pid)
+    elif connection.vendor == "mysql":
+        _elsewhere("KILL HARD CONNECTION %s", live.thread_id())
 
 
 def _elsewhere(sql: str, *params: Any) -> None:
     other: Any = connection
-    if connection.vendor == "postgresql":
+    if connection.vendor != "sqlite":
         other = other.copy()
         try:
             with other.cursor() as cursor:

@@ -4,7 +4,8 @@ Nothing here touches a server that it did not start, beyond a database, a Redis 
 its own. How a test uses them: tests/README.md.
 """
 
-from tests.services.finding import NoService, Service, find_postgres, find_rabbitmq, find_redis
+from tests.services.finding import NoService, Service, find_mariadb, find_postgres, find_rabbitmq, find_redis
+from tests.services.mariadb import PrivateMariaDB
 from tests.services.postgres import PrivatePostgres
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.stacks import STACKS, Stack, open_stack
@@ -14,12 +15,14 @@ from tests.services.workers import Worker
 __all__ = [
     "STACKS",
     "NoService",
+    "PrivateMariaDB",
     "PrivatePostgres",
     "PrivateRabbitMQ",
     "PrivateValkey",
     "Service",
     "Stack",
     "Worker",
+    "find_mariadb",
     "find_postgres",
     "find_rabbitmq",
     "find_redis",

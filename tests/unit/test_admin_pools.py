@@ -19,7 +19,8 @@ pytestmark = pytest.mark.django_db
 
 POOLS = "/admin/jobs/pool/"
 DEFAULT = f"{POOLS}default/change/"
-FORM = {"max_concurrent": "", "max_memory_mb": "", "max_cpu_weight": "", "max_disk_mb": "", "resources": "{}"}
+FORM = {"max_concurrent": "", "max_memory_mb": "", "max_cpu_weight": "", "max_disk_mb": "", "resources": "{}",
+        "max_retries": "", "retry_jitter": "unknown"}  # fmt: skip
 
 
 @job(name="admin_pools.hungry", memory_mb=512, resources={"gpu": 1})
@@ -75,6 +76,18 @@ def test_sizes_are_changed_and_nothing_else(admin_client: Client) -> None:
     assert (pool.max_disk_mb, pool.resources, pool.paused_by, pool.draining_at) == (None, {"gpu": 2}, "", None)
 
 
+def test_a_pools_retries_are_changed(admin_client: Client) -> None:
+    said = {"max_retries": "3", "retry_delay": "0.5", "retry_multiplier": "1.5", "retry_cap": "60",
+            "retry_jitter": "false", "retry_deadline": "3600"}  # fmt: skip
+    assert admin_client.post(DEFAULT, {**FORM, **said}).status_code == 302
+    assert Pool.objects.values(*said).get() == {
+        "max_retries": 3, "retry_delay": 0.5, "retry_multiplier": 1.5, "retry_cap": 60, "retry_jitter": False,
+        "retry_deadline": 3600,
+    }  # fmt: skip
+    assert admin_client.post(DEFAULT, FORM).status_code == 302
+    assert set(Pool.objects.values(*said).get().values()) == {None}
+
+
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
@@ -84,6 +97,12 @@ def test_sizes_are_changed_and_nothing_else(admin_client: Client) -> None:
         ("max_memory_mb", str(2**31), ""),
         ("max_cpu_weight", "-0.5", "-0.5 must be a number"),
         ("max_cpu_weight", "nan", "Enter a number"),
+        ("max_retries", "-1", "-1 must be a whole number from 0"),
+        ("max_retries", "10001", "whole number from 0 to 10,000"),
+        ("retry_delay", "-1", "-1.0 must be a number"),
+        ("retry_cap", "-1", "-1.0 must be a number"),
+        ("retry_multiplier", "0.5", "0.5 must be a number from 1"),
+        ("retry_deadline", "0", "0.0 must be a number above 0"),
         ("resources", "[1]", "must be a dict"),
         ("resources", "{", "valid JSON"),
         ("resources", '{"gpu": -1}', "'gpu' is -1; it must be a number from 0"),

@@ -1,10 +1,12 @@
 """The system checks: each finds its fault and names the cure, none speaks without need, none opens a connection."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 from celery import Celery
 from celery.app import app_or_default
@@ -49,6 +51,18 @@ def celery() -> Iterator[Celery]:
 def postgresql(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The OPTIONS of a PostgreSQL database that holds the jobs, and is never connected to."""
     server = {"ENGINE": "django.db.backends.postgresql", "NAME": "jobs", "HOST": "127.0.0.1", "PORT": "1"}
+    configured = connections.configure_settings({"default": {}, "server": server})["server"]
+    monkeypatch.setitem(connections.settings, "server", configured)
+    with override_settings(JOBS={"DATABASE": "server"}):
+        yield configured["OPTIONS"]
+    del connections["server"]
+
+
+@pytest.fixture
+def mariadb(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The OPTIONS of a MariaDB that holds the jobs, and is never connected to."""
+    monkeypatch.setitem(sys.modules, "MySQLdb", pymysql)
+    server = {"ENGINE": "django.db.backends.mysql", "NAME": "jobs", "HOST": "127.0.0.1", "PORT": "1"}
     configured = connections.configure_settings({"default": {}, "server": server})["server"]
     monkeypatch.setitem(connections.settings, "server", configured)
     with override_settings(JOBS={"DATABASE": "server"}):
@@ -137,6 +151,47 @@ def test_postgresql_must_read_committed(postgresql: dict[str, Any], options: dic
 def test_postgresql_that_reads_committed_is_right(postgresql: dict[str, Any], options: dict[str, Any]) -> None:
     postgresql.update(options)
     assert checks.check_database() == []
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "SERIALIZABLE", None])
+def test_mariadb_must_read_committed(mariadb: dict[str, Any], level: str | None) -> None:
+    """None is the server's own default, which is another one."""
+    mariadb["isolation_level"] = level
+    [found] = checks.check_database()
+    assert found.id == "jobs.E003"
+    assert f"asks for {(level or 'repeatable read').upper()}:" in found.msg
+
+
+@pytest.mark.parametrize("options", [{}, {"isolation_level": "read committed"}, {"isolation_level": "READ COMMITTED"}])
+def test_mariadb_that_reads_committed_is_right(mariadb: dict[str, Any], options: dict[str, Any]) -> None:
+    mariadb.update(options)
+    assert checks.check_database() == []
+
+
+@pytest.mark.parametrize(
+    ("is_mariadb", "version", "said"),
+    [(True, (10, 11, 4), "MariaDB 10.11.4"), (True, (10, 6, 20), "MariaDB 10.6.20"), (False, (8, 4, 0), "MySQL 8.4.0")],
+)
+def test_a_server_that_will_not_do(
+    mariadb: dict[str, Any], monkeypatch: pytest.MonkeyPatch, is_mariadb: bool, version: tuple[int, ...], said: str
+) -> None:
+    _pretend(monkeypatch, is_mariadb, version)
+    [found] = checks.check_server(databases=["server"])
+    assert found.id == "jobs.E005"
+    assert f"{said}: jobs needs MariaDB 10.11.5" in found.msg
+    assert checks.check_server(databases=["default"]) == checks.check_server(databases=None) == []
+
+
+def test_a_server_that_will_do(mariadb: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, True, (10, 11, 5))
+    assert checks.check_server(databases=["server"]) == []
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, is_mariadb: bool, version: tuple[int, ...]) -> None:
+    """What Django would have read from the server's greeting."""
+    server = connections["server"]
+    monkeypatch.setitem(vars(server), "mysql_is_mariadb", is_mariadb)
+    monkeypatch.setitem(vars(server), "mysql_version", version)
 
 
 def test_a_database_that_does_not_exist_is_told_once() -> None:

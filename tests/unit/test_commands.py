@@ -241,10 +241,13 @@ def test_list_prints_a_table_newest_first() -> None:
         (["--owner", "ada"], {1}),
         (["--pool", "default", "--state", "failed"], {0}),
         (["--key", "castle", "--state", "failed"], set()),
+        (["--fingerprint", "0123456789abcdef"], {0}),
+        (["--fingerprint", ""], set()),
     ],
 )
 def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) -> None:
-    rows = [stages.put(job_manager.submit(nothing), "failed"), job_manager.submit(nothing, owner="ada")]
+    failed = stages.put(job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef")
+    rows = [failed, job_manager.submit(nothing, owner="ada")]
     rows.append(job_manager.run_job("castle", greet, ["Ada"]).job)
     listed = {entry["job_id"] for entry in run("jobs_list", "--json", *words).data}
     assert listed == {str(rows[index].id) for index in found}

@@ -28,7 +28,8 @@ def postgresql(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 DEFAULTS: dict[str, Any] = {
     "MAX_CONCURRENT": None,
     "PRIORITY_HEAD_START": {"low": -3600, "medium": 0, "high": 3600, "critical": 10**9},
-    "RETRY": conf.Retry(max_retries=0, multiplier=2, initial_delay=1, cap=600, jitter=True),
+    "RETRY": conf.Retry(max_retries=0, multiplier=2, initial_delay=1, cap=600, jitter=True, deadline=None),
+    "ERRORS": {},
     "TIMEOUT": conf.Timeout(default=None, operations={}),
     "LIMITS": conf.Limits(memory_mb=None, cpu_weight=None, disk_mb=None),
     "CLEANUP_INTERVAL": 300,

@@ -1,4 +1,7 @@
-"""How the databases are spoken to, as far as SQLite can show it: the clock, times, ids, raw rows."""
+"""How the databases are spoken to, as far as SQLite can show it: the clock, times, ids, raw rows.
+
+What MariaDB makes of its words: tests/integration/test_mariadb.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from django.db import connections
 
 from jobs.models import Job, Pool, Worker
 from jobs.querysets import DbNow, bound_now, db_now
-from jobs.querysets.dialect import PostgreSQL, SQLite, dialect, prepare, read
+from jobs.querysets.dialect import MariaDB, PostgreSQL, SQLite, dialect, prepare, read
 from jobs.querysets.statements import execute, execute_many, query
 from tests.app import stages
 
@@ -83,6 +86,46 @@ def test_postgresqls_spelling_of_a_moment() -> None:
         assert words.now() == "TIMESTAMPTZ '2030-01-01T12:00:00+00:00'"
 
 
+def test_mariadbs_spelling_of_a_moment() -> None:
+    words = MariaDB()
+    assert words.now() == "UTC_TIMESTAMP(6)"
+    with bound_now(NOON.astimezone(timezone(timedelta(hours=5)))):
+        assert words.now() == "TIMESTAMP'2030-01-01 12:00:00'"
+
+
+def test_mariadbs_reserved_words_are_quoted_where_they_are_names() -> None:
+    sql = "SELECT key, j.partition, partition_by FROM jobs_job j WHERE `key` = 'the key' AND lane = %s"
+    quoted = "SELECT `key`, j.`partition`, partition_by FROM jobs_job j WHERE `key` = 'the key' AND lane = %s"
+    assert MariaDB().spelled(sql, ["x"]) == (quoted, ["x"])
+    for words in (PostgreSQL(), SQLite()):
+        assert words.spelled(sql, ["x"]) == (sql, ["x"])
+
+
+def test_mariadb_takes_a_list_as_many_parameters() -> None:
+    words = MariaDB()
+    ids = [uuid4(), uuid4()]
+    where = f"pool = %s AND {words.among('id')} AND {words.among('lane')} AND rank < %s"
+    spread = words.spelled(where, ["p", words.ids(ids), words.ids([]), 1])
+    assert spread == ("pool = %s AND id IN (%s, %s) AND lane IN (NULL) AND rank < %s", ["p", *ids, 1])
+
+
+def test_mariadb_inserts_many_rows_at_once() -> None:
+    words = MariaDB()
+    insert = f"INSERT INTO t (a, b) VALUES (%s, UTC_TIMESTAMP(6)) {words.or_set(['a'], 'b')}"
+    many = words.repeated(insert, 3)
+    row = "(%s, UTC_TIMESTAMP(6))"
+    assert many == f"INSERT INTO t (a, b) VALUES {row}, {row}, {row} ON DUPLICATE KEY UPDATE b = VALUES(b)"
+    assert words.repeated("INSERT INTO t (a) VALUES (%s)", 2) == "INSERT INTO t (a) VALUES (%s), (%s)"
+
+
+def test_mariadb_picks_by_a_statement_of_its_own() -> None:
+    words = MariaDB()
+    select = "SELECT id FROM jobs_job WHERE state = 'pending' LIMIT %s"
+    assert words.picking(words.picked(select)) == f"{select} FOR UPDATE SKIP LOCKED"
+    assert words.picking("id = %s") is words.picking(words.among("id")) is None
+    assert PostgreSQL().picking(PostgreSQL().picked(select)) is SQLite().picking(SQLite().picked(select)) is None
+
+
 @pytest.mark.django_db
 def test_ids_are_one_parameter_however_many() -> None:
     words = dialect("default")
@@ -115,4 +158,4 @@ def test_a_raw_row_is_read_as_python_values() -> None:
 def test_a_vendor_that_is_not_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections["default"], "vendor", "oracle")
     with pytest.raises(NotImplementedError, match=r"postgresql, sqlite.*'oracle'"):
-        dialect("default")
+        dialect.__wrapped__("default")

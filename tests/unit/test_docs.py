@@ -8,7 +8,8 @@ import pytest
 from jobs import states
 from jobs.conf import JobsSettings
 from jobs.manager import JobManager
-from jobs.models import Limit
+from jobs.models import Limit, Pool
+from jobs.options import JobOptions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -32,6 +33,22 @@ def test_every_edge_has_its_row(edge: states.Edge) -> None:
 @pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(JobsSettings)])
 def test_every_setting_is_documented(key: str) -> None:
     assert f"`{key}`" in (DOCS / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("category", list(states.ErrorCategory))
+def test_every_category_is_described_in_its_own_words(category: states.ErrorCategory) -> None:
+    row = f"| `{category}` | {states.CATEGORIES[category]} | {'yes' if category in states.RETRIED else 'no'} |"
+    assert row in (DOCS / "failing.md").read_text()
+
+
+@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(JobOptions)])
+def test_every_option_is_documented(option: str) -> None:
+    assert f"`{option}`" in (DOCS / "api.md").read_text()
+
+
+@pytest.mark.parametrize("field", [field.name for field in Pool._meta.fields if "retr" in field.name])
+def test_every_retry_column_of_a_pool_is_documented(field: str) -> None:
+    assert f"`{field}`" in (DOCS / "failing.md").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name in vars(JobManager) if not name.startswith(("_", "a"))])

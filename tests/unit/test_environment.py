@@ -40,7 +40,17 @@ def test_server_addresses_are_decoded() -> None:
         "PORT": "5433",
         "OPTIONS": {"sslmode": "require", "connect_timeout": 3},
     }
-    assert environment.parse_database_url("mysql://u@h/n", BASE)["ENGINE"] == "django.db.backends.mysql"
+    for scheme in ("mysql", "mariadb"):
+        read = environment.parse_database_url(f"{scheme}://u:p%40@h:3307/n?connect_timeout=3", BASE)
+        assert read["ENGINE"] == "django.db.backends.mysql"
+        assert read["OPTIONS"] == {"charset": "utf8mb4", "isolation_level": "read committed", "connect_timeout": 3}
+        assert (read["USER"], read["PASSWORD"], read["HOST"], read["PORT"], read["NAME"]) == (
+            "u",
+            "p@",
+            "h",
+            "3307",
+            "n",
+        )
     assert environment.parse_database_url("postgres:///n?host=/run/pg&port=1", BASE)["HOST"] == "/run/pg"
 
 

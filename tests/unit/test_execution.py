@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from jobs import JobTask, context, execution, job, job_manager, liveness, transitions
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.failures import RetryJob, back_off
+from jobs.failures import RetryJob
 from jobs.flushing import flusher
 from jobs.models import Job
 from jobs.publishing import Doorbell
@@ -242,27 +242,6 @@ def test_a_failure_with_retries_left_waits_for_the_next(clock: Clock) -> None:
     stages.check_history(done)
 
 
-@pytest.mark.parametrize("retries", range(8))
-def test_the_back_off_doubles_within_its_bounds(retries: int) -> None:
-    policy = {"initial_delay": 1, "multiplier": 2, "cap": 60}
-    with override_settings(JOBS={"RETRY": policy}):
-        expected = min(60, 2**retries)
-        waits = [back_off(retries) for _ in range(200)]
-        assert expected / 2 <= min(waits) <= max(waits) <= expected
-        assert max(waits) - min(waits) > expected / 4
-    with override_settings(JOBS={"RETRY": policy | {"jitter": False}}):
-        assert back_off(retries) == expected
-
-
-def test_the_back_off_of_a_task_and_its_extremes() -> None:
-    with override_settings(JOBS={"RETRY": {"jitter": False, "cap": 600}}):
-        assert back_off(0, 5) == 5
-        assert back_off(3, 5) == 40
-        assert back_off(0, 0) == back_off(9, 0) == 0
-        assert back_off(10_000, 5) == 600
-        assert back_off(0, HOUR) == back_off(1, HOUR) == HOUR  # said so: above the cap of the setting
-
-
 @pytest.mark.parametrize(("countdown", "seconds"), [(0, 0), (7.5, 7.5), (None, 100)])
 def test_self_retry(clock: Clock, countdown: float | None, seconds: float) -> None:
     with override_settings(JOBS={"RETRY": {"jitter": False, "initial_delay": 100}}):
@@ -439,7 +418,7 @@ def test_a_finisher_of_a_deleted_job_harms_nothing(row: Job) -> None:
 def test_a_database_that_refuses_the_result_fails_the_job(row: Job, caplog: pytest.LogCaptureFixture) -> None:
     with refusing("UPDATE OF state ON jobs_job WHEN NEW.state = 'completed'"):
         done = perform(row, lambda *_, **__: "result")
-    assert (done.state, done.result, done.error_category) == ("failed", None, "record")
+    assert (done.state, done.result, done.error_category) == ("failed", None, "unknown")
     assert "refused by the test" in done.error_message
     assert done.attempts.get().outcome == "failed"
     assert "refused by the test" in caplog.text

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from jobs import execution, job_manager, transitions
 from jobs.models import Attempt, Job, JobEvent, Worker
-from tests.app import ledger
+from tests.app import ledger, stages
 from tests.app.jobs import probe
 from tests.invariants import EFFECT, check_invariants, peak_in_flight
 
@@ -102,6 +102,7 @@ def _another_attempt() -> None:
         (_edit(Job, rescue_count=1), "I6: rescue_count is 1"),
         (_edit(Job, run=2), "I6: run is 2"),
         (_edit(Attempt, number=2), "numbered"),
+        (_an_event(name="fallback"), "I8: 1 fallbacks for 0 failures"),
     ],
 )
 def test_what_breaks_a_finished_job_is_named(break_it: Callable[[], object], told: str) -> None:
@@ -120,6 +121,16 @@ def test_an_attempt_that_began_before_the_last_one_ended_is_named() -> None:
     check_invariants()
     Attempt.objects.filter(number=1).update(finished_at=Now() + timedelta(seconds=5))
     with pytest.raises(AssertionError, match="I4: attempt 2 began before"):
+        check_invariants()
+
+
+def test_what_may_run_once_and_ran_twice_is_named() -> None:
+    job = running()
+    transitions.move("rescue", "id = %s", [job.id.hex])
+    transitions.move("admit", "id = %s", [job.id.hex])
+    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    Job.objects.update(at_most_once=True)
+    with pytest.raises(AssertionError, match="I8: it may run once"):
         check_invariants()
 
 
@@ -159,7 +170,21 @@ def _paused_without_a_word() -> None:
     Job.objects.update(reason="")
 
 
+def _failed_without_its_fallback() -> None:
+    stages.put(job_manager.submit(probe), "failed", fallback="other", fallback_due=True)
+    Job.objects.update(event_seq=2)
+    job = Job.objects.get()
+    JobEvent.objects.create(job=job, name="fail", from_state="pending", to_state="failed", seq=2, at=LONG_AGO)
+
+
+def _expired_and_forgotten() -> None:
+    job_manager.submit(probe, expires=60)
+    Job.objects.update(expires_at=LONG_AGO)
+
+
 FORGOTTEN = [
+    (_failed_without_its_fallback, "I1: failed at"),
+    (_expired_and_forgotten, "I1: expired at"),
     (_scheduled_and_forgotten, "I1: due since"),
     (_pending_and_forgotten, "I1: pending since"),
     (_queued_and_forgotten, "I1: queued since"),

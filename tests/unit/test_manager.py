@@ -75,12 +75,14 @@ CALLS: dict[str, Callable[[Any], tuple[list[Any], dict[str, Any]]]] = {
     "get_job": lambda row: ([row.id], {}),
     "handle": lambda row: ([row.id], {}),
     "get_running_job": lambda _: (["k"], {}),
+    "error_groups": lambda _: ([], {}),
     "list_jobs": lambda _: ([], {"task": "manager.double"}),
     "delete_job": lambda row: ([stages.put(row, "failed").id], {}),
     "get_job_status": lambda row: ([row.id], {}),
     "get_job_results": lambda row: ([stages.perform(row, double.body).id], {}),
     "why": lambda row: ([row.id], {}),
     "cancel_job": lambda row: ([row.id], {"reason": "enough"}),
+    "stop": lambda row: ([row.id, ValueError("wrong")], {}),
     "retry_job": lambda row: ([stages.put(row, "failed").id], {}),
     "pause_job": lambda row: ([row.id], {"reason": "maintenance"}),
     "resume_job": lambda row: ([stages.put(row, "paused").id], {}),
@@ -405,6 +407,27 @@ def test_resume_task_lets_it_go_on(row: Job) -> None:
     assert stages.admit() == []
     assert job_manager.resume_task("manager.double", actor="ada") == Answer.RESUMED
     assert stages.fresh(row).state == "queued" or stages.admit()
+
+
+def test_stop_answers_and_names_the_error(row: Job) -> None:
+    assert job_manager.stop(str(row.id), ValueError("wrong"), actor="ann") == Answer.STOPPED
+    assert job_manager.stop(row.id) == Answer.ALREADY_FINAL
+    assert (stages.fresh(row).error_type, stages.fresh(row).error_category) == ("ValueError", "stopped")
+    with pytest.raises(JobNotFound):
+        job_manager.stop(uuid4())
+
+
+def test_error_groups_counts_what_failed_alike(row: Job) -> None:
+    for name in ("a", "b"):
+        stages.put(job_manager.submit(double, [1]), "failed", error_fingerprint=name, error_type=name)
+    newest = stages.put(row, "failed", error_fingerprint="b", error_type="b")
+    one, other = job_manager.error_groups()
+    assert [(one.fingerprint, one.count), (other.fingerprint, other.count)] == [("b", 2), ("a", 1)]
+    assert one.newest.pk == max(newest.pk, *Job.objects.filter(error_fingerprint="b").values_list("pk", flat=True))
+    assert [group.fingerprint for group in job_manager.error_groups(limit=1)] == ["b"]
+    assert job_manager.error_groups(task="nothing") == []
+    with pytest.raises(InvalidOption):
+        job_manager.error_groups(limit=-1)
 
 
 def test_retry_job_answers(row: Job) -> None:

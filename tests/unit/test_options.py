@@ -36,6 +36,15 @@ GOOD: dict[str, list[Any]] = {
     "cpu_weight": [None, 0, 0.5, 2],
     "resources": [{}, {"gpu": 1}, {"licence:x": 0.5}],
     "timeout": [None, 0.5, 300],
+    "retry_multiplier": [None, 1, 2.5, 1000],
+    "retry_cap": [None, 0, 60],
+    "retry_jitter": [None, True, False],
+    "retry_deadline": [None, 0.5, 3600],
+    "retry_on": [(), ("ValueError", "shop.errors.OutOfStock", "timeout")],
+    "never_retry": [(), ("OSError", "memory")],
+    "fallback": ["", "demo.cheap_render"],
+    "expires": [None, 60, timedelta(hours=1), datetime(2030, 1, 1, tzinfo=UTC)],
+    "at_most_once": [True, False],
 }
 BAD_WORDS: list[Any] = [None, 5, "x" * 201, "a\0b", "\udfff", ["a"]]
 BAD_SECONDS: list[Any] = ["5", True, -1, math.nan, math.inf, timedelta(1), 10**9]
@@ -62,6 +71,15 @@ BAD: dict[str, list[Any]] = {
     "cpu_weight": [-1, "2", True, math.nan, math.inf, 2**31],
     "resources": [None, [], {"gpu": -1}, {"gpu": "1"}, {"gpu": None}, {"": 1}, {"memory_mb": 1}, {5: 1}],
     "timeout": [0, *BAD_SECONDS],
+    "retry_multiplier": [0, 0.5, 1001, "2", True, math.nan],
+    "retry_cap": BAD_SECONDS,
+    "retry_jitter": [0, 1, "yes"],
+    "retry_deadline": [0, *BAD_SECONDS],
+    "retry_on": ["ValueError", None, 5, [5], ["ValueEror"], ["shop..x"], [int], ["x" * 201], ["a b.c"], [""]],
+    "never_retry": [ValueError, ["transiant"], [None]],
+    "fallback": [5, "a\0b", "x" * 201, ["demo.render"]],
+    "expires": ["tomorrow", datetime(2026, 1, 1), True, math.nan, *TOO_FAR],  # noqa: DTZ001
+    "at_most_once": [None, 0, 1, "yes"],
 }
 
 

@@ -113,6 +113,14 @@ def test_what_is_about_to_be_cancelled_cannot_be_paused(row: Job, running: Claim
     assert (stages.fresh(row).pause_requested_at, stages.fresh(row).reason) == (None, "wrong file")
 
 
+def test_what_runs_once_cannot_be_paused_once_it_runs() -> None:
+    row = job_manager.submit(walk, at_most_once=True)
+    assert job_manager.pause_job(row.id) == Answer.PAUSED
+    job_manager.resume_job(row.id)
+    stages.claim(row)
+    assert job_manager.pause_job(row.id) == Answer.NOT_POSSIBLE
+
+
 @pytest.mark.parametrize("act", [job_manager.pause_job, job_manager.resume_job, job_manager.start_job])
 def test_a_job_that_is_not_there(act: Callable[[UUID], Any]) -> None:
     with pytest.raises(JobNotFound):

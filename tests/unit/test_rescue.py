@@ -61,6 +61,46 @@ def test_a_cap_of_none_gives_up_at_once(row: Job) -> None:
     assert stages.fresh(row).state == "failed"
 
 
+def test_what_may_run_once_is_given_up_at_its_first_death() -> None:
+    row, other = job_manager.submit(nothing, at_most_once=True), job_manager.submit(nothing)
+    pairs = [_pair(stages.claim(one)) for one in (row, other)]
+    assert sorted(one.edge for one in rescue(pairs, "its process died", "steward")) == ["fail", "rescue"]
+    done = stages.fresh(row)
+    assert (done.state, done.error_category, done.rescue_count) == ("failed", "lost", 0)
+    assert "at most once" in done.error_message
+    assert [error["attempt"] for error in done.errors] == [1]
+    stages.check_history(done)
+
+
+@pytest.mark.parametrize("edge", ["interrupt", "snooze", "rescue"])
+def test_no_edge_lets_it_run_again(edge: str) -> None:
+    for begin in ({}, {"pause_requested_at": "2030-01-01T00:00Z"}):
+        row = job_manager.submit(nothing, at_most_once=True)
+        stages.claim(row)
+        Job.objects.filter(pk=row.pk).update(**begin)
+        (moved,) = transitions.give_back(edge, "id = %s", [stages.key(row)])
+        done = stages.fresh(row)
+        assert (moved.edge, done.state, done.error_category, done.error_type) == ("fail", "failed", "lost", "RunsOnce")
+        stages.check_history(done)
+
+
+def test_a_release_before_it_began_does_not_count() -> None:
+    row = job_manager.submit(nothing, at_most_once=True)
+    stages.queue(row)
+    transitions.move("release", "id = %s", [stages.key(row)])
+    assert stages.perform(row, nothing.body).state == "completed"
+
+
+def test_what_may_run_once_can_be_cancelled_and_is_run_again_by_a_person_only() -> None:
+    row = job_manager.submit(nothing, at_most_once=True)
+    claimed = stages.claim(row)
+    job_manager.cancel_job(row.id)
+    (moved,) = rescue([_pair(claimed)], "died", "test")
+    assert moved.edge == "cancel"
+    job_manager.retry_job(row.id)
+    assert stages.perform(row, nothing.body).state == "completed"
+
+
 def test_many_are_rescued_at_once_each_by_its_attempt(row: Job) -> None:
     others = job_manager.submit_many(nothing, [([], {})] * 3)
     pairs = [_pair(stages.claim(one)) for one in (row, *others[:2])]

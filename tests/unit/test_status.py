@@ -22,7 +22,7 @@ KEYS = {
     "job_id", "task", "key", "status", "state", "message", "progress", "stage", "sub_progress", "diagnostics",
     "metadata", "attempt", "run", "max_retries", "retry_count", "priority", "reason", "current_step", "total_chunks",
     "completed_chunks", "failed_chunks", "created_at", "updated_at", "run_after", "queued_at", "started_at",
-    "finished_at", "cancel_requested_at", "polling_recommendation", "error",
+    "finished_at", "cancel_requested_at", "expires_at", "polling_recommendation", "error",
 }  # fmt: skip
 
 
@@ -62,4 +62,6 @@ def test_the_error() -> None:
     row = job_manager.submit(nothing)
     assert status_of(row)["error"] is None
     Job.objects.filter(pk=row.pk).update(error_category="user", error_type="ValueError", error_message="no")
-    assert status_of(stages.fresh(row))["error"] == {"category": "user", "type": "ValueError", "message": "no"}
+    assert status_of(stages.fresh(row))["error"] == {
+        "category": "user", "type": "ValueError", "message": "no", "fingerprint": "",
+    }  # fmt: skip

@@ -64,7 +64,7 @@ def test_celery_sees_no_arguments_and_stores_no_result() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"priorty": "high"}, "priority"), ({"priority": "urgent"}, "urgent"), ({"max_retries": -1}, "max_retries"),
-     ({"expires": 5}, "expires"), ({"rate_limit": "1/s"}, "rate_limit")],
+     ({"expires": "soon"}, "expires"), ({"rate_limit": "1/s"}, "rate_limit")],
 )  # fmt: skip
 def test_a_wrong_declaration_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOption, match=message):

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
 
-from jobs import job, job_manager, pools
+from jobs import job, job_manager, pools, transitions
 from jobs.context import JobPaused
 from jobs.explain import worker_command
 from jobs.models import Job, Pool
@@ -61,6 +61,37 @@ def page(browser: Client, address: str) -> str:
 def listed(browser: Client, query: str = "") -> list[Job]:
     found: list[Job] = browser.get(LIST + query).context["page"].jobs
     return found
+
+
+def test_failures_that_are_alike_are_one_click_away(admin_client: Client) -> None:
+    alike, other = (
+        {"error_fingerprint": "a" * 16, "error_type": "X"},
+        {"error_fingerprint": "b" * 16, "error_type": "X"},
+    )
+    rows = [stages.put(job_manager.submit(nothing, owner=people.OWNER), "failed", **alike) for _ in range(2)]
+    stages.put(job_manager.submit(nothing), "failed", **alike)
+    odd = stages.put(job_manager.submit(nothing), "failed", **other)
+    link = f"?fingerprint={'a' * 16}"
+    shown = page(admin_client, url("detail", rows[0]))
+    assert link in shown
+    assert "3 jobs failed like this one" in shown
+    assert len(listed(admin_client, link)) == 3
+    assert "failed like this one" not in page(admin_client, url("detail", odd))
+    owner = people.client(people.OWNER)
+    assert "2 jobs failed like this one" in page(owner, url("detail", rows[0]))
+    assert set(listed(owner, link)) == set(rows)
+
+
+def test_a_failed_job_and_what_runs_in_its_place_name_each_other(admin_client: Client) -> None:
+    failed = stages.put(job_manager.submit(nothing), "failed", error_type="X", fallback="views.other")
+    made = job_manager.submit(other, metadata={"fallback_of": str(failed.id)}, expires=60)
+    transitions.note(failed.id, "fallback", data={"job": str(made.id)})
+    assert url("detail", made) in page(admin_client, url("detail", failed))
+    shown = page(admin_client, url("detail", made))
+    assert url("detail", failed) in shown
+    assert "Expires" in shown
+    odd = job_manager.submit(other, metadata={"fallback_of": ["no id"]})  # anybody may write metadata
+    assert "In place of" not in page(admin_client, url("detail", odd))
 
 
 # --- who may see and do what -----------------------------------------------------------------------------------------

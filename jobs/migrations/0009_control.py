@@ -8,7 +8,7 @@ import jobs.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_turn"),
+        ("jobs", "0008_failing"),
     ]
 
     operations = [

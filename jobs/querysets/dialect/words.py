@@ -1,0 +1,131 @@
+"""What a dialect has to say: the words that the hot statements need, for one vendor to spell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+PAYLOAD = ("id", "args", "kwargs", "partition", "lane")  # what differs between the jobs of one submission
+bound: ContextVar[datetime | None] = ContextVar("bound_now", default=None)
+
+
+class Dialect:
+    """The words of one database vendor."""
+
+    vendor: ClassVar[str]
+    clock: ClassVar[str]
+    new_uuid: ClassVar[str]
+    skip_locked: ClassVar[str] = ""
+    for_update: ClassVar[str] = ""
+    hurried: ClassVar[str] = ""
+    """Further columns of a SELECT that set this transaction to commit without a flush, and not to plan anew."""
+    native_uuids: ClassVar[bool] = False
+    writes_in_cte: ClassVar[bool] = False
+    updates_return: ClassVar[bool] = True
+    has_lateral: ClassVar[bool] = False
+    skips_in_index: ClassVar[bool] = False
+    notifies: ClassVar[bool] = False
+    sets_locally: ClassVar[bool] = False
+    no_moment: ClassVar[str] = "NULL"
+    moment: ClassVar[str] = "%s"
+    uuid: ClassVar[str] = "%s"
+
+    def literal(self, moment: datetime) -> str:
+        """An aware datetime as SQL text."""
+        raise NotImplementedError
+
+    def epoch(self, expression: str) -> str:
+        """A timestamp as epoch seconds."""
+        raise NotImplementedError
+
+    def later(self, expression: str, seconds: str = "%s") -> str:
+        """A timestamp moved by a number of seconds (a parameter, or an SQL expression)."""
+        raise NotImplementedError
+
+    def contains(self, column: str) -> str:
+        """Whether a JSON list holds the string parameter."""
+        raise NotImplementedError
+
+    def among(self, column: str) -> str:
+        """Whether an id column is one of the ids that `ids` made one parameter of."""
+        raise NotImplementedError
+
+    def ids(self, values: Iterable[UUID]) -> Any:
+        """Many ids as one parameter for `among`, so that the statement's text does not change with their number."""
+        raise NotImplementedError
+
+    def picked(self, select: str) -> str:
+        """Whether the id is one that a SELECT with a LIMIT finds and locks, passing over what others have locked.
+
+        The SELECT must run once. `id IN (SELECT … LIMIT 2 FOR UPDATE SKIP LOCKED)` may run it once for each row of the
+        other side of a join, skip what the last run has locked, and update them all.
+        """
+        raise NotImplementedError
+
+    def picking(self, where: str) -> str | None:
+        """The SELECT of a condition that `picked` made, where it has to run by itself, before the statement."""
+        return None
+
+    def unless_taken(self, key: str) -> str:
+        """The end of an INSERT that leaves a row alone whose key is there; empty where that is an IntegrityError."""
+        return f"ON CONFLICT ({key}) DO NOTHING"
+
+    def or_set(self, keys: Sequence[str], column: str) -> str:
+        """The end of an INSERT that sets one column where the keys are there."""
+        return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
+
+    def as_text(self, column: str) -> str:
+        """A JSON column as text."""
+        return f"CAST({column} AS text)"
+
+    def at_length(self, select: str) -> str:
+        """A SELECT whose aggregated texts may be long."""
+        return select
+
+    def impatient(self, insert: str, seconds: int) -> str:
+        """An INSERT that waits no longer for what others have locked; as it is, where that is said otherwise."""
+        return insert
+
+    def at_once(self, update: str) -> str:
+        """An UPDATE whose every expression sees the row as it was."""
+        return update
+
+    def repeated(self, insert: str, times: int) -> str | None:
+        """An INSERT of one row as one of many; None where the driver had better run it many times."""
+        return None
+
+    def spelled(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """A statement as the driver wants it."""
+        return sql, params
+
+    def payload_rows(self, run_after: str) -> str:
+        """A SELECT of PAYLOAD and run_after, one row per job of a submission, from `payload`'s parameters."""
+        raise NotImplementedError
+
+    def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """The PAYLOAD of any number of jobs as a fixed number of parameters."""
+        raise NotImplementedError
+
+    def each_id(self) -> str:
+        """The ids that `ids` made one parameter of, as rows of one column `id`."""
+        raise NotImplementedError
+
+    def json_rows(self, columns: Sequence[str], rest: str) -> str:
+        """A sub-select whose one value is the JSON text of a list with a list of these columns for each row."""
+        raise NotImplementedError
+
+    def json_list(self, expression: str, only: str) -> str:
+        """An aggregate: the JSON list of an expression, over the rows for which a condition holds."""
+        raise NotImplementedError
+
+    def json_value(self, column: str) -> str:
+        """A column that `json_list` has made as `json_rows` takes it."""
+        raise NotImplementedError
+
+    def now(self) -> str:
+        """The database's clock at the statement, or the literal that a test has bound."""
+        moment = bound.get()
+        return self.clock if moment is None else self.literal(moment)
