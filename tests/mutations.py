@@ -263,8 +263,8 @@ MUTATIONS = {
         "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
     ),
     "a checkpoint of anybody": Mutation(
-        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), POSTGRES,
-        "integration/test_pausing.py::test_a_checkpoint_and_a_rescue", "assert",
+        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), "unit",
+        "unit/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
     ),
     "hooks of anybody": Mutation(
         _patch("jobs.hooks._free", lambda using: "%s < 0"), "unit",
