@@ -174,9 +174,14 @@ class JobManager(Generic[Key, State, Action]):
         """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
         return explain.why(_uuid(job_id))
 
-    def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
-        return control.cancel(_uuid(job_id), reason, actor)
+    def cancel_job(
+        self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = ""
+    ) -> Answer:  # fmt: skip
+        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL.
+
+        A running one that has not stopped after its grace is stopped by its worker, with `force` at once.
+        """
+        return control.cancel(_uuid(job_id), reason, actor, force=force)
 
     def pause_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """PAUSED at once when it waits, REQUESTED when it runs (it stops at its next checkpoint), else NOT_POSSIBLE.
@@ -254,12 +259,15 @@ class JobManager(Generic[Key, State, Action]):
         return Answer.RESUMED if pools.resume(name, actor) else Answer.NOT_PAUSED
 
     def cleanup_old_jobs(self, /, days: float | None = None) -> int:
-        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many."""
+        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many.
+
+        A named manager deletes its own jobs. A job and what is below it go together, once all of it is old enough.
+        """
         if days is None:
-            return pruning.prune()
+            return pruning.prune(manager=self.name).total()
         if not 0 <= days <= _MOST_DAYS:  # NaN compares false and is refused with the rest
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
-        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400))
+        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400), manager=self.name).total()
 
     def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
         if not filters:

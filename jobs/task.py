@@ -80,7 +80,10 @@ class JobTask(DjangoTask[Any, Any]):
         if pairs is None:
             return self._adopt(args, kwargs)
         me, hooks = JobTask.worker_id, self.hooks
-        ran = [execution.perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
+        try:
+            ran = [execution.perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
+        except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
+            return None
         if not any(ran):
             raise Ignore
         return None
@@ -180,10 +183,12 @@ class JobTask(DjangoTask[Any, Any]):
         return self.run(*args, **kwargs)
 
     def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
-        token = context.bind(JobContext(args=list(args), kwargs=kwargs))
+        detached = JobContext(args=list(args), kwargs=kwargs)
+        token = context.bind(detached)
         try:
             return super().__call__(*args, **kwargs)
         finally:
+            detached.end()
             context.release(token)
 
     def _clean_up(self, ended: Sequence[Sequence[str]]) -> None:

@@ -4,16 +4,7 @@ import uuid
 
 from django.db import migrations, models
 
-import jobs.states
-from jobs.limits.lanes import Facts
-
-
-def put_in_lanes(apps, editor):
-    """What was submitted before there were lanes has no needs and no partition: its task is all that tells it apart."""
-    jobs = apps.get_model("jobs", "Job").objects.using(editor.connection.alias)
-    for task in list(jobs.order_by().values_list("task", flat=True).distinct()):
-        for timeout in list(jobs.filter(task=task).order_by().values_list("timeout", flat=True).distinct()):
-            jobs.filter(task=task, timeout=timeout).update(lane=Facts(task, timeout=timeout).lane)
+from jobs.migrations._safely import AddFields, LockTimeout
 
 
 class Migration(migrations.Migration):
@@ -21,7 +12,9 @@ class Migration(migrations.Migration):
         ("jobs", "0001_initial"),
     ]
 
+    # The indexes of these columns, and what stands in them for older jobs: 0007, which keeps nobody waiting.
     operations = [
+        LockTimeout(),
         migrations.CreateModel(
             name="Rate",
             fields=[
@@ -30,58 +23,6 @@ class Migration(migrations.Migration):
                 ("partition", models.CharField(blank=True, default="", max_length=200)),
                 ("tat", models.FloatField(default=0, help_text="epoch seconds; in the past: the limit is at rest")),
             ],
-        ),
-        migrations.RemoveIndex(
-            model_name="job",
-            name="job_candidates",
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="access",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                default="",
-                help_text="shared or exclusive, within the partition",
-                max_length=10,
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="lane",
-            field=models.UUIDField(
-                db_default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
-                default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
-                editable=False,
-                help_text="of all that admission decides by: limits.lanes",
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="max_concurrent",
-            field=models.IntegerField(blank=True, help_text="the job's own, tighter than the task's", null=True),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="partition_by",
-            field=models.CharField(blank=True, db_default="", default="", max_length=100),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="rate",
-            field=models.CharField(
-                blank=True, db_default="", default="", help_text="the job's own, tighter than the task's", max_length=50
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="resources",
-            field=models.JSONField(
-                blank=True,
-                db_default=models.Value({}, models.JSONField()),
-                default=dict,
-                help_text="further needs, by name",
-            ),
         ),
         migrations.AddField(
             model_name="limit",
@@ -110,7 +51,6 @@ class Migration(migrations.Migration):
                 default=1, help_text="share of each partition beside the others: 2 gets twice as much"
             ),
         ),
-        migrations.RunPython(put_in_lanes, migrations.RunPython.noop),
         migrations.AlterField(
             model_name="limit",
             name="kind",
@@ -165,33 +105,6 @@ class Migration(migrations.Migration):
             name="task",
             field=models.CharField(blank=True, default="", help_text="empty: whatever the task", max_length=200),
         ),
-        migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(("state", "pending")), fields=["pool", "lane", "rank", "id"], name="job_candidates"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("partition", ""), _negated=True),
-                    models.Q(
-                        (
-                            "state__in",
-                            [
-                                jobs.states.JobState["CANCELLED"],
-                                jobs.states.JobState["COMPLETED"],
-                                jobs.states.JobState["FAILED"],
-                            ],
-                        ),
-                        _negated=True,
-                    ),
-                ),
-                fields=["task", "partition"],
-                name="job_by_partition",
-            ),
-        ),
         migrations.AddConstraint(
             model_name="limit",
             constraint=models.CheckConstraint(
@@ -201,5 +114,53 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="rate",
             constraint=models.UniqueConstraint(fields=("limit_name", "partition"), name="rate_of_partition"),
+        ),
+        AddFields(
+            "job",
+            [
+                (
+                    "access",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="shared or exclusive, within the partition",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "lane",
+                    models.UUIDField(
+                        db_default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
+                        default=uuid.UUID("00000000-0000-0000-0000-000000000000"),
+                        editable=False,
+                        help_text="of all that admission decides by: limits.lanes",
+                    ),
+                ),
+                (
+                    "max_concurrent",
+                    models.IntegerField(blank=True, help_text="the job's own, tighter than the task's", null=True),
+                ),
+                ("partition_by", models.CharField(blank=True, db_default="", default="", max_length=100)),
+                (
+                    "rate",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="the job's own, tighter than the task's",
+                        max_length=50,
+                    ),
+                ),
+                (
+                    "resources",
+                    models.JSONField(
+                        blank=True,
+                        db_default=models.Value({}, models.JSONField()),
+                        default=dict,
+                        help_text="further needs, by name",
+                    ),
+                ),
+            ],
         ),
     ]

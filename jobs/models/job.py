@@ -139,6 +139,9 @@ class Job(models.Model):
     wake_due = models.BooleanField(default=False, db_default=False)
 
     timeout = models.FloatField(null=True, blank=True, help_text="seconds")
+    grace = models.FloatField(
+        null=True, blank=True, help_text="seconds to clean up before it is stopped by force; none: the setting's"
+    )
     expires_at = _moment()
     memory_mb = models.IntegerField(null=True, blank=True)
     cpu_weight = models.FloatField(null=True, blank=True)
@@ -197,7 +200,9 @@ class Job(models.Model):
                 name="job_by_fingerprint", fields=["error_fingerprint", "-id"], condition=~Q(error_fingerprint="")
             ),
             models.Index(name="job_wake_due", fields=["id"], condition=Q(wake_due=True)),
-            models.Index(name="job_prunable", fields=["finished_at"], condition=Q(state__in=sorted(states.FINAL))),
+            models.Index(
+                name="job_ended", fields=["state", "finished_at", "id"], condition=Q(state__in=sorted(states.FINAL))
+            ),
             models.Index(name="job_by_state", fields=["state", "-id"]),
             models.Index(name="job_by_task", fields=["task", "-id"]),
             models.Index(KeyHead("key"), F("id").desc(), name="job_by_key", condition=Q(key__isnull=False)),

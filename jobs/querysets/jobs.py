@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,13 +54,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         """What a signed-in person may see: staff see all, others their own."""
         return self if user.is_staff else self.filter(owner=user.get_username()).exclude(owner="")
 
-    def prunable(self, retention: dict[str, float | None]) -> Self:
-        """Ended longer ago than its state is kept (seconds by state; None keeps for ever), with nobody below it."""
+    def prunable(self, retention: Mapping[str, float | None]) -> Self:
+        """Ended longer ago than its state is kept (seconds by state; None keeps for ever)."""
         old = Q(pk__in=[])
         for state, seconds in retention.items():
             if seconds is not None:
                 old |= Q(state=state, finished_at__lt=DbNow() - timedelta(seconds=seconds))
-        return self.filter(old, children__isnull=True)
+        return self.filter(old)
 
     def newest(self) -> Self:
         """Newest first; ids are ordered by time."""

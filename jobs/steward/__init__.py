@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission, fallbacks, pools, taskpause
 from jobs.conf import settings
-from jobs.steward import due, election, expired, lost, pruning, unknown, unsent
+from jobs.steward import drift, due, election, expired, lost, overdue, pruning, unknown, unsent
 from jobs.steward.aftermath import Round
 from jobs.steward.orphans import Watch
+from jobs.steward.scoring import Scoring
 
 logger = logging.getLogger(__name__)
+
+
+RECONCILING = 10  # ticks from one reconciliation to the next
+CLEANING = 0.2  # seconds of each tick that retention may take
 
 
 class Steward:
@@ -33,7 +39,11 @@ class Steward:
         self._blind = False
         self._watch = Watch()
         self._round = Round()
+        self._scoring = Scoring()
         self._pruned_at = time.monotonic()
+        self._reconciled_at = time.monotonic()
+        self._cleaning: Iterator[Counter[str]] | None = None
+        self._deleted: Counter[str] = Counter()
 
     def tick(self) -> bool:
         """Hold the lease and do what is due; False when another is the steward, or the database is away."""
@@ -70,13 +80,34 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            expired.give_up, due.promote, self._watch.run, unknown.give_up, fallbacks.submit_due, lost.release,
-            unsent.publish, pools.restore, taskpause.take_back, self._round.run, admission.admit_everywhere,
+            expired.give_up, due.promote, self._watch.run, overdue.give_up, unknown.give_up,
+            fallbacks.submit_due, lost.release, unsent.publish, pools.restore, taskpause.take_back, self._round.run,
+            admission.admit_everywhere, self._scoring.run,
         ]  # fmt: skip
-        if time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
-            self._pruned_at = time.monotonic()
-            chores += [pruning.prune, pruning.forget_rates, pruning.forget_turns]
+        if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
+            self._reconciled_at = time.monotonic()
+            chores.append(drift.reconcile)
+        if self._cleaning is not None:
+            chores.append(self._clean)
+        elif time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
+            self._pruned_at, self._deleted, self._cleaning = time.monotonic(), Counter(), pruning.steps()
+            chores += [self._clean, pruning.forget_rates, pruning.forget_turns, pruning.forget_workers]
+            chores.append(drift.cancel_what_was_asked)
         return chores
+
+    def _clean(self) -> None:
+        """Go on with the retention for a moment: the other chores must not wait for its end."""
+        until = time.monotonic() + CLEANING
+        while self._cleaning is not None and time.monotonic() < until:
+            gone = next(self._cleaning, None)
+            if gone is None:
+                self._end_cleaning()
+            else:
+                self._deleted += gone
+
+    def _end_cleaning(self) -> None:
+        pruning.announce(self._deleted)
+        self._cleaning, self._deleted = None, Counter()
 
     def _lose_sight(self, error: Error) -> None:
         if not self._blind:
@@ -88,6 +119,8 @@ class Steward:
     def _forget(self) -> None:
         self.is_leader = False
         self._watch.forget()
+        self._scoring.forget()
+        self._end_cleaning()
 
 
 def _do(chore: Callable[[], object]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from jobs import pools, publishing, transitions
 from jobs.conf import settings
-from jobs.querysets.dialect import dialect
+from jobs.querysets.dialect import Dialect, dialect
 from jobs.querysets.lanes import beyond
 from jobs.querysets.statements import query
+from jobs.steward.tally import repaired
 
 BATCH = 500
 LONGEST = 600  # seconds between two doorbells of a job that nobody answers
@@ -50,10 +52,24 @@ def _suspects() -> Iterator[tuple[str, bool]]:
             yield name, False
 
 
+def unanswered(limit: int) -> list[tuple[UUID, UUID]]:
+    """Job and attempt of what `release` would give back now because its message must be lost."""
+    using = settings.DATABASE
+    sql = f"SELECT id, attempt_id FROM jobs_job WHERE pool = %s AND {_overdue(dialect(using))} ORDER BY id LIMIT %s"
+    pools_that_miss = [pool for pool, is_closed in _suspects() if not is_closed]
+    rows = [row for pool in pools_that_miss for row in query(using, sql, [pool, settings.LOST_AFTER, limit])]
+    return [(UUID(str(job_id)), UUID(str(attempt_id))) for job_id, attempt_id in rows]
+
+
 def _release(pool: str) -> int:
     words = dialect(settings.DATABASE)
-    patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
-    overdue = f"state = 'queued' AND published_at < {words.later('{now}', f'-({patience})')}"
-    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND {overdue} ORDER BY id LIMIT %s")
+    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND {_overdue(words)} ORDER BY id LIMIT %s")
     why = {"why": "nobody answered the doorbell"}
-    return len(transitions.move("release", queued, [pool, settings.LOST_AFTER, BATCH], actor="steward", data=why))
+    moved = transitions.move("release", queued, [pool, settings.LOST_AFTER, BATCH], actor="steward", data=why)
+    return repaired("doorbell_lost", len(moved))
+
+
+def _overdue(words: Dialect) -> str:
+    """SQL: its time is over. One parameter: LOST_AFTER."""
+    patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
+    return f"state = 'queued' AND published_at < {words.later('{now}', f'-({patience})')}"

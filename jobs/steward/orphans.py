@@ -15,6 +15,7 @@ from uuid import UUID
 from jobs import liveness
 from jobs.conf import settings
 from jobs.rescue import attempts_of_the_fenced, rescue
+from jobs.steward.tally import repaired
 
 BATCH = 500
 
@@ -36,7 +37,7 @@ class Watch:
         for boot_id, beat_seen in self._stale():
             liveness.fence(boot_id, beat_seen)
         pairs = attempts_of_the_fenced(BATCH)
-        return len(rescue(pairs, "its worker was declared dead or had ended", "steward"))
+        return repaired("worker_dead", len(rescue(pairs, "its worker was declared dead or had ended", "steward")))
 
     def _stale(self) -> list[tuple[UUID, datetime]]:
         now = self._clock()

@@ -6,6 +6,7 @@ from jobs import publishing
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.publishing import Doorbell
+from jobs.steward.tally import repaired
 
 BATCH = 500
 
@@ -17,4 +18,4 @@ def publish() -> int:
     waiting = Job.objects.using(settings.DATABASE).unsent(settings.PUBLISH_AFTER).order_by("rank", "id")
     rows = waiting.values_list("pool", "task", "id", "attempt_id")[:BATCH]
     bells = [Doorbell(pool, task, ((job_id, attempt_id),)) for pool, task, job_id, attempt_id in rows if attempt_id]
-    return publishing.publish(bells)
+    return repaired("unsent", publishing.publish(bells))

@@ -180,6 +180,16 @@ def nap(self: JobTask, seconds: float = 0) -> None:
     time.sleep(seconds)
 
 
+@job(bind=True)
+def toil(self: JobTask, seconds: float) -> None:
+    """Work for so long, say how far it is, and stop when asked to."""
+    note_effect(self)
+    begin = time.monotonic()
+    while (done := time.monotonic() - begin) < seconds:
+        self.job.progress(100 * done / seconds, "toiling")
+        time.sleep(0.02)
+
+
 def note_effect(task: JobTask) -> None:
     """Say that this attempt's body has begun."""
     ledger.note("effect", job=str(task.job.id), attempt=task.job.attempt)

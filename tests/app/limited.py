@@ -83,6 +83,13 @@ def mixed(self: JobTask, customer: str) -> None:
     time.sleep(0.01)
 
 
+@job(bind=True, partition_by="customer", max_concurrent=1)
+def one_by_one(self: JobTask, customer: str) -> None:
+    """One of each customer at a time, for a tenth of a second."""
+    note_effect(self)
+    time.sleep(0.1)
+
+
 def _stay(task: JobTask, gate: str) -> str:
     note_effect(task)
     for _ in until_open(gate):

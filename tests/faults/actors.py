@@ -15,10 +15,10 @@ from unittest.mock import patch
 
 from django.db import transaction
 
-from jobs import fallbacks, job_manager, liveness
+from jobs import control, fallbacks, job_manager, liveness
 from jobs.conf import settings
 from jobs.rescue import rescue
-from jobs.steward import Steward, expired
+from jobs.steward import Steward, expired, pruning
 from tests.app import ledger
 from tests.app.faulty import hold, touch
 
@@ -96,6 +96,19 @@ def stand_still_before_rescuing() -> None:
 
     patch("jobs.steward.orphans.rescue", rescue_later).start()
     _be_steward()
+
+
+def die_while_pruning(batch: str) -> None:
+    """Delete two batches of what has ended, and die in the middle of the third."""
+    deleted: list[int] = []
+    delete_rows = control.delete_rows
+
+    def delete_or_die(ids: Any) -> int:
+        deleted.append(delete_rows(ids))
+        return deleted[-1] if len(deleted) < 3 else _die()
+
+    patch("jobs.control.delete_rows", delete_or_die).start()
+    pruning.prune(dict.fromkeys(pruning.configured(), 0.0), batch=int(batch))
 
 
 def _be_steward() -> None:

@@ -146,11 +146,11 @@ def test_each_state_is_kept_for_its_own_time(clock: Clock) -> None:
         stages.put(row, state)
     clock.forward(100)
     retention: dict[str, float | None] = {"completed": 99, "failed": 101, "cancelled": None}
-    assert pruning.prune(retention, dry_run=True) == 1
+    assert pruning.prune(retention, dry_run=True).total() == 1
     assert Job.objects.count() == 4
-    assert pruning.prune(retention) == 1
+    assert pruning.prune(retention).total() == 1
     assert set(Job.objects.values_list("state", flat=True)) == {"failed", "cancelled", "pending"}
-    assert pruning.prune({"failed": 0, "cancelled": 99.5}) == 2
+    assert pruning.prune({"failed": 0, "cancelled": 99.5}).total() == 2
 
 
 def test_pruning_goes_by_the_setting_and_in_batches(clock: Clock) -> None:
@@ -159,8 +159,8 @@ def test_pruning_goes_by_the_setting_and_in_batches(clock: Clock) -> None:
     clock.forward(61)
     with override_settings(JOBS={"RETENTION": {"completed": 60}}):
         assert pruning.configured()["completed"] == 60
-        assert pruning.prune(batch=2) == 5
-    assert pruning.prune() == 0
+        assert pruning.prune(batch=2).total() == 5
+    assert pruning.prune().total() == 0
 
 
 def test_rates_at_rest_are_forgotten(clock: Clock) -> None:

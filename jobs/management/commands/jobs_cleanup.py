@@ -14,7 +14,8 @@ from jobs.steward import pruning
 class Command(BaseCommand):
     help = (
         "Delete finished jobs with their attempts, events and logs: what is older than JOBS['RETENTION'] keeps it, "
-        "or than --older-than. Unfinished jobs are never deleted."
+        "or than --older-than. Unfinished jobs are never deleted, nor what belongs "
+        "to the tree of one. Can be stopped at any time: the next run goes on."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,17 +29,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--older-than", type=arguments.duration, metavar="30d", help="ended longer ago than 30d, 12h, 45m, 90s"
         )
+        parser.add_argument("--manager", default="", metavar="NAME", help="only the jobs of this named manager")
         arguments.add_batch(parser, default=pruning.BATCH)
         arguments.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         retention = _retention(options)
-        number = pruning.prune(retention, dry_run=options["dry_run"], batch=options["batch"])
+        manager, dry_run = options["manager"], options["dry_run"]
+        counts = pruning.prune(retention, manager=manager, dry_run=dry_run, batch=options["batch"])
+        number = counts.total()
         if options["as_json"]:
-            self.stdout.write(
-                output.as_json({"dry_run": options["dry_run"], "deleted": number, "older_than": retention})
-            )
-        elif options["dry_run"]:
+            told = {"dry_run": dry_run, "deleted": number, "by_state": dict(counts), "older_than": retention}
+            self.stdout.write(output.as_json(told))
+        elif dry_run:
             self.stdout.write(f"{output.jobs(number)} would be deleted (dry run: nothing was changed)")
         else:
             self.stdout.write(f"{output.jobs(number)} deleted")

@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs.steward import Steward, hosting
+from jobs.management import arguments, output
+from jobs.steward import Steward, drift, hosting
 
 
 class Command(BaseCommand):
@@ -20,10 +21,18 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true",
+            help="repair nothing; list where rows, broker and workers contradict each other; 1 when they do",
+        )  # fmt: skip
+        arguments.add_json(parser)
         parser.add_argument("--once", action="store_true", help="one round, then exit; 1 when nothing could be done")
 
     def handle(self, *args: Any, **options: Any) -> None:
         label = f"jobs_steward@{socket.gethostname()}:{os.getpid()}"
+        if options["check"]:
+            self._check(as_json=options["as_json"])
+            return
         if options["once"]:
             self._tick_once(label)
             return
@@ -33,6 +42,18 @@ class Command(BaseCommand):
         self._say(f"{label}: standing by", options)
         hosting.live(label, stop)
         self._say(f"{label}: ended", options)
+
+    def _check(self, *, as_json: bool) -> None:
+        found = drift.check()
+        if as_json:
+            self.stdout.write(output.as_json([one._asdict() for one in found]))
+        elif found:
+            rows = [(one.kind, one.job_id, one.attempt_id, drift.MEANINGS[one.kind]) for one in found]
+            self.stdout.write(output.table(("drift", "job", "attempt", "meaning"), rows))
+        else:
+            self.stdout.write("No drift: rows, broker and workers agree.")
+        if found:
+            raise CommandError(f"{len(found)} found. The steward repairs them; what stays is worth a look.")
 
     def _tick_once(self, label: str) -> None:
         steward = Steward(label)

@@ -4,14 +4,16 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import jobs.models.fields
+from jobs.migrations._safely import LockTimeout
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0008_failing"),
+        ("jobs", "0011_mariadb_expiring"),
     ]
 
     operations = [
+        LockTimeout(),
         migrations.CreateModel(
             name="TaskPause",
             fields=[

@@ -42,7 +42,7 @@ def _replace(schema_editor, indexes):
 class Migration(migrations.Migration):
     atomic = False  # an index is made outside of a transaction there
     dependencies = [
-        ("jobs", "0006_turn"),
+        ("jobs", "0007_large_tables"),
     ]
     operations = [
         migrations.RunPython(to_columns, back),

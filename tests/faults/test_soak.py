@@ -1,0 +1,18 @@
+"""A minute of the soak: `make soak` runs it for longer."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.services import Stack
+from tests.soak.running import soak
+
+SECONDS, SEED = 60, 4
+
+
+@pytest.mark.timeout(360)
+def test_a_minute_of_random_harm_loses_and_repeats_nothing(stack: Stack, ledger_file: Path, tmp_path: Path) -> None:
+    """Fault 55, in short: see tests/soak."""
+    verdict = soak(stack, SECONDS, SEED, tmp_path, ledger_file, print)
+    print("\n".join(verdict.lines))  # noqa: T201  # pytest shows it with a failure
+    assert not verdict.wrong, "\n".join(verdict.wrong)
