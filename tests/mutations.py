@@ -208,6 +208,18 @@ def _knock_patiently() -> None:
         del bounds["max_retries"]
 
 
+def _end_without_a_lock() -> None:
+    """Somebody may ask, or ask no more, between two of the moves that an end may take."""
+    transitions: Any = import_module("jobs.transitions")
+
+    def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
+        carried = {**options, "source": "running"}
+        moved = transitions.move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
+        return moved + transitions.move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
+
+    transitions._as_asked = as_asked
+
+
 def _local_clock() -> None:
     """Each process goes by its own clock."""
     words: Any = import_module("jobs.querysets.dialect.words")
@@ -297,6 +309,22 @@ MUTATIONS = {
     "no wish of a person": Mutation(
         _patch("jobs.transitions._NOBODY_ASKED", ""), SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]", "(the end of|cancelled)",
+    ),
+    "end without a lock": Mutation(
+        _end_without_a_lock, POSTGRES,
+        "integration/test_pausing.py::test_a_pause_that_is_withdrawn_while_the_attempt_ends", "refused",
+    ),
+    "pause a task, lock no pool": Mutation(
+        _patch("jobs.taskpause._lock_pools", lambda: None), POSTGRES,
+        "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
+    ),
+    "a checkpoint of anybody": Mutation(
+        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), "unit",
+        "unit/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
+    ),
+    "hooks of anybody": Mutation(
+        _patch("jobs.hooks._free", lambda using: "%s < 0"), "unit",
+        "unit/test_hooks.py::test_two_answers_run_them_once", "assert",
     ),
     "no steward": Mutation(
         _no_steward, SQLITE, "integration/test_failing.py::test_retries_wait_longer_each_time", "the end of"
