@@ -5,17 +5,23 @@ Nothing here moves a job: a body that must stop is told so by an exception, and 
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from jobs import encoding
-from jobs.exceptions import JobAborted, JobTimedOut
+from django.db import connections
+
+from jobs import encoding, flushing, meter, tmpdirs
+from jobs.conf import settings
+from jobs.exceptions import JobAborted, JobFailed, JobTimedOut
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
@@ -31,6 +37,10 @@ class JobSnoozed(BaseException):
         self.seconds = seconds
 
 
+class JobPaused(BaseException):
+    """Raised by `checkpoint()` when a pause is requested: ends this attempt; the job waits until it is resumed."""
+
+
 class JobInterrupted(BaseException):
     """Raised inside a body whose worker is shut down and cannot stop it otherwise: no attempt is used."""
 
@@ -39,8 +49,11 @@ class JobInterrupted(BaseException):
 class JobContext:
     """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
 
-    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run. A detached
-    one (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
+    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run.
+    `resume_data` is what the last checkpoint of this run kept, None where there was none. In a hook, whose name is
+    `hook`, `reason` says why the job was cancelled, `outcome` is the state it ended at, and nobody asks to stop any
+    more. A detached one (a direct call of the function, outside any job)
+    has no id and remembers what it is told without writing it.
     """
 
     id: UUID | None = None
@@ -52,10 +65,18 @@ class JobContext:
     owner: str = ""
     attempt_id: UUID | None = None
     started_at: datetime | None = None
+    resume_data: Any = None
+    reason: str = ""
+    outcome: str = ""
+    hook: str = ""
+    in_transaction: bool = False
     timeout: float | None = None
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
+    _meter: meter.Meter | None = None
+    _directory: tmpdirs.Held | None = None
+    _used: meter.Columns | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
@@ -96,8 +117,9 @@ class JobContext:
         Raises JobTimedOut when it is over its time-out.
         """
         self._watch()
-        if self.draft.stop_reason is not None:
-            raise JobAborted(self.draft.stop_reason)
+        if self.hook:
+            return
+        self._stop_if_told()
         if self.draft.is_late:
             raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
         if flusher.is_interrupting:
@@ -127,6 +149,28 @@ class JobContext:
         if self.aborted:
             self.draft.tell()
 
+    def checkpoint(self, data: Any) -> None:
+        """Keep what the next attempt needs to go on from here: it finds it as `resume_data`.
+
+        Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
+        With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
+        once it is resumed. Raises JobAborted as `check` does, and JobFailed inside a transaction of the body's own,
+        which could take it back.
+        """
+        stored = encoding.dumps(data, field="checkpoint")
+        if self.id is None or self.attempt_id is None or self.hook:
+            self.resume_data = encoding.loads(stored)
+            return
+        if connections[settings.DATABASE].in_atomic_block and not self.in_transaction:
+            raise JobFailed(
+                "checkpoint() inside a transaction, which may be rolled back: leave the atomic block first."
+            )
+        flushing.keep(self.id, self.attempt_id, self.draft, stored)
+        self.resume_data = encoding.loads(stored)
+        self._stop_if_told()
+        if self.draft.is_pause_requested:
+            raise JobPaused
+
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
         self.draft.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
@@ -143,8 +187,39 @@ class JobContext:
         self.draft.say(metadata=stored)
         self._watch()
 
+    def _stop_if_told(self) -> None:
+        if self.draft.stop_reason is not None:
+            raise JobAborted(self.draft.stop_reason)
+
+    @property
+    def tmpdir(self) -> Path:
+        """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
+
+        What it takes on its disk is measured, and held against the job's `disk_mb`.
+        """
+        with _making:
+            if self._directory is None:
+                self._directory = tmpdirs.make(self.attempt_id or uuid4())
+                if self.attempt_id is None:  # a stand-in is nobody's to close
+                    weakref.finalize(self, tmpdirs.remove, self._directory)
+        return self._directory.path
+
+    def begin(self) -> None:
+        """The body is about to run: measure what it uses."""
+        if self.attempt_id is not None:
+            self._meter = meter.start(self.attempt_id)
+
+    def end(self) -> meter.Columns:
+        """The body has ended: its directory goes; what was used, as columns of the attempt. Again: the same answer."""
+        if self._used is None:
+            disk = None if self._directory is None else tmpdirs.size(self._directory.path)
+            self._used = {} if self._meter is None else self._meter.stop(disk)
+            if self._directory is not None:
+                tmpdirs.remove(self._directory)
+        return self._used
+
     def _watch(self) -> None:
-        if self.attempt_id is not None and not self.draft.is_watched:
+        if self.attempt_id is not None and not self.draft.is_watched and not self.hook:
             flusher.watch(self.id, self.attempt_id, self.draft)
 
     def _now(self) -> str:
@@ -152,6 +227,7 @@ class JobContext:
         return (self.started_at + elapsed).isoformat() if self.started_at else ""
 
 
+_making = threading.Lock()  # a body's threads may ask for its directory at once
 _current: ContextVar[JobContext | None] = ContextVar("current_job", default=None)
 
 

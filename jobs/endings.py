@@ -14,7 +14,7 @@ from uuid import UUID
 from jobs import sequels, transitions
 from jobs.conf import settings
 from jobs.failures import Failure
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.querysets.dialect import prepare
 from jobs.states import ErrorCategory
 from jobs.transitions import Moved
@@ -69,3 +69,8 @@ def end(pair: Pair, verdict: Verdict, actor: str) -> Sequence[Moved]:
     if verdict.edge == "interrupt":
         return transitions.give_back("interrupt", sequels.FENCE, fence, **told)
     return transitions.end_asked(sequels.FENCE, fence, **told)
+
+
+def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:
+    """Keep what was measured of an attempt whose process died before it could say so itself."""
+    Attempt.objects.using(settings.DATABASE).filter(pk=attempt_id, cpu_seconds__isnull=True).update(**columns)

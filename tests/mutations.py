@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 VARIABLE = "JOBCENTER_TEST_MUTATION"
@@ -190,8 +191,10 @@ def _count_what_was_not_seen() -> None:
 
 
 def _settle_whatever_the_mark_says() -> None:
+    """It is taken away all the same: who finds that another has done so goes on."""
     fallbacks: Any = import_module("jobs.fallbacks")
-    fallbacks.execute = lambda *_: 1
+    execute = fallbacks.execute
+    fallbacks.execute = lambda *args: execute(*args) or 1
 
 
 def _one_feeder_for_life() -> None:
@@ -205,6 +208,18 @@ def _knock_patiently() -> None:
         del bounds["max_retries"]
 
 
+def _end_without_a_lock() -> None:
+    """Somebody may ask, or ask no more, between two of the moves that an end may take."""
+    transitions: Any = import_module("jobs.transitions")
+
+    def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
+        carried = {**options, "source": "running"}
+        moved = transitions.move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
+        return moved + transitions.move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
+
+    transitions._as_asked = as_asked
+
+
 def _local_clock() -> None:
     """Each process goes by its own clock."""
     words: Any = import_module("jobs.querysets.dialect.words")
@@ -213,13 +228,20 @@ def _local_clock() -> None:
 
 UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
-FAULTS, UNIT = "faults:postgres+redis", "unit"
+FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
+
+
+def _believe_one_look() -> None:
+    """The lesser of the last two looks is the last one."""
+    sampling: Any = import_module("jobs.worker.sampling")
+    sampling.min = lambda before, now: now
+
 
 MUTATIONS = {
     "no admission lock": Mutation(
@@ -268,6 +290,18 @@ MUTATIONS = {
         _no_key_wait, POSTGRES, "integration/test_keys.py::test_a_key_in_anothers_open_transaction_is_busy",
         "DID NOT RAISE",
     ),
+    "a deadlock is the end": Mutation(
+        _patch("jobs.querysets.deadlocks._PAUSES", ()), MARIADB,
+        "integration/test_mariadb.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
+    ),
+    "collations of the host": Mutation(
+        _patch("jobs.models.collations.others", lambda using: []), MARIADB,
+        "integration/test_mariadb.py::test_what_is_spelled_differently_is_different", "Duplicate entry",
+    ),
+    "from left to right": Mutation(
+        _patch("jobs.querysets.dialect.MariaDB.at_once", lambda self, update: update), MARIADB,
+        "integration/test_mariadb.py::test_what_a_move_sets_sees_the_row_as_it_was", "assert",
+    ),
     "no source states": Mutation(
         _patch("jobs.transitions.spelling.standing_at", lambda edge: "state = state"), POSTGRES,
         f"{_LIFE}test_a_body_that_ends_well_wins_over_the_request", "(CheckViolation|ALREADY_FINAL|job_finished)",
@@ -275,6 +309,22 @@ MUTATIONS = {
     "no wish of a person": Mutation(
         _patch("jobs.transitions._NOBODY_ASKED", ""), SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]", "(the end of|cancelled)",
+    ),
+    "end without a lock": Mutation(
+        _end_without_a_lock, POSTGRES,
+        "integration/test_pausing.py::test_a_pause_that_is_withdrawn_while_the_attempt_ends", "refused",
+    ),
+    "pause a task, lock no pool": Mutation(
+        _patch("jobs.taskpause._lock_pools", lambda: None), POSTGRES,
+        "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
+    ),
+    "a checkpoint of anybody": Mutation(
+        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), "unit",
+        "unit/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
+    ),
+    "hooks of anybody": Mutation(
+        _patch("jobs.hooks._free", lambda using: "%s < 0"), "unit",
+        "unit/test_hooks.py::test_two_answers_run_them_once", "assert",
     ),
     "no steward": Mutation(
         _no_steward, SQLITE, "integration/test_failing.py::test_retries_wait_longer_each_time", "the end of"
@@ -362,13 +412,29 @@ MUTATIONS = {
         _celerys_own_shutdown, FAULTS,
         "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
     ),
+    "no eye on the memory": Mutation(
+        _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
+        "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
+        "the end of all",
+    ),
+    "one look is proof": Mutation(
+        _believe_one_look, UNIT, "unit/test_sampling.py::test_one_look_is_no_proof", "assert",
+    ),
+    "nobody holds a directory": Mutation(
+        _patch("jobs.tmpdirs.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0)), UNIT,
+        "unit/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead", "assert 1 == 0",
+    ),
+    "no look behind the lock": Mutation(
+        _patch("jobs.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
+        "unit/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed", "assert False",
+    ),
     "no guard": Mutation(
         _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
         "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
     ),
     "a fallback without its mark": Mutation(
         _settle_whatever_the_mark_says, POSTGRES,
-        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
+        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", r"I8: \d+ fallbacks for 1",
     ),
     "no fallback but at once": Mutation(
         _patch("jobs.fallbacks.submit_due", lambda: 0), FAULTS,
@@ -376,7 +442,7 @@ MUTATIONS = {
     ),
     "once may be twice": Mutation(
         _patch("jobs.transitions._MAY_RUN_AGAIN", ""), SQLITE,
-        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "assert",
+        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "the end of",
     ),
     "expired may start": Mutation(
         _patch("jobs.execution._NOT_EXPIRED", ""), "unit",
@@ -441,6 +507,17 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "Celery's own shutdown",
     ),
     "broker away": ("knock patiently", "no breaker"),
+    "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
+    "stopping": (
+        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
+        "Celery's own shutdown",
+    ),
+    "resources": (
+        "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",
+    ),
+    "fallback": ("a fallback without its mark", "no fallback but at once", "failed in spite of a request"),
+    "at most once": ("once may be twice",),
+    "expiry": ("expired may start", "expired may wait"),
     "retention": ("prune within a live tree", "prune without a look", "prune below the new-born"),
 }  # fmt: skip
 

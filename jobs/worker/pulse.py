@@ -22,10 +22,11 @@ from django.db import Error, connections
 
 from jobs import liveness
 from jobs.conf import settings
-from jobs.endings import end
+from jobs.endings import end, note_usage
 from jobs.liveness import Identity
 from jobs.rescue import Pair, give_back, note_unknown, open_attempts, rescue
 from jobs.task import JobTask
+from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
 from jobs.worker.forks import Statements
 from jobs.worker.guard import book
@@ -175,6 +176,10 @@ class Pulse:
             if verdict is not None:
                 end(pair, verdict, str(self._controller.hostname))
         self._rescue([pair for pair in lost if not book.verdict_on(pair[1])], "the process that ran it died")
+        for _, attempt_id in lost:
+            seen = sampling.reading(attempt_id)
+            if seen is not None:
+                note_usage(attempt_id, seen.columns)
 
     def _rescue(self, pairs: list[Pair], why: str) -> None:
         for moved in rescue(pairs, why, str(self._controller.hostname)):
