@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,10 +109,15 @@ def test_the_memory_of_descendants_counts_and_they_end_with_it(house: House) -> 
     wait_until(lambda: not alive(child), 5, "the end of the child process")
 
 
-def test_a_retry_is_granted_where_there_is_one(house: House) -> None:
-    job = house.run(hungry.allocate, str(house.gate()), 200, memory_mb=100, max_retries=1, retry_delay=0.1)
+@pytest.mark.parametrize(("again", "outcomes"), [({}, ["failed"]), ({"retry_on": ["memory"]}, ["retried", "failed"])])
+def test_another_attempt_is_granted_to_who_asks_for_it(
+    house: House, again: dict[str, Any], outcomes: list[str]
+) -> None:
+    """As a rule it would meet the same end."""
+    gate = str(house.gate())
+    job = house.run(hungry.allocate, gate, 200, memory_mb=100, max_retries=1, retry_delay=0.1, **again)
     assert job.state == "failed"
-    assert [(one.outcome, one.error_category) for one in attempts(job)] == [("retried", "memory"), ("failed", "memory")]
+    assert [(one.outcome, one.error_category) for one in attempts(job)] == [(one, "memory") for one in outcomes]
 
 
 def test_over_its_disk_a_job_is_stopped(house: House) -> None:
