@@ -460,6 +460,10 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
+    "the guard": (
+        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
+        "Celery's own shutdown",
+    ),
     "broker away": ("knock patiently", "no breaker"),
     "retention": ("prune within a live tree", "prune without a look", "prune below the new-born"),
 }  # fmt: skip

@@ -2,11 +2,14 @@
 
 from django.db import migrations, models
 
+from jobs.migrations._safely import LockTimeout
+
 
 class Migration(migrations.Migration):
     dependencies = [("jobs", "0009_failing")]
 
     operations = [
+        LockTimeout(),
         migrations.AddField(
             model_name="job",
             name="grace",
