@@ -214,7 +214,7 @@ def _local_clock() -> None:
 
 UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
-FAULTS, UNIT = "faults:postgres+redis", "unit"
+FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
@@ -275,6 +275,18 @@ MUTATIONS = {
     "no bound on a key's wait": Mutation(
         _no_key_wait, POSTGRES, "integration/test_keys.py::test_a_key_in_anothers_open_transaction_is_busy",
         "DID NOT RAISE",
+    ),
+    "a deadlock is the end": Mutation(
+        _patch("jobs.querysets.deadlocks._PAUSES", ()), MARIADB,
+        "integration/test_mariadb.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
+    ),
+    "collations of the host": Mutation(
+        _patch("jobs.models.collations.others", lambda using: []), MARIADB,
+        "integration/test_mariadb.py::test_what_is_spelled_differently_is_different", "Duplicate entry",
+    ),
+    "from left to right": Mutation(
+        _patch("jobs.querysets.dialect.MariaDB.at_once", lambda self, update: update), MARIADB,
+        "integration/test_mariadb.py::test_what_a_move_sets_sees_the_row_as_it_was", "assert",
     ),
     "no source states": Mutation(
         _patch("jobs.transitions.spelling.standing_at", lambda edge: "state = state"), POSTGRES,
