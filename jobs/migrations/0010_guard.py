@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from jobs.migrations._safely import LockTimeout
+from jobs.migrations._safely import AddFields, LockTimeout
 
 
 class Migration(migrations.Migration):
@@ -11,15 +11,6 @@ class Migration(migrations.Migration):
     operations = [
         LockTimeout(),
         migrations.AddField(
-            model_name="job",
-            name="grace",
-            field=models.FloatField(
-                blank=True,
-                help_text="seconds to clean up before it is stopped by force; none: the setting's",
-                null=True,
-            ),
-        ),
-        migrations.AddField(
             model_name="worker",
             name="can_stop",
             field=models.BooleanField(
@@ -27,5 +18,18 @@ class Migration(migrations.Migration):
                 default=False,
                 help_text="its pool has processes, and a job in one can be stopped",
             ),
+        ),
+        AddFields(
+            "job",
+            [
+                (
+                    "grace",
+                    models.FloatField(
+                        blank=True,
+                        help_text="seconds to clean up before it is stopped by force; none: the setting's",
+                        null=True,
+                    ),
+                ),
+            ],
         ),
     ]
