@@ -3,100 +3,79 @@
 from django.db import migrations, models
 
 import jobs.states
+from jobs.migrations._safely import AddFields, AddIndexConcurrently
 
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("jobs", "0008_mariadb_indexes"),
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="job",
-            name="at_most_once",
-            field=models.BooleanField(db_default=False, default=False),
+        AddFields(
+            "job",
+            [
+                ("at_most_once", models.BooleanField(db_default=False, default=False)),
+                (
+                    "error_fingerprint",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="alike failures have the same: jobs.fingerprints",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "fallback",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="the task that is submitted in its place when it has failed",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "fallback_due",
+                    models.BooleanField(
+                        db_default=False, default=False, help_text="failed, and that is still to be done"
+                    ),
+                ),
+                (
+                    "retry_policy",
+                    models.JSONField(blank=True, help_text="what the job says itself: jobs.retrying.Policy", null=True),
+                ),
+                ("stop_error_message", models.TextField(blank=True, db_default="", default="")),
+                (
+                    "stop_error_type",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="of the error that somebody stopped it with",
+                        max_length=200,
+                    ),
+                ),
+            ],
         ),
-        migrations.AddField(
-            model_name="job",
-            name="error_fingerprint",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                default="",
-                help_text="alike failures have the same: jobs.fingerprints",
-                max_length=16,
-            ),
+        AddFields(
+            "pool",
+            [
+                ("max_retries", models.IntegerField(blank=True, help_text="of jobs that say none", null=True)),
+                ("retry_cap", models.FloatField(blank=True, help_text="seconds, at most", null=True)),
+                ("retry_deadline", models.FloatField(blank=True, help_text="seconds after the first start", null=True)),
+                ("retry_delay", models.FloatField(blank=True, help_text="seconds before the first retry", null=True)),
+                ("retry_jitter", models.BooleanField(blank=True, help_text="vary it by chance", null=True)),
+                (
+                    "retry_multiplier",
+                    models.FloatField(blank=True, help_text="each further one waits so many times longer", null=True),
+                ),
+            ],
         ),
-        migrations.AddField(
-            model_name="job",
-            name="fallback",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                default="",
-                help_text="the task that is submitted in its place when it has failed",
-                max_length=200,
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="fallback_due",
-            field=models.BooleanField(
-                db_default=False, default=False, help_text="failed, and that is still to be done"
-            ),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="retry_policy",
-            field=models.JSONField(blank=True, help_text="what the job says itself: jobs.retrying.Policy", null=True),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="stop_error_message",
-            field=models.TextField(blank=True, db_default="", default=""),
-        ),
-        migrations.AddField(
-            model_name="job",
-            name="stop_error_type",
-            field=models.CharField(
-                blank=True,
-                db_default="",
-                default="",
-                help_text="of the error that somebody stopped it with",
-                max_length=200,
-            ),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="max_retries",
-            field=models.IntegerField(blank=True, help_text="of jobs that say none", null=True),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="retry_cap",
-            field=models.FloatField(blank=True, help_text="seconds, at most", null=True),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="retry_deadline",
-            field=models.FloatField(blank=True, help_text="seconds after the first start", null=True),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="retry_delay",
-            field=models.FloatField(blank=True, help_text="seconds before the first retry", null=True),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="retry_jitter",
-            field=models.BooleanField(blank=True, help_text="vary it by chance", null=True),
-        ),
-        migrations.AddField(
-            model_name="pool",
-            name="retry_multiplier",
-            field=models.FloatField(blank=True, help_text="each further one waits so many times longer", null=True),
-        ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name="job",
             index=models.Index(
                 condition=models.Q(
@@ -116,13 +95,13 @@ class Migration(migrations.Migration):
                 name="job_expiring",
             ),
         ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name="job",
             index=models.Index(
                 condition=models.Q(("fallback_due", True)), fields=["fallback_due", "id"], name="job_fallback_due"
             ),
         ),
-        migrations.AddIndex(
+        AddIndexConcurrently(
             model_name="job",
             index=models.Index(
                 condition=models.Q(("error_fingerprint", ""), _negated=True),

@@ -36,9 +36,10 @@ class LockTimeout(Operation):
 
 
 class AddFields(Operation):
-    """Several columns of one table: on PostgreSQL without Django's thinking between them, while the table is locked.
+    """Several columns of one table at once: without Django's thinking between them while PostgreSQL locks the table.
 
-    To be the last operation of its migration, since the lock lasts until the commit.
+    Those that are there already are left alone, so it may stand where there is no transaction; in one, it is the last
+    operation, since the lock lasts until the commit.
     """
 
     reduces_to_sql = False
@@ -57,11 +58,14 @@ class AddFields(Operation):
     def database_forwards(self, app_label, schema_editor, from_state, to_state):
         if schema_editor.connection.vendor == "postgresql":
             before, after = (state.apps.get_model(app_label, self.model_name) for state in (from_state, to_state))
-            for name, _ in self.fields:
-                schema_editor.add_field(before, after._meta.get_field(name))
+            there = _columns(schema_editor, before)
+            new = [after._meta.get_field(name) for name, _ in self.fields]
+            missing = [field for field in new if field.column not in there]
+            _briefly(schema_editor, lambda: [schema_editor.add_field(before, field) for field in missing])
             return
-        for one, before, after in self._states(app_label, from_state):
-            one.database_forwards(app_label, schema_editor, before, after)
+        with transaction.atomic(using=schema_editor.connection.alias):
+            for one, before, after in self._states(app_label, from_state):
+                one.database_forwards(app_label, schema_editor, before, after)
 
     def database_backwards(self, app_label, schema_editor, from_state, to_state):
         for one, before, after in reversed(list(self._states(app_label, to_state))):
@@ -136,11 +140,11 @@ class AddCheckLater(_Beside, AddConstraint):
         model = after.get_model(label, self.model_name)
         table, name = _quoted(editor, model, self.constraint.name)
         check = self.constraint.constraint_sql(model, editor)
-        _briefly(editor, f"{_dropped(table, name)}, ADD {check} NOT VALID")
+        _alter(editor, f"{_dropped(table, name)}, ADD {check} NOT VALID")
         editor.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}", params=None)
 
     def unbuild(self, editor, before, after, label):
-        _briefly(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.constraint.name)))
+        _alter(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.constraint.name)))
 
 
 class AddUniqueConcurrently(_Beside, AddConstraint):
@@ -150,20 +154,20 @@ class AddUniqueConcurrently(_Beside, AddConstraint):
         model = after.get_model(label, self.model_name)
         table, name = _quoted(editor, model, self.constraint.name)
         columns = ", ".join(editor.quote_name(model._meta.get_field(one).column) for one in self.constraint.fields)
-        _briefly(editor, _dropped(table, name))
+        _alter(editor, _dropped(table, name))
         editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}", params=None)
         editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns})", params=None)
-        _briefly(editor, f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+        _alter(editor, f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
 
     def unbuild(self, editor, before, after, label):
-        _briefly(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.constraint.name)))
+        _alter(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.constraint.name)))
 
 
 class RemoveConstraintIfThere(_Beside, RemoveConstraint):
     """Remove a check; no error where an earlier try has done so. Backwards as `AddCheckLater` does it."""
 
     def build(self, editor, before, after, label):
-        _briefly(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.name)))
+        _alter(editor, _dropped(*_quoted(editor, before.get_model(label, self.model_name), self.name)))
 
     def unbuild(self, editor, before, after, label):
         model = after.get_model(label, self.model_name)
@@ -188,17 +192,29 @@ def _dropped(table, name):
     return f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
 
 
-def _briefly(editor, statement):
-    """A statement that needs the table to itself for a moment: tried again and again, each time for a second."""
+def _columns(editor, model):
+    with editor.connection.cursor() as cursor:
+        return {
+            column.name
+            for column in editor.connection.introspection.get_table_description(cursor, model._meta.db_table)
+        }
+
+
+def _briefly(editor, act):
+    """What needs the table to itself for a moment: tried again and again, each time for a second."""
     give_up_at = time.monotonic() + PATIENCE
     while True:
         try:
             with transaction.atomic(using=editor.connection.alias):
                 editor.execute(f"SET LOCAL lock_timeout = '{GLANCE}'", params=None)
-                editor.execute(statement, params=None)
+                act()
         except OperationalError as error:
             if "lock timeout" not in str(error) or time.monotonic() > give_up_at:
                 raise
             time.sleep(1)
         else:
             return
+
+
+def _alter(editor, statement):
+    _briefly(editor, lambda: editor.execute(statement, params=None))

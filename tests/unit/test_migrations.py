@@ -35,6 +35,8 @@ def problems(migration: Any) -> list[str]:
     touches = [one for one in migration.operations if _model(one) in LARGE]
     if migration.atomic and touches and not isinstance(migration.operations[0], _safely.LockTimeout):
         found.append("waits for a lock without a bound: begin with LockTimeout()")
+    if not migration.atomic and any(isinstance(one, operations.AddField) for one in migration.operations):
+        found.append("adds columns outside of a transaction, which cannot be done again: use AddFields")
     if migration.atomic and any(
         isinstance(one, operations.RunPython | operations.RunSQL) for one in migration.operations
     ):
@@ -108,6 +110,14 @@ def test_the_rule_lets_pass_what_is_quick() -> None:
     assert problems(_made(operations.AddIndex("limit", Index(fields=["task"], name="x")))) == []
     index = Index(fields=["task"], name="x", condition=Q(state="failed"))
     assert problems(_made(_safely.AddIndexConcurrently("job", index), atomic=False)) == []
+
+
+def test_what_is_no_transaction_can_be_done_again() -> None:
+    pool = operations.AddField("pool", "x", IntegerField(null=True))
+    assert problems(_made(pool, atomic=False)) == [
+        "adds columns outside of a transaction, which cannot be done again: use AddFields"
+    ]
+    assert problems(_made(_safely.AddFields("pool", [("x", IntegerField(null=True))]), atomic=False)) == []
 
 
 def test_the_large_tables_are_there() -> None:

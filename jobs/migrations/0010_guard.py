@@ -1,0 +1,28 @@
+"""How long a job has to clean up, and whether a worker can stop it."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("jobs", "0009_failing")]
+
+    operations = [
+        migrations.AddField(
+            model_name="job",
+            name="grace",
+            field=models.FloatField(
+                blank=True,
+                help_text="seconds to clean up before it is stopped by force; none: the setting's",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="worker",
+            name="can_stop",
+            field=models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="its pool has processes, and a job in one can be stopped",
+            ),
+        ),
+    ]
