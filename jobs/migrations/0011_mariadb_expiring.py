@@ -19,7 +19,7 @@ def _replace(schema_editor, columns):
 class Migration(migrations.Migration):
     atomic = False  # an index is made outside of a transaction there
     dependencies = [
-        ("jobs", "0009_failing"),
+        ("jobs", "0010_guard"),
     ]
     operations = [
         migrations.RunPython(to_columns, back),
