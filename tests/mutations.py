@@ -473,6 +473,17 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
     "broker away": ("knock patiently", "no breaker"),
+    "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
+    "stopping": (
+        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
+        "Celery's own shutdown",
+    ),
+    "resources": (
+        "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",
+    ),
+    "fallback": ("a fallback without its mark", "no fallback but at once", "failed in spite of a request"),
+    "at most once": ("once may be twice",),
+    "expiry": ("expired may start", "expired may wait"),
     "retention": ("prune within a live tree", "prune without a look", "prune below the new-born"),
 }  # fmt: skip
 

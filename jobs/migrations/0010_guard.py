@@ -2,20 +2,14 @@
 
 from django.db import migrations, models
 
+from jobs.migrations._safely import AddFields, LockTimeout
+
 
 class Migration(migrations.Migration):
     dependencies = [("jobs", "0009_failing")]
 
     operations = [
-        migrations.AddField(
-            model_name="job",
-            name="grace",
-            field=models.FloatField(
-                blank=True,
-                help_text="seconds to clean up before it is stopped by force; none: the setting's",
-                null=True,
-            ),
-        ),
+        LockTimeout(),
         migrations.AddField(
             model_name="worker",
             name="can_stop",
@@ -24,5 +18,18 @@ class Migration(migrations.Migration):
                 default=False,
                 help_text="its pool has processes, and a job in one can be stopped",
             ),
+        ),
+        AddFields(
+            "job",
+            [
+                (
+                    "grace",
+                    models.FloatField(
+                        blank=True,
+                        help_text="seconds to clean up before it is stopped by force; none: the setting's",
+                        null=True,
+                    ),
+                ),
+            ],
         ),
     ]
