@@ -36,9 +36,9 @@ REFUSED: frozenset[str] = frozenset({Answer.KEY_TAKEN, Answer.NOT_FINAL, Answer.
 Answers = dict[UUID, str]
 
 
-def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
+def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "", force: bool = False) -> Answers:
     """Cancel these jobs: CANCELLED, REQUESTED, ALREADY_FINAL or MISSING for each."""
-    return _each(ids, lambda job_id: control.cancel(job_id, reason=reason, actor=actor))
+    return _each(ids, lambda job_id: control.cancel(job_id, reason=reason, actor=actor, force=force))
 
 
 def retry(ids: Sequence[UUID], *, actor: str = "") -> Answers:

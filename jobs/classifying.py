@@ -109,6 +109,7 @@ _RULES: Mapping[str, _Rule] = {
     "OSError": _of_errno,
     "BaseExceptionGroup": _of_group,
     "jobs.exceptions.JobAborted": ErrorCategory.CANCELLED,
+    "jobs.exceptions.JobTimedOut": ErrorCategory.TIMEOUT,
     "billiard.exceptions.SoftTimeLimitExceeded": ErrorCategory.TIMEOUT,
     "billiard.exceptions.TimeLimitExceeded": ErrorCategory.TIMEOUT,
     "aiohttp.client_exceptions.ClientResponseError": _of_status,

@@ -13,6 +13,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -86,6 +87,10 @@ _span_or_none = _number_or_none("a number of seconds", 0.001, _LONGEST)
 _head_start = _number("a number of seconds", -_LONGEST, _LONGEST)
 _flag = _must("True or False", lambda value: isinstance(value, bool))
 _name = _must("the name of a database", lambda value: isinstance(value, str))
+_directory_or_none = _must(
+    "None, or the absolute path of a directory",
+    lambda value: value is None or (isinstance(value, str) and Path(value).is_absolute()),
+)
 _operation_types = _must(
     "a list of names", _are_names, lambda names: tuple(dict.fromkeys([*KNOWN_OPERATION_TYPES, *names]))
 )
@@ -201,6 +206,10 @@ class JobsSettings:
     ERRORS: Mapping[str, ErrorRule] = _key(MappingProxyType({}), _errors)  # what exceptions mean, before our own rules
     TIMEOUT: Timeout = field(default_factory=Timeout, metadata=_group(Timeout))
     GRACE: float = _key(10, _wait)  # between the request to stop and the kill
+    MEMORY_TOLERANCE: float = _key(1.2, _factor)  # times its declared memory that a job may use before it is stopped
+    DISK_TOLERANCE: float = _key(1.2, _factor)  # the same of the disk that its directory takes
+    SAMPLE_EVERY: float = _key(0.5, _span)  # a worker looks at what its jobs use
+    TMPDIR: str | None = _key(None, _directory_or_none)  # where jobs have their directories; None: the system's own
     OPERATION_TYPES: tuple[str, ...] = _key(KNOWN_OPERATION_TYPES, _operation_types)  # the six known and the host's own
     MAX_PAYLOAD: int = _key(2**20, _size)  # bytes of JSON
     STRICT_TASKS: bool = _key(False, _flag)  # refuse names of tasks that this process has not imported

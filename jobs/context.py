@@ -5,16 +5,20 @@ Nothing here moves a job: a body that must stop is told so by an exception, and 
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from jobs import encoding
-from jobs.exceptions import JobAborted
+from jobs import encoding, meter, tmpdirs
+from jobs.exceptions import JobAborted, JobTimedOut
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
@@ -28,6 +32,10 @@ class JobSnoozed(BaseException):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
         self.seconds = seconds
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a body whose worker is shut down and cannot stop it otherwise: no attempt is used."""
 
 
 @dataclass
@@ -47,9 +55,17 @@ class JobContext:
     owner: str = ""
     attempt_id: UUID | None = None
     started_at: datetime | None = None
+    timeout: float | None = None
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
+    _meter: meter.Meter | None = None
+    _directory: tmpdirs.Held | None = None
+    _used: meter.Columns | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            self.draft.deadline = self._begun + self.timeout
 
     def progress(
         self, percent: float, message: str | None = None, stage: str | None = None,
@@ -58,7 +74,7 @@ class JobContext:
         """Say how far the job is: `percent` 0-100 of the whole, `sub_progress` 0-100 of the stage.
 
         Cheap enough for a hot loop: it writes to memory, and at most twice a second to the database. Further keywords
-        become a diagnostic entry. Raises JobAborted when the job's cancellation was requested.
+        become a diagnostic entry. Raises what `check` raises.
         """
         said: dict[str, Any] = {"progress": _percent("percent", percent)}
         if message is not None:
@@ -81,10 +97,17 @@ class JobContext:
         self._watch()
 
     def check(self) -> None:
-        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts."""
+        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts.
+
+        Raises JobTimedOut when it is over its time-out.
+        """
         self._watch()
         if self.draft.stop_reason is not None:
             raise JobAborted(self.draft.stop_reason)
+        if self.draft.is_late:
+            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
+        if flusher.is_interrupting:
+            raise JobInterrupted
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -96,9 +119,19 @@ class JobContext:
 
     @property
     def aborted(self) -> bool:
-        """Whether the job was asked to stop, without raising."""
+        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends."""
         self._watch()
-        return self.draft.stop_reason is not None
+        return self.draft.should_stop or flusher.is_interrupting
+
+    def on_abort(self, act: Callable[[], object]) -> None:
+        """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
+
+        It is called in another thread than the body's, within about a second, or here where the job should stop
+        already; what it raises is logged. The exception comes in the body, at its next `check()` or `progress()`.
+        """
+        self.draft.on_stop(act)
+        if self.aborted:
+            self.draft.tell()
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
@@ -116,6 +149,33 @@ class JobContext:
         self.draft.say(metadata=stored)
         self._watch()
 
+    @property
+    def tmpdir(self) -> Path:
+        """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
+
+        What it takes on its disk is measured, and held against the job's `disk_mb`.
+        """
+        with _making:
+            if self._directory is None:
+                self._directory = tmpdirs.make(self.attempt_id or uuid4())
+                if self.attempt_id is None:  # a stand-in is nobody's to close
+                    weakref.finalize(self, tmpdirs.remove, self._directory)
+        return self._directory.path
+
+    def begin(self) -> None:
+        """The body is about to run: measure what it uses."""
+        if self.attempt_id is not None:
+            self._meter = meter.start(self.attempt_id)
+
+    def end(self) -> meter.Columns:
+        """The body has ended: its directory goes; what was used, as columns of the attempt. Again: the same answer."""
+        if self._used is None:
+            disk = None if self._directory is None else tmpdirs.size(self._directory.path)
+            self._used = {} if self._meter is None else self._meter.stop(disk)
+            if self._directory is not None:
+                tmpdirs.remove(self._directory)
+        return self._used
+
     def _watch(self) -> None:
         if self.attempt_id is not None and not self.draft.is_watched:
             flusher.watch(self.id, self.attempt_id, self.draft)
@@ -125,6 +185,7 @@ class JobContext:
         return (self.started_at + elapsed).isoformat() if self.started_at else ""
 
 
+_making = threading.Lock()  # a body's threads may ask for its directory at once
 _current: ContextVar[JobContext | None] = ContextVar("current_job", default=None)
 
 

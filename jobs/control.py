@@ -62,16 +62,17 @@ def start(job_id: UUID, actor: str = "") -> Answer:
     return Answer.STARTED
 
 
-def cancel(job_id: UUID, reason: str = "", actor: str = "") -> Answer:
+def cancel(job_id: UUID, reason: str = "", actor: str = "", *, force: bool = False) -> Answer:
     """Cancel a job that is not running at once; ask a running one to stop.
 
-    The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation.
+    The request is durable: it outlives the attempt, so a retry or a rescue after it becomes the cancellation. With
+    `force` the process that runs it is stopped without a grace, where its worker can do that.
     """
     reason, actor = encoding.clean_text(reason, 10_000), _clean(actor)
     while True:
         if _cancel_waiting(job_id, reason, actor):
             return Answer.CANCELLED
-        if _request_cancel(job_id, reason, actor):
+        if _request_cancel(job_id, reason, actor, force):
             return Answer.REQUESTED
         if state_of(job_id) in {"completed", "failed", "cancelled"}:
             return Answer.ALREADY_FINAL
@@ -172,15 +173,21 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
 
 
 @done_again
-def _request_cancel(job_id: UUID, reason: str, actor: str) -> bool:
-    """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
+def _request_cancel(job_id: UUID, reason: str, actor: str, force: bool) -> bool:
+    """Ask a running job to stop, once: the first request stands, but that force may be added. False when it ended."""
     using = settings.DATABASE
+    told = {name: value for name, value in (("reason", reason), ("force", force)) if value}
     with transaction.atomic(using=using):
-        sets = "cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
-        first = " AND state = 'running' AND cancel_requested_at IS NULL"
-        asked = change(using, sets, [actor, reason], _id(job_id), first, [], "id")
+        first = "cancel_requested_at IS NULL"
+        sets = (
+            f"cancel_force = %s, cancel_requested_by = CASE WHEN {first} THEN %s ELSE cancel_requested_by END,"
+            f" reason = CASE WHEN {first} THEN %s ELSE reason END,"
+            " cancel_requested_at = COALESCE(cancel_requested_at, {now})"  # last: MariaDB goes by what it has just set
+        )
+        fence = f" AND state = 'running' AND ({first} OR (%s AND NOT cancel_force))"
+        asked = change(using, sets, [force, actor, reason], _id(job_id), fence, [force], "id")
         if asked:
-            transitions.note(job_id, "cancel_requested", actor=actor, data={"reason": reason} if reason else {})
+            transitions.note(job_id, "cancel_requested", actor=actor, data=told)
             after_commit(announce_request, job_id, actor)
     return bool(asked) or state_of(job_id) == "running"
 

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from jobs import encoding, rates
-from jobs.models import Job, Limit, LimitKind, Pool
+from jobs.models import Attempt, Job, Limit, LimitKind, Pool
 
 MAX_SHOWN = 20_000  # characters of one value on a page
 MAX_EXCERPT = 60  # characters of all arguments in a list
@@ -126,6 +126,22 @@ def attempts(job: Job) -> str:
     if not job.attempt:
         return "–"
     return f"{job.attempt} of {job.max_retries + 1}" if job.max_retries else str(job.attempt)
+
+
+def used(attempt: Attempt) -> list[str]:
+    """What an attempt has used, in a few words each: "1.2 s of CPU, 85 % of a core", "212 MB of memory", "score 92"."""
+    facts = []
+    if attempt.cpu_seconds is not None:
+        share = "" if attempt.average_cpu is None else f", {attempt.average_cpu:.0f} % of a core"
+        facts.append(f"{duration(attempt.cpu_seconds)} of CPU{share}")
+    for megabytes, what in ((attempt.peak_memory_mb, "memory"), (attempt.peak_disk_mb, "disk")):
+        if megabytes is not None:
+            facts.append(f"{megabytes:,.0f} MB of {what}" if megabytes >= 1 else f"under 1 MB of {what}")
+    if attempt.metrics.get("child_processes"):
+        facts.append(f"child processes: {attempt.metrics['child_processes']}")
+    if attempt.performance_score is not None:
+        facts.append(f"score {attempt.performance_score:.0f}")
+    return facts
 
 
 def _masked(pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

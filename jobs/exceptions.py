@@ -6,6 +6,7 @@
     ├── JobFailed                                     the job failed; also how a body says so itself
     ├── JobCancelled                                  the job was cancelled
     ├── JobAborted                                    raised inside a body that was asked to stop
+    ├── JobTimedOut                                   raised inside a body that is over its time-out
     ├── KeyBusy                                       somebody's open transaction holds the key
     ├── InvalidPayload       (ValueError)             a value that cannot be stored
     ├── InvalidArguments     (TypeError)              a task called with the wrong arguments
@@ -130,6 +131,19 @@ class JobAborted(JobsError):
     def __init__(self, reason: str = "") -> None:
         super().__init__(f"The job was asked to stop: {reason}" if reason else "The job was asked to stop.")
         self.reason = reason
+
+
+class JobTimedOut(JobsError):
+    """Raised inside a body, at `progress()`, `check()` or `checkpoint()`, because the job is over its time-out.
+
+    The attempt fails with category `timeout`, and is tried again while there are retries left. Cure: clean up in
+    `finally` and let it pass; give the task more time (`@job(timeout=…)`), or less to do at once.
+    """
+
+    def __init__(self, timeout: float = 0, elapsed: float = 0) -> None:
+        super().__init__(f"The job has run for {elapsed:.1f} s: its time-out is {timeout:g} s.")
+        self.timeout = timeout
+        self.elapsed = elapsed
 
 
 class KeyBusy(JobsError):

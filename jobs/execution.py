@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from jobs import admission, bodies, context, encoding, sequels, transitions
 from jobs.conf import settings
-from jobs.context import JobContext, JobSnoozed
+from jobs.context import JobContext, JobInterrupted, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
 from jobs.failures import Failure, failure_of
 from jobs.flushing import Line, flusher, write_lines
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
 _CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "diagnostics",
+    "args", "kwargs", "metadata", "owner", "diagnostics", "timeout",
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
@@ -90,9 +90,11 @@ def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None
 def run(claimed: Claimed, body: Body) -> None:
     """Run the body of an attempt that is ours and record its end; then its slot is free."""
     token = context.bind(claimed.context)
+    claimed.context.begin()
     try:
         _run(claimed, body)
     finally:
+        claimed.context.end()
         context.release(token)
         flusher.forget(claimed.row["attempt_id"])
         admission.after_finish(claimed.row["pool"])
@@ -112,6 +114,7 @@ def _context_of(row: dict[str, Any]) -> JobContext:
     made = JobContext(
         id=row["id"], key=row["key"], attempt=row["attempt"], args=row["args"], kwargs=row["kwargs"],
         metadata=row["metadata"], owner=row["owner"], attempt_id=row["attempt_id"], started_at=row["started_at"],
+        timeout=row["timeout"],
     )  # fmt: skip
     made.diagnostics.extend(row["diagnostics"])
     return made
@@ -124,6 +127,8 @@ def _run(claimed: Claimed, body: Body) -> None:
         result = bodies.call(body, *args, **kwargs)
     except JobSnoozed as snoozed:
         _end(claimed, "snooze", sets=_in(snoozed.seconds))
+    except JobInterrupted:
+        _end(claimed, "interrupt")
     except BaseException as error:
         if _is_kill(error):
             raise
@@ -185,14 +190,22 @@ def _finish(
 ) -> bool:
     """Take an edge, with what the body said last; False when the attempt does not stand at the fence."""
     draft = claimed.context.draft
+    draft.hush()
     with draft.writing:
         said, lines = draft.take()
     columns = {**_last_words(said, edge), **(sets or {})}
+    attempt = {**_measured(claimed), **(attempt or {})}
     options = {"source": JobState.RUNNING, "sets": columns, "attempt": attempt, "actor": "execution"}
     if not _take_edge(claimed, edge, fence, options, lines):
         draft.put_back(said, lines)
         return False
     return True
+
+
+def _measured(claimed: Claimed) -> dict[str, Any]:
+    """What the attempt used. Numbers go as they are: to have Django look at each costs more than to measure it."""
+    used = claimed.context.end()
+    return {name: value if name == "metrics" else Sql("%s", (value,)) for name, value in used.items()}
 
 
 def _last_words(said: dict[str, Any], edge: str) -> dict[str, Any]:
@@ -255,9 +268,13 @@ def _persist(write: Callable[[], T]) -> T:
             pause = min(pause * 2, 5.0)
 
 
-def _is_kill(error: BaseException) -> bool:
-    """Whether this is how a pool child is told to die: main names the outcome then."""
-    return isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190
+def _is_kill(error: BaseException | None) -> bool:
+    """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
+    while error is not None:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
+            return True
+        error = error.__context__
+    return False
 
 
 _HOSTNAME = socket.gethostname()[:200]

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from django.db import Error, connections
 
 from jobs.conf import settings
 from jobs.models import Job, JobLog
-from jobs.querysets.dialect import prepare
+from jobs.querysets.dialect import dialect, prepare, read
 from jobs.querysets.statements import change, execute_many, query
 
 logger = logging.getLogger(__name__)
@@ -40,11 +40,43 @@ class Draft:
         self._lines: list[Line] = []
         self.is_watched = False
         self.stop_reason: str | None = None
+        self.deadline: float | None = None  # by the monotonic clock
+        self._on_stop: list[Callable[[], object]] = []
 
     @property
     def is_dirty(self) -> bool:
         """Whether something waits to be written."""
         return bool(self._said or self._lines)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the job is over its time-out."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the body was asked to stop, or has used up its time."""
+        return self.stop_reason is not None or self.is_late
+
+    def on_stop(self, act: Callable[[], object]) -> None:
+        """Have `act` called once, when the body should stop."""
+        with self._lock:
+            self._on_stop.append(act)
+
+    def hush(self) -> None:
+        """The body has ended: nobody is to be called any more."""
+        with self._lock:
+            self._on_stop = []
+
+    def tell(self) -> None:
+        """Call whoever wanted to be; each once."""
+        with self._lock:
+            acts, self._on_stop = self._on_stop, []
+        for act in acts:
+            try:
+                act()
+            except Exception:
+                logger.exception("on_abort: %r failed", act)
 
     def say(self, **columns: Any) -> None:
         """New values of columns; the last one wins."""
@@ -83,6 +115,11 @@ class Flusher:
         self._wake = threading.Condition()
         self._stopping = False
         self.inline = False
+        self.is_interrupting = False
+
+    def interrupt(self) -> None:
+        """The worker ends and cannot stop its bodies: each is told at its next look. For the rest of this process."""
+        self.is_interrupting = True
 
     def watch(self, job_id: UUID | None, attempt_id: UUID, draft: Draft) -> None:
         """Write this draft from now on, and ask whether its job should stop."""
@@ -134,23 +171,31 @@ class Flusher:
     def _flush_due(self) -> bool:
         with self._wake:
             watched = list(self._watched.items())
-        now = time.monotonic()
+        now, quiet = time.monotonic(), {}
         for attempt_id, (job_id, draft, last) in watched:
-            if now - last >= (WRITE_EVERY if draft.is_dirty else ASK_EVERY):
-                self._attend(job_id, attempt_id, draft)
+            if not draft.is_dirty and now - last >= ASK_EVERY:
+                quiet[attempt_id] = job_id, draft
+            elif draft.is_dirty and now - last >= WRITE_EVERY:
+                self._attend({attempt_id: (job_id, draft)}, _exchange, job_id, attempt_id, draft)
+        if quiet:
+            self._attend(quiet, _ask, quiet)
+        for _, (_, draft, _) in watched:
+            if draft.should_stop or self.is_interrupting:
+                draft.tell()
         return bool(watched)
 
-    def _attend(self, job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
+    def _attend(self, drafts: Mapping[UUID, tuple[UUID, Draft]], act: Callable[..., None], *args: Any) -> None:
+        names = ", ".join(str(job_id) for job_id, _ in drafts.values())
         try:
-            _exchange(job_id, attempt_id, draft)
+            act(*args)
         except Error as error:
-            logger.warning("progress of job %s not written: %s", job_id, error)
+            logger.warning("progress of job %s not written: %s", names, error)
             connections[settings.DATABASE].close()
         except Exception:  # the thread serves other bodies as well, and brings them the request to stop
-            logger.exception("progress of job %s not written", job_id)
+            logger.exception("progress of job %s not written", names)
         with self._wake:
-            if attempt_id in self._watched:
-                self._watched[attempt_id] = (job_id, draft, time.monotonic())
+            for attempt_id in drafts.keys() & self._watched.keys():
+                self._watched[attempt_id] = (*drafts[attempt_id], time.monotonic())
 
 
 flusher = Flusher()
@@ -177,6 +222,19 @@ def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
             draft.put_back(said, lines)
             raise
         draft.stop_reason = _stop_reason(rows)
+
+
+def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
+    """Read whether any of the jobs should stop that have nothing to say, in one statement."""
+    using = settings.DATABASE
+    words = dialect(using)
+    columns = ("attempt_id", "cancel_requested_at", "reason")
+    sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {words.among('id')} AND COALESCE(state, '') = 'running'"
+    found: dict[UUID, list[tuple[Any, ...]]] = {}
+    for row in query(using, sql, [words.ids(job_id for job_id, _ in drafts.values())]):
+        found[read(using, Job, columns, row)["attempt_id"]] = [row[1:]]
+    for attempt_id, (_, draft) in drafts.items():
+        draft.stop_reason = _stop_reason(found.get(attempt_id, []))
 
 
 def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any]) -> Sequence[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ class Identity:
     pid: int
     pools: tuple[str, ...]
     slots: int
+    can_stop: bool = False
 
 
 def register(identity: Identity) -> None:
@@ -34,11 +35,12 @@ def register(identity: Identity) -> None:
         Pool.objects.using(using).get_or_create(name=name)
     execute(
         using,
-        "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, started_at, beat_at)"
-        f" VALUES (%s, %s, %s, %s, %s, {{now}}, {{now}}) {dialect(using).or_set(['boot_id'], 'boot_id')}",
+        "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, can_stop, started_at, beat_at)"
+        f" VALUES (%s, %s, %s, %s, %s, %s, {{now}}, {{now}}) {dialect(using).or_set(['boot_id'], 'boot_id')}",
         [
             _id(identity.boot_id), identity.hostname, identity.pid,
             prepare(using, Worker, "pools", list(identity.pools)), identity.slots,
+            identity.can_stop,
         ],
     )  # fmt: skip
 

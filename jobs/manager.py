@@ -186,9 +186,14 @@ class JobManager(Generic[Key, State, Action]):
         """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
         return explain.why(_uuid(job_id))
 
-    def cancel_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL."""
-        return control.cancel(_uuid(job_id), reason, actor)
+    def cancel_job(
+        self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = ""
+    ) -> Answer:  # fmt: skip
+        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL.
+
+        A running one that has not stopped after its grace is stopped by its worker, with `force` at once.
+        """
+        return control.cancel(_uuid(job_id), reason, actor, force=force)
 
     def stop(
         self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,

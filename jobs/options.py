@@ -33,8 +33,9 @@ class JobOptions:
     those are retried, with the second those are not. `retry_deadline` bounds, from the first start, when a retry may
     begin. `fallback` is the task that is submitted in its place when it has failed; `expires` says when it is too late
     to start it; `at_most_once` runs it once, whatever becomes of it. `run_after` and `expires` are an aware datetime, a
-    timedelta or seconds from now; `timeout`, `retry_delay` and `estimated_duration` are seconds. `start=False` holds
-    the job until `start_job`. None means the setting's, or none.
+    timedelta or seconds from now; `timeout`, `grace` (between the request to stop, or the time-out, and the end by
+    force), `retry_delay` and `estimated_duration` are seconds. `start=False` holds the job until `start_job`. None
+    means the setting's, or none.
     """
 
     pool: str | None = None
@@ -62,6 +63,7 @@ class JobOptions:
     disk_mb: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     timeout: float | None = None
+    grace: float | None = None
     retry_multiplier: float | None = None
     retry_cap: float | None = None
     retry_jitter: bool | None = None
@@ -280,6 +282,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "cpu_weight": _amount,
     "resources": _resources,
     "timeout": _span,
+    "grace": _seconds,
     "retry_multiplier": failing.multiplier,
     "retry_cap": _seconds,
     "retry_jitter": failing.flag_or_none,

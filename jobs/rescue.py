@@ -14,7 +14,7 @@ from jobs.models import Attempt
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import execute
 from jobs.states import ErrorCategory
-from jobs.transitions import Moved
+from jobs.transitions import Moved, Sql
 
 Pair = tuple[UUID, UUID]  # job id, attempt id
 
@@ -41,6 +41,17 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     moved += transitions.move("fail", f"{ends} AND at_most_once", ids, sets=once, **told)
     moved += transitions.give_back("rescue", where, ids, **told)
     return moved
+
+
+def give_back(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
+    """Put queued jobs back to waiting that their worker has fetched and will not begin; that counts for nothing."""
+    if not pairs:
+        return []
+    words = dialect(settings.DATABASE)
+    where = f"{words.among('id')} AND {words.among('attempt_id')}"
+    ids = [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)]
+    kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells
+    return transitions.move("release", where, ids, sets=kept, actor=actor, data={"why": why})
 
 
 def note_unknown(pairs: Sequence[Pair]) -> None:

@@ -58,8 +58,8 @@ class JobResult(AsyncResult[Any]):
         self, connection: Any = None, terminate: bool = False, signal: str | None = None, wait: bool = False,
         timeout: float | None = None,
     ) -> None:  # fmt: skip
-        """Cancel the job: at once when it waits, by request when it runs."""
-        control.cancel(UUID(self.id), reason="revoked")
+        """Cancel the job: at once when it waits, by request when it runs, with `terminate` by force."""
+        control.cancel(UUID(self.id), reason="revoked", force=terminate)
 
     def forget(self) -> None:
         """Delete the job, once it has finished."""

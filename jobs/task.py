@@ -73,7 +73,10 @@ class JobTask(DjangoTask[Any, Any]):
         pairs = self.request.get(JOBS_HEADER)
         if pairs is None:
             return self._adopt(args, kwargs)
-        ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
+        try:
+            ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
+        except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
+            return None
         if not any(ran):
             raise Ignore
         return None
@@ -152,10 +155,12 @@ class JobTask(DjangoTask[Any, Any]):
         return self.run(*args, **kwargs)
 
     def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
-        token = context.bind(JobContext(args=list(args), kwargs=kwargs))
+        detached = JobContext(args=list(args), kwargs=kwargs)
+        token = context.bind(detached)
         try:
             return super().__call__(*args, **kwargs)
         finally:
+            detached.end()
             context.release(token)
 
     def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

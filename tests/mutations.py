@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 VARIABLE = "JOBCENTER_TEST_MUTATION"
@@ -121,6 +122,27 @@ def _no_key_wait() -> None:
     keyed._key_wait.__enter__ = keyed._key_wait.__exit__ = lambda *_: None
 
 
+def _no_second_look() -> None:
+    watch: Any = import_module("jobs.worker.guard.watch")
+    stop = watch.stop
+    watch.stop = lambda holder, children, number, _: stop(holder, children, number, lambda _: holder)
+
+
+def _never_let_go() -> None:
+    stopping: Any = import_module("jobs.worker.guard.stopping")
+    stopping._Frozen._let_go = lambda self: None
+
+
+def _name_no_verdict() -> None:
+    book: Any = import_module("jobs.worker.guard.book")
+    book.verdict_on = lambda attempt_id: None
+
+
+def _celerys_own_shutdown() -> None:
+    request: Any = import_module("jobs.worker.request")
+    del request.JobRequest.cancel
+
+
 def _announce_at_once() -> None:
     submission: Any = import_module("jobs.submission.inserting")
     submission.after_commit = lambda act, *args: act(*args)
@@ -192,12 +214,20 @@ def _local_clock() -> None:
 
 UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
-FAULTS = "faults:postgres+redis"
+FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
+_GUARD = "unit/test_guard.py::"
+
+
+def _believe_one_look() -> None:
+    """The lesser of the last two looks is the last one."""
+    sampling: Any = import_module("jobs.worker.sampling")
+    sampling.min = lambda before, now: now
+
 
 MUTATIONS = {
     "no admission lock": Mutation(
@@ -245,6 +275,18 @@ MUTATIONS = {
     "no bound on a key's wait": Mutation(
         _no_key_wait, POSTGRES, "integration/test_keys.py::test_a_key_in_anothers_open_transaction_is_busy",
         "DID NOT RAISE",
+    ),
+    "a deadlock is the end": Mutation(
+        _patch("jobs.querysets.deadlocks._PAUSES", ()), MARIADB,
+        "integration/test_mariadb.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
+    ),
+    "collations of the host": Mutation(
+        _patch("jobs.models.collations.others", lambda using: []), MARIADB,
+        "integration/test_mariadb.py::test_what_is_spelled_differently_is_different", "Duplicate entry",
+    ),
+    "from left to right": Mutation(
+        _patch("jobs.querysets.dialect.MariaDB.at_once", lambda self, update: update), MARIADB,
+        "integration/test_mariadb.py::test_what_a_move_sets_sees_the_row_as_it_was", "assert",
     ),
     "no source states": Mutation(
         _patch("jobs.transitions.spelling.standing_at", lambda edge: "state = state"), POSTGRES,
@@ -323,6 +365,43 @@ MUTATIONS = {
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
     ),
+    "no second look": Mutation(
+        _no_second_look, UNIT, f"{_GUARD}test_who_ended_between_the_look_and_the_blow_goes_on", "another job's process",
+    ),
+    "no look at the age": Mutation(
+        _patch("jobs.worker.guard.stopping._is_old_enough", lambda process, holder: True), UNIT,
+        f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
+    ),
+    "frozen for ever": Mutation(
+        _never_let_go, UNIT, f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
+    ),
+    "no name for the dead": Mutation(
+        _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
+    ),
+    "Celery's own shutdown": Mutation(
+        _celerys_own_shutdown, FAULTS,
+        "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
+    ),
+    "no eye on the memory": Mutation(
+        _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
+        "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
+        "the end of all",
+    ),
+    "one look is proof": Mutation(
+        _believe_one_look, UNIT, "unit/test_sampling.py::test_one_look_is_no_proof", "assert",
+    ),
+    "nobody holds a directory": Mutation(
+        _patch("jobs.tmpdirs.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0)), UNIT,
+        "unit/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead", "assert 1 == 0",
+    ),
+    "no look behind the lock": Mutation(
+        _patch("jobs.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
+        "unit/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed", "assert False",
+    ),
+    "no guard": Mutation(
+        _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
+        "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
+    ),
     "a fallback without its mark": Mutation(
         _settle_whatever_the_mark_says, POSTGRES,
         f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
@@ -394,6 +473,17 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
     "broker away": ("knock patiently", "no breaker"),
+    "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
+    "stopping": (
+        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
+        "Celery's own shutdown",
+    ),
+    "resources": (
+        "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",
+    ),
+    "fallback": ("a fallback without its mark", "no fallback but at once", "failed in spite of a request"),
+    "at most once": ("once may be twice",),
+    "expiry": ("expired may start", "expired may wait"),
     "retention": ("prune within a live tree", "prune without a look", "prune below the new-born"),
 }  # fmt: skip
 

@@ -15,8 +15,10 @@ from jobcenter.settings import DATABASES, INSTALLED_APPS  # the same
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}  # workers must meet the tests' own rows
-CELERY_IMPORTS = ["tests.app.faulty"]
+CELERY_IMPORTS = ["tests.app.faulty", "tests.app.stubborn"]
 JOBS = {
     "STALE_AFTER": 3, "HEARTBEAT": 0.5, "LEASE": 1, "TICK": 0.2, "LOST_AFTER": 2, "PUBLISH_AFTER": 0.5,
+    "SAMPLE_EVERY": 0.2,
 } | json.loads(os.environ.get("JOBCENTER_TEST_JOBS", "{}"))  # fmt: skip
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(os.environ.get("JOBCENTER_TEST_SOFT_SHUTDOWN", "0"))
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -31,10 +31,10 @@ ADVICE = {
 def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
     """Cancel: at once what waits, by request what runs."""
     reason = clean_text(request.POST.get("reason", "").strip(), 500)
-    actor = request.user.get_username()
+    actor, force = request.user.get_username(), "force" in request.POST
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.cancel(ids, reason=reason, actor=actor)
+        return bulk.cancel(ids, reason=reason, actor=actor, force=force)
 
     # Newest first: the slots of what runs, the oldest, must not go to what is about to be cancelled.
     return _confirmed(model_admin, request, queryset.order_by("-id"), "cancel", act)

@@ -18,7 +18,10 @@ from jobs.models import Attempt
 class AttemptAdmin(BigTableAdmin):
     """The attempts of the newest jobs first: that is the order of the table's index."""
 
-    list_display = ("job_id", "run", "number", "outcome", "started_at", "duration", "hostname", "pid", "error_type")
+    list_display = (
+        "job_id", "run", "number", "outcome", "started_at", "duration", "cpu", "memory", "disk", "score", "hostname",
+        "pid", "error_type",
+    )  # fmt: skip
     list_display_links = ("job_id",)
     ordering = ("-job_id", "-run", "-number")
     search_fields = ("id",)
@@ -42,3 +45,23 @@ class AttemptAdmin(BigTableAdmin):
         if attempt.finished_at is None:
             return "–"
         return display.duration((attempt.finished_at - attempt.started_at).total_seconds())
+
+    @admin.display(description="CPU")
+    def cpu(self, attempt: Attempt) -> str:
+        """Processor time."""
+        return "–" if attempt.cpu_seconds is None else display.duration(attempt.cpu_seconds)
+
+    @admin.display(description="memory, MB")
+    def memory(self, attempt: Attempt) -> str:
+        """At its peak."""
+        return "–" if attempt.peak_memory_mb is None else f"{attempt.peak_memory_mb:,.0f}"
+
+    @admin.display(description="disk, MB")
+    def disk(self, attempt: Attempt) -> str:
+        """Of its temporary directory, at its peak."""
+        return "–" if attempt.peak_disk_mb is None else f"{attempt.peak_disk_mb:,.0f}"
+
+    @admin.display(description="score")
+    def score(self, attempt: Attempt) -> str:
+        """How it did beside what was expected, 0-100."""
+        return "–" if attempt.performance_score is None else f"{attempt.performance_score:.0f}"

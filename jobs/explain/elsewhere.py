@@ -12,7 +12,7 @@ from jobs.display import duration
 from jobs.explain.answer import Reason
 from jobs.explain.wording import because, by, clipped, name, when, worker_command
 from jobs.limits.tally import NO_WORKER
-from jobs.models import Attempt, Job, JobEvent
+from jobs.models import Attempt, Job, JobEvent, Worker
 from jobs.querysets import lanes as queries
 from jobs.states import NOT_RUNNING
 
@@ -71,11 +71,9 @@ def running(job: Job, now: datetime) -> Iterator[Reason]:
     process = f" in process {attempt.pid}" if attempt is not None and attempt.pid else ""
     since = "" if job.started_at is None else f" since {duration((now - job.started_at).total_seconds())}"
     yield Reason("runs", f"It runs on {name(host or '?')}{process}{since}.", blocks=False, since=job.started_at)
-    if job.cancel_requested_at is not None:
-        who, asked = job.cancel_requested_by, when(job.cancel_requested_at, now)
-        said = f"It was asked to stop{by(who)} {asked}{because(job.reason)}, and has not stopped yet."
-        yield Reason("cancel_requested", said, since=job.cancel_requested_at, person=who, text=job.reason)
     worker = attempt.worker if attempt is not None else None
+    if job.cancel_requested_at is not None:
+        yield _asked_to_stop(job, worker, job.cancel_requested_at, now)
     if worker is not None and worker.beat_at < now - timedelta(seconds=settings.STALE_AFTER):
         said = f"Its worker was last heard {when(worker.beat_at, now)}: the steward takes the job back once it is sure."
         yield Reason("worker_silent", said, blocks=False, since=worker.beat_at)
@@ -100,6 +98,20 @@ def final(job: Job, now: datetime) -> Iterator[Reason]:
     ago = "" if job.finished_at is None else f" {when(job.finished_at, now)}"
     why = because(job.error_message if job.state == "failed" else job.reason)
     yield Reason(job.state, f"It has ended: {job.state}{ago}{why}.", blocks=False, since=job.finished_at)
+
+
+def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime) -> Reason:
+    """Who asked, and what comes of it where the body does not listen."""
+    who, until = job.cancel_requested_by, None
+    said = f"It was asked to stop{by(who)} {when(at, now)}{because(job.reason)}, and has not stopped yet"
+    if worker is None or not worker.can_stop:
+        said += ": its code cannot be stopped where it runs, and ends at its next look, or by itself."
+    elif job.cancel_force:
+        said += ": its worker stops its process now."
+    else:
+        until = at + timedelta(seconds=settings.GRACE if job.grace is None else job.grace)
+        said += f": its worker stops its process {when(until, now)}." if until > now else ": its worker stops it now."
+    return Reason("cancel_requested", said, since=at, until=until, person=who, text=job.reason)
 
 
 def expiring(job: Job, now: datetime) -> Iterator[Reason]:

@@ -6,6 +6,7 @@ be done again after it was broken off.
 """
 
 import time
+from contextlib import nullcontext
 
 from django.db import OperationalError, transaction
 from django.db.migrations.operations import AddConstraint, AddField, AddIndex, RemoveConstraint, RemoveIndex
@@ -85,7 +86,10 @@ class AddFields(Operation):
 
 
 class _Beside:
-    """Has PostgreSQL do `build` and `unbuild`; any other database does Django's own operation, as one transaction."""
+    """Has PostgreSQL do `build` and `unbuild`; any other database does Django's own operation, as one transaction.
+
+    But MariaDB, which commits with each such statement.
+    """
 
     atomic = False
 
@@ -93,14 +97,14 @@ class _Beside:
         if schema_editor.connection.vendor == "postgresql":
             self.build(schema_editor, from_state.apps, to_state.apps, app_label)
         else:
-            with transaction.atomic(using=schema_editor.connection.alias):
+            with _whole(schema_editor.connection):
                 super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def database_backwards(self, app_label, schema_editor, from_state, to_state):
         if schema_editor.connection.vendor == "postgresql":
             self.unbuild(schema_editor, from_state.apps, to_state.apps, app_label)
         else:
-            with transaction.atomic(using=schema_editor.connection.alias):
+            with _whole(schema_editor.connection):
                 super().database_backwards(app_label, schema_editor, from_state, to_state)
 
 
@@ -169,6 +173,10 @@ class RemoveConstraintIfThere(_Beside, RemoveConstraint):
         model = after.get_model(label, self.model_name)
         constraint = next(one for one in model._meta.constraints if one.name == self.name)
         AddCheckLater(self.model_name, constraint).build(editor, before, after, label)
+
+
+def _whole(connection):
+    return transaction.atomic(using=connection.alias) if connection.features.can_rollback_ddl else nullcontext()
 
 
 def _build_index(editor, model, index):

@@ -138,6 +138,9 @@ class Job(models.Model):
     wake_due = models.BooleanField(default=False, db_default=False)
 
     timeout = models.FloatField(null=True, blank=True, help_text="seconds")
+    grace = models.FloatField(
+        null=True, blank=True, help_text="seconds to clean up before it is stopped by force; none: the setting's"
+    )
     expires_at = _moment()
     memory_mb = models.IntegerField(null=True, blank=True)
     cpu_weight = models.FloatField(null=True, blank=True)

@@ -21,6 +21,9 @@ class Worker(models.Model):
     beat_at = models.DateTimeField()
     fenced_at = models.DateTimeField(null=True, blank=True, help_text="declared dead, or gone; claims nothing any more")
     draining_at = models.DateTimeField(null=True, blank=True)
+    can_stop = models.BooleanField(
+        default=False, db_default=False, help_text="its pool has processes, and a job in one can be stopped"
+    )
     listens = models.BooleanField(default=False, db_default=False, help_text="its feeder is told of new jobs")
 
     objects = WorkerQuerySet.as_manager()

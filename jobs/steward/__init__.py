@@ -17,8 +17,9 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission, fallbacks, pools
 from jobs.conf import settings
-from jobs.steward import drift, due, election, expired, lost, pruning, unknown, unsent
+from jobs.steward import drift, due, election, expired, lost, overdue, pruning, unknown, unsent
 from jobs.steward.orphans import Watch
+from jobs.steward.scoring import Scoring
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Steward:
         self.is_leader = False
         self._blind = False
         self._watch = Watch()
+        self._scoring = Scoring()
         self._pruned_at = time.monotonic()
         self._reconciled_at = time.monotonic()
         self._cleaning: Iterator[Counter[str]] | None = None
@@ -76,8 +78,9 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            expired.give_up, due.promote, self._watch.run, unknown.give_up, fallbacks.submit_due, lost.release,
-            unsent.publish, pools.restore, admission.admit_everywhere,
+            expired.give_up, due.promote, self._watch.run, overdue.give_up, unknown.give_up,
+            fallbacks.submit_due, lost.release, unsent.publish, pools.restore, admission.admit_everywhere,
+            self._scoring.run,
         ]  # fmt: skip
         if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
             self._reconciled_at = time.monotonic()
@@ -114,6 +117,7 @@ class Steward:
     def _forget(self) -> None:
         self.is_leader = False
         self._watch.forget()
+        self._scoring.forget()
         self._end_cleaning()
 
 

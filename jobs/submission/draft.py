@@ -52,6 +52,7 @@ class Draft:
             "operation_type": options.operation_type, "external_id": options.external_id,
             "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
             "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
+            "grace": options.grace,
             "max_retries": self._max_retries, "retry_policy": self._retry_policy, "expires_at": self._expires_at,
             "fallback": options.fallback, "at_most_once": options.at_most_once,
             "reason": "" if options.start else "not started",

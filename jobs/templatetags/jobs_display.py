@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from jobs import display
-from jobs.models import Job
+from jobs.models import Attempt, Job
 
 register = template.Library()
 
@@ -74,6 +74,12 @@ def ran_for(job: Job, now: datetime) -> str:
 def attempts(job: Job) -> str:
     """ "2 of 4"."""
     return display.attempts(job)
+
+
+@register.filter
+def used(attempt: Attempt) -> str:
+    """ "1.2 s of CPU, 85 % of a core · 212 MB of memory"."""
+    return " · ".join(display.used(attempt))
 
 
 @register.filter

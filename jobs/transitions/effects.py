@@ -42,7 +42,8 @@ EFFECTS: dict[str, dict[str, Sql]] = {
         "error_category": Sql("''"), "error_type": Sql("''"), "error_message": Sql("''"), "reason": Sql("''"),
         "error_fingerprint": Sql("''"), "stop_error_type": Sql("''"), "stop_error_message": Sql("''"),
         "fallback_due": Sql("FALSE"), "expires_at": Sql("NULL"),
-        "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "pause_requested_at": Sql("NULL"),
+        "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "cancel_force": Sql("FALSE"),
+        "pause_requested_at": Sql("NULL"),
         "eligible_at": Sql("{now}"), **_WAITS_AGAIN,
     },
 }  # fmt: skip

@@ -176,6 +176,8 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     facts += [("Tags", ", ".join(map(str, job.tags))), ("Run", job.run if job.run > 1 else None)]
     facts += [("Rescues", job.rescue_count or None), ("Fallback", job.fallback)]
     facts += [("Runs", "at most once" if job.at_most_once else None)]
+    facts += [(f"{what} declared", megabytes and f"{megabytes:,} MB")
+              for what, megabytes in (("Memory", job.memory_mb), ("Disk", job.disk_mb))]  # fmt: skip
     return [(title, value) for title, value in facts if value not in (None, "")]
 
 

@@ -22,7 +22,10 @@ MAX_REASON = 500  # characters
 
 ANSWERS: dict[Answer, tuple[int, str]] = {
     Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
-    Answer.REQUESTED: (messages.SUCCESS, "Asked to stop: the job ends at its next progress report or check."),
+    Answer.REQUESTED: (
+        messages.SUCCESS,
+        "Asked to stop: the job ends at its next progress report or check, or is stopped after its grace.",
+    ),
     Answer.ALREADY_FINAL: (messages.INFO, "Nothing to cancel: the job had already ended."),
     Answer.REQUEUED: (messages.SUCCESS, "Queued again: a new run, the history stays."),
     Answer.KEY_TAKEN: (messages.ERROR, "Not retried: another unfinished job holds the same key."),
@@ -36,8 +39,8 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Cancel: at once what waits, by request what runs."""
     job = _allowed(request, "cancel_job", job_id)
     reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
-    actor = person(request).get_username()
-    return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor))
+    actor, force = person(request).get_username(), "force" in request.POST
+    return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor, force=force))
 
 
 @page

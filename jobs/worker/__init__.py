@@ -1,22 +1,28 @@
-"""What the platform adds to a Celery worker: a heartbeat, a feeder beside it, and an eye on the pool's children.
+"""What the platform adds to a Celery worker: a heartbeat, a guard, and a feeder beside it.
 
 Connected to Celery's signals when the app is ready: a worker started with plain `celery -A … worker` needs no more.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+from billiard.process import current_process
 from celery import signals
 
+from jobs import meter
 from jobs.checks import memory_database_error
+from jobs.scoreboard import SLOTS, Scoreboard
 from jobs.task import JobTask
-from jobs.worker import reception
+from jobs.worker import reception, sampling
 from jobs.worker.feeder import Feeder
+from jobs.worker.guard import Guard
+from jobs.worker.guard.watch import can_stop
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import JobRequest, News, news, pairs_in
 
@@ -31,6 +37,7 @@ make_feeder: Callable[[str, Callable[[], object]], Feeder] = Feeder
 def connect() -> None:
     """Listen to the worker's life. Called once, by the app's `ready()`."""
     signals.worker_init.connect(_start_feeder, weak=False, dispatch_uid="jobs.worker.init")
+    signals.worker_process_init.connect(_take_seat, weak=False, dispatch_uid="jobs.worker.child")
     signals.worker_ready.connect(_start_pulse, weak=False, dispatch_uid="jobs.worker.ready")
     signals.task_unknown.connect(_report_unknown, weak=False, dispatch_uid="jobs.worker.unknown")
     signals.worker_shutting_down.connect(_drain, weak=False, dispatch_uid="jobs.worker.draining")
@@ -48,8 +55,16 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     reception.install()
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
     set_up_logs = functools.partial(sender.app.log.setup, sender.loglevel, sender.logfile, hostname=sender.hostname)
+    _running.board = Scoreboard()
     _running.feeder = make_feeder(str(sender.hostname), set_up_logs)
     _running.feeder.start()
+
+
+def _take_seat(**_: Any) -> None:
+    """In a pool child, which has the scoreboard from its parent; Celery numbers its children from 0 on."""
+    slot = getattr(current_process(), "index", None)
+    if _running.board is not None and slot is not None and slot < SLOTS:
+        meter.take_seat(_running.board, slot)
 
 
 def _start_pulse(sender: Any, **_: Any) -> None:
@@ -57,6 +72,20 @@ def _start_pulse(sender: Any, **_: Any) -> None:
     if _running.pulse is None and _running.feeder is not None:
         _running.pulse = Pulse(sender.controller, _running.feeder)
         _running.pulse.start()
+        _measure(sender.controller.pool)
+        _running.guard = Guard(sender.controller, _running.feeder)
+        _running.guard.start()
+        atexit.register(_stop)  # Celery says nothing of a cold shutdown's end
+
+
+def _measure(pool: Any) -> None:
+    """Where jobs have processes of their own their use is sampled; where not even threads, nobody can say anything."""
+    if _running.board is not None and can_stop(pool):
+        sampling.begin(_running.board)
+        return
+    logger.info("jobs share a process here: what each uses of memory and disk is admitted, and not enforced")
+    if type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
+        meter.no_figures()
 
 
 def _report_unknown(message: Any, **_: Any) -> None:
@@ -70,16 +99,23 @@ def _drain(**_: Any) -> None:
 
 
 def _stop(**_: Any) -> None:
+    """Name what was interrupted before the worker's row says that it is gone: what is found then was lost."""
+    atexit.unregister(_stop)
+    if _running.guard is not None:
+        _running.guard.stop()
     if _running.pulse is not None:
         _running.pulse.stop()
+    sampling.end()
     if _running.feeder is not None:
         _running.feeder.stop()
-    _running.pulse = _running.feeder = None  # a test process starts one worker after another
+    _running.guard = _running.pulse = _running.feeder = None  # a test process starts one worker after another
 
 
 class _Running:
     feeder: Feeder | None = None
     pulse: Pulse | None = None
+    guard: Guard | None = None
+    board: Scoreboard | None = None
 
 
 _running = _Running()

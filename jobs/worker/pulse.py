@@ -13,25 +13,28 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from celery.worker import state
 from django.db import Error, connections
 
 from jobs import liveness
 from jobs.conf import settings
+from jobs.endings import end, note_usage
 from jobs.liveness import Identity
-from jobs.rescue import Pair, note_unknown, open_attempts, rescue
+from jobs.rescue import Pair, give_back, note_unknown, open_attempts, rescue
 from jobs.task import JobTask
+from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
+from jobs.worker.forks import Statements
+from jobs.worker.guard import book
+from jobs.worker.guard.watch import can_stop, children
 from jobs.worker.request import News, news, pairs_of
 
 logger = logging.getLogger(__name__)
 
-_FORK_WAIT = 1.0  # seconds that a fork waits for a statement of this thread
 _GLANCE = 0.5  # seconds between two looks at the pool's children
 
 
@@ -43,18 +46,23 @@ class Pulse:
         self._feeder = feeder
         self._identity: Identity | None = None
         self._suspects: set[Pair] = set()
+        self._not_begun: set[Pair] = set()
         self._draining = self._stopping = False
-        self._statement = threading.Lock()
-        self._forking = threading.local()  # two threads may fork at once
+        self._statements = Statements()
         self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
-        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=_forget_news)
+        self._statements.heed_forks()
+        os.register_at_fork(after_in_child=_forget_news)
         self._thread.start()
 
     def drain(self) -> None:
-        """The worker takes no new work; told by the next beat, which comes at once."""
+        """The worker takes no new work; told by the next beat, which comes at once.
+
+        Called in the event loop's own thread, before Celery forgets what it has fetched.
+        """
+        self._not_begun = (_held(state.reserved_requests) or set()) - (_held(state.active_requests) or set())
         self._draining = True
         news.put(News())
 
@@ -69,7 +77,9 @@ class Pulse:
             self._attempt(self._beat)
             self._attempt(self._report_news)
         if self._identity is not None:
-            self._attempt(lambda: liveness.retire(JobTask.worker_id or uuid4()))
+            boot_id = self._identity.boot_id
+            self._attempt(lambda: self._leave(boot_id))
+            self._attempt(lambda: liveness.retire(boot_id))
         connections[settings.DATABASE].close()
 
     def _attempt(self, act: Any) -> None:
@@ -82,13 +92,13 @@ class Pulse:
             logger.exception("pulse: went wrong, and goes on")
 
     def _beat(self) -> None:
-        with self._own_statement():
+        with self._statements.own():
             if self._identity is None:
                 self._identity = self._register()
             elif not liveness.beat(self._identity.boot_id, self._slots()):
                 self._die_and_begin_anew()
             elif self._draining:
-                liveness.drain(self._identity.boot_id)
+                self._leave(self._identity.boot_id)
             else:
                 self._compare()
         if not self._feeder.is_alive() and not self._stopping:
@@ -98,7 +108,8 @@ class Pulse:
     def _register(self) -> Identity:
         consumer = self._controller.app.amqp.queues.consume_from
         boot_id = JobTask.worker_id or uuid4()
-        identity = Identity(boot_id, str(self._controller.hostname)[:200], os.getpid(), tuple(consumer), self._slots())
+        hostname, is_able = str(self._controller.hostname)[:200], can_stop(self._controller.pool)
+        identity = Identity(boot_id, hostname, os.getpid(), tuple(consumer), self._slots(), is_able)
         liveness.register(identity)
         self._feeder.ring()
         return identity
@@ -113,9 +124,9 @@ class Pulse:
             heard.append(news.get_nowait())
         lost = [pair for item in heard if item.are_lost for pair in item.pairs]
         unknown = [pair for item in heard if not item.are_lost for pair in item.pairs]
-        with self._own_statement():
+        with self._statements.own():
             if lost:
-                self._rescue(lost, "the process that ran it died")
+                self._bury(lost)
             if unknown:
                 note_unknown(unknown)
 
@@ -135,20 +146,39 @@ class Pulse:
         looking that early Celery finds nobody dead, and looks again only after five seconds.
         """
         hub = getattr(self._controller, "hub", None)
-        if hub is not None and any(map(_is_dead, _children(self._controller.pool))):
+        if hub is not None and any(map(_is_dead, children(self._controller.pool))):
             hub.call_soon(_bury, self._controller.pool)
+
+    def _leave(self, boot_id: UUID) -> None:
+        """Take no new work, and give back what was fetched and not begun: Celery hands that back at its very end."""
+        liveness.drain(boot_id)
+        if give_back(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
+            self._feeder.ring()
+        self._not_begun = set()
 
     def _compare(self) -> None:
         """Rows first, memory second: what stands in the rows twice and never in memory was lost without a word."""
         assert self._identity is not None  # noqa: S101 - called after the registration
         in_rows = open_attempts(self._identity.boot_id)
-        in_memory = _in_memory()
+        in_memory = _held(state.active_requests, state.reserved_requests)
         if in_memory is None:
             return
         missing = in_rows - in_memory
         certain, self._suspects = missing & self._suspects, missing
         if certain:
             self._rescue(sorted(certain), "its worker no longer knows of it")
+
+    def _bury(self, lost: list[Pair]) -> None:
+        """Name how each of the dead came to its end: by the verdict on it, or else it was lost."""
+        for pair in lost:
+            verdict = book.verdict_on(pair[1])
+            if verdict is not None:
+                end(pair, verdict, str(self._controller.hostname))
+        self._rescue([pair for pair in lost if not book.verdict_on(pair[1])], "the process that ran it died")
+        for _, attempt_id in lost:
+            seen = sampling.reading(attempt_id)
+            if seen is not None:
+                note_usage(attempt_id, seen.columns)
 
     def _rescue(self, pairs: list[Pair], why: str) -> None:
         for moved in rescue(pairs, why, str(self._controller.hostname)):
@@ -160,35 +190,17 @@ class Pulse:
         logger.error("pulse: this worker was declared dead; its jobs are stopped and it begins anew")
         JobTask.worker_id = uuid4()
         self._identity = None
-        for pid in _children(self._controller.pool):
+        for pid in children(self._controller.pool):
             os.kill(pid, signal.SIGKILL)
         self._feeder.stop()  # it listens in the name of the old life
         self._feeder.start()
 
-    @contextmanager
-    def _own_statement(self) -> Iterator[None]:
-        """No fork happens meanwhile, and none hands down an open SQLite connection."""
-        with self._statement:
-            try:
-                yield
-            finally:
-                connection = connections[settings.DATABASE]
-                if connection.vendor == "sqlite":
-                    connection.close()
 
-    def _before_fork(self) -> None:
-        self._forking.held = self._statement.acquire(timeout=_FORK_WAIT)
-
-    def _after_fork(self) -> None:
-        if self._forking.held:
-            self._statement.release()
-
-
-def _in_memory() -> set[Pair] | None:
+def _held(*collections: Iterable[Any]) -> set[Pair] | None:
     """What the event loop holds at the moment; None when it was changing too fast to be read."""
     for _ in range(5):
         try:
-            requests = {*state.active_requests, *state.reserved_requests}
+            requests = {request for held in collections for request in held}
         except RuntimeError:  # the event loop added one meanwhile
             continue
         return {pair for request in requests for pair in pairs_of(request)}
@@ -211,11 +223,6 @@ def _bury(pool: Any) -> None:
         pool.maintain_pool()
     except Exception:
         logger.exception("pulse: Celery could not replace a dead child")
-
-
-def _children(pool: Any) -> list[int]:
-    workers = getattr(getattr(pool, "_pool", None), "_pool", None) or []
-    return [process.pid for process in workers if process.pid]
 
 
 def _forget_news() -> None:

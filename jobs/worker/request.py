@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from billiard.exceptions import Terminated
 from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
+from celery.worker.state import task_ready
 
+from jobs.endings import INTERRUPTED
+from jobs.flushing import flusher
 from jobs.publishing import JOBS_HEADER
+from jobs.worker.guard import book
 
 Pair = tuple[UUID, UUID]
 
@@ -33,8 +38,20 @@ class JobRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         if _is_dead(exc_info.exception):
-            news.put(News(pairs_of(self), are_lost=True))
+            pairs = pairs_of(self)
+            news.put(News(pairs, are_lost=True))
+            if any(book.entry(attempt_id) for _, attempt_id in pairs):
+                return task_ready(self)  # killed on purpose: no failure, and nothing that Celery should tell of
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """A cold shutdown stops it: the job waits again. Celery's own way would tell of a retry that never comes."""
+        for _, attempt_id in pairs_of(self):
+            book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+        try:
+            super().cancel(pool, signal, emit_retry=False)
+        except NotImplementedError:  # threads, solo: nobody can stop the code, but it may ask
+            flusher.interrupt()
 
 
 def pairs_of(request: Any) -> list[Pair]:
@@ -50,4 +67,4 @@ def pairs_in(headers: Mapping[str, Any]) -> list[Pair]:
 
 def _is_dead(error: BaseException) -> bool:
     cause = getattr(error, "exc", error)  # billiard wraps what came from a child
-    return isinstance(cause, (WorkerLostError, SystemExit))
+    return isinstance(cause, (WorkerLostError, SystemExit, Terminated))

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from tests.app import (
     failing,  # noqa: F401  # registers them
+    hungry,  # noqa: F401  # registers them
     jobs,  # noqa: F401  # registers them
     ledger,
     limited,  # noqa: F401  # registers them

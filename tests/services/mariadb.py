@@ -33,8 +33,9 @@ class PrivateMariaDB:
     @staticmethod
     def programs() -> tuple[str, str] | None:
         """The server and what makes its files, both on PATH, or None."""
-        found = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-        return (found[0], found[1]) if found[0] and found[1] else None
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian has it, and few users look
+        server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+        return (server, maker) if server and maker else None
 
     def start(self) -> None:
         """Start it on its port (the first time: make its files and a database) and wait until it answers."""

@@ -103,6 +103,15 @@ class Worker:
         """What it has written so far, from byte `begin` on."""
         return self.log.read_bytes()[begin:].decode(errors="replace")
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the main process."""
+        os.kill(self.pid, number)
+
+    def wait(self, *, within: float = 30) -> int:
+        """Its end; returns the exit code."""
+        assert self._process, "the worker was not started"
+        return self._process.wait(timeout=within)
+
     def stop(self, by: signal.Signals = signal.SIGTERM, *, within: float = 30) -> int:
         """A warm shutdown by default; returns the exit code."""
         os.kill(self.pid, by)

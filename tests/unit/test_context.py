@@ -12,7 +12,7 @@ import pytest
 
 from jobs import JobTask, context, job, job_manager
 from jobs.context import DIAGNOSTICS_KEPT, JobContext, JobSnoozed
-from jobs.exceptions import InvalidPayload, JobAborted
+from jobs.exceptions import InvalidPayload, JobAborted, JobTimedOut
 from jobs.flushing import flusher
 from jobs.models import Job
 from jobs.testing.plugin import InlineJobs
@@ -192,6 +192,64 @@ def test_asking_whether_to_stop_does_not_raise(running: JobContext) -> None:
     assert not running.aborted
     Job.objects.filter(pk=str(running.id)).delete()
     assert running.aborted
+
+
+def test_who_wants_to_be_called_is_called_once(running: JobContext, caplog: pytest.LogCaptureFixture) -> None:
+    called: list[str] = []
+    running.on_abort(lambda: called.append("first"))
+    running.on_abort(lambda: 1 / 0)
+    running.check()
+    assert called == []
+    assert running.id is not None
+    job_manager.cancel_job(running.id)
+    running.on_abort(lambda: called.append("late"))
+    running.on_abort(lambda: called.append("later"))
+    assert called == ["first", "late", "later"]
+    assert "on_abort" in caplog.text
+
+
+def test_nobody_is_called_once_the_body_has_ended(running: JobContext) -> None:
+    running.draft.on_stop(lambda: pytest.fail("it has ended"))
+    running.draft.hush()
+    running.draft.tell()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_over_its_time_out_it_is_told_at_its_next_look(
+    db: None, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:  # fmt: skip
+    monkeypatch.setattr(flusher, "inline", True)
+    running = stages.claim(job_manager.submit(report, [1], timeout=300)).context
+    running._begun = time.monotonic() - (301 if late else 200)
+    running.__post_init__()
+    assert running.aborted is late
+    if late:
+        with pytest.raises(JobTimedOut, match=r"run for 301\.\d s: its time-out is 300 s") as caught:
+            running.progress(50)
+        assert caught.value.timeout == 300
+
+
+def test_a_request_comes_before_the_time_out(running: JobContext) -> None:
+    running.draft.deadline = 0.0
+    assert running.id is not None
+    job_manager.cancel_job(running.id)
+    with pytest.raises(JobAborted):
+        running.check()
+
+
+def test_a_worker_that_ends_and_cannot_stop_it_interrupts_it(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher, "inline", True)
+    monkeypatch.setattr(flusher, "is_interrupting", True)
+    done = stages.perform(job_manager.submit(report, [1], max_retries=1), lambda _: current_job().check())
+    assert (done.state, done.retry_count, done.rescue_count) == ("pending", 0, 0)
+    assert done.attempts.get().outcome == "interrupted"
+
+
+def current_job() -> JobContext:
+    this = context.current()
+    assert this
+    assert this.aborted
+    return this
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(5, 5), (0, 0), (-3, 0), (1.5, 1.5)])

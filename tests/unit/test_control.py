@@ -107,6 +107,27 @@ def test_what_has_ended_stays_as_it_is(row: Job, state: str) -> None:
     assert (now.state, now.reason, now.cancel_requested_at) == (state, "", None)
 
 
+def test_force_is_kept_and_may_come_later(row: Job) -> None:
+    stages.put(row, "running")
+    assert cancel(row.id, "wrong file", "ann", force=False) == Answer.REQUESTED
+    assert not stages.fresh(row).cancel_force
+    first = stages.fresh(row).cancel_requested_at
+    for _ in range(2):
+        assert cancel(row.id, "at once", "bob", force=True) == Answer.REQUESTED
+    assert cancel(row.id, "again", "cid") == Answer.REQUESTED
+    now = stages.fresh(row)
+    assert (now.cancel_force, now.reason, now.cancel_requested_by) == (True, "wrong file", "ann")
+    assert now.cancel_requested_at == first
+    told = now.events.filter(name="cancel_requested").order_by("seq").values_list("actor", "data")
+    assert list(told) == [("ann", {"reason": "wrong file"}), ("bob", {"reason": "at once", "force": True})]
+
+
+def test_a_new_run_forgets_the_force(row: Job) -> None:
+    stages.put(row, "cancelled", cancel_force=True)
+    assert retry(row.id) == Answer.REQUEUED
+    assert not stages.fresh(row).cancel_force
+
+
 def test_a_cancelled_job_frees_its_slot(
     row: Job, rung: list[Doorbell], django_capture_on_commit_callbacks: Any
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobs import display, rates
 from jobs.encoding import beginning, dumps
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.querysets.heads import HEAD
 from jobs.templatetags import jobs_display
 
@@ -151,3 +151,18 @@ def test_amounts(value: float | None, text: str) -> None:
 def test_a_rate_is_spelled_as_it_is_read(text: str) -> None:
     size, period, burst = rates.parse(text)
     assert rates.parse(rates.spelled(size, period, burst)) == (size, period, burst)
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({}, []),
+        ({"cpu_seconds": 0.004, "average_cpu": 99.6}, ["4 ms of CPU, 100 % of a core"]),
+        ({"cpu_seconds": 75.0}, ["1 min 15 s of CPU"]),
+        ({"peak_memory_mb": 1234.5, "peak_disk_mb": 0.0}, ["1,234 MB of memory", "under 1 MB of disk"]),
+        ({"metrics": {"child_processes": 2}, "performance_score": 99.6}, ["child processes: 2", "score 100"]),
+        ({"metrics": {"rows": 7}}, []),
+    ],
+)
+def test_what_was_used(figures: dict[str, Any], words: list[str]) -> None:
+    assert display.used(Attempt(**figures)) == words

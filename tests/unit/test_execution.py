@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from jobs import JobTask, context, execution, job, job_manager, liveness, transi
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.failures import RetryJob
 from jobs.flushing import flusher
-from jobs.models import Job
+from jobs.models import Attempt, Job
 from jobs.publishing import Doorbell
 from tests.app import stages
 from tests.app.stages import Clock, perform, refusing
@@ -448,3 +449,28 @@ def test_a_finish_tells_who_admits(row: Job, rung: list[Doorbell]) -> None:
     other = job_manager.submit(nothing)
     perform(row, lambda *_, **__: None)
     assert [bell.pairs[0][0] for bell in rung] == [other.id]
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "retry", "snooze"])
+def test_the_end_of_an_attempt_says_what_it_used_and_takes_its_directory_away(how: str) -> None:
+    row = job_manager.submit(nothing, max_retries=1 if how == "retry" else 0)
+    places: list[Path] = []
+
+    def body(*_: Any) -> None:
+        job = context.current()
+        assert job is not None
+        (job.tmpdir / "file").write_bytes(b"x" * 2**20)
+        places.append(job.tmpdir)
+        if how == "snooze":
+            job.snooze(5)
+        if how != "complete":
+            raise ValueError("as told")
+
+    stages.perform(row, body)
+    attempt = Attempt.objects.get(job=row)
+    assert not places[0].exists()
+    assert places[0].name == str(attempt.id)
+    assert attempt.peak_disk_mb == pytest.approx(1, abs=0.1)
+    assert attempt.cpu_seconds is not None
+    assert attempt.average_cpu is not None
+    assert attempt.peak_memory_mb is None  # this process is not the attempt's alone

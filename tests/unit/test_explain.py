@@ -741,7 +741,21 @@ def test_running(clock: Clock) -> None:
     clock.forward(10)
     said = why(row)
     assert kinds(said) == ["cancel_requested"]
-    assert said.sentence == "It was asked to stop by ada 10 s ago: enough, and has not stopped yet."
+    asked = "It was asked to stop by ada 10 s ago: enough, and has not stopped yet: "
+    assert said.sentence == asked + "its code cannot be stopped where it runs, and ends at its next look, or by itself."
+
+
+def test_running_where_it_can_be_stopped(clock: Clock) -> None:
+    worker = stages.start_worker()
+    Worker.objects.filter(pk=worker).update(can_stop=True)
+    row = job_manager.submit(plain, grace=30)
+    stages.claim(row, worker)
+    job_manager.cancel_job(row.id)
+    assert why(row).sentence.endswith("not stopped yet: its worker stops its process in 30 s.")
+    clock.forward(31)
+    assert why(row).sentence.endswith("not stopped yet: its worker stops it now.")
+    job_manager.cancel_job(row.id, force=True)
+    assert why(row).sentence.endswith("not stopped yet: its worker stops its process now.")
 
 
 def test_running_on_a_worker_that_is_silent(clock: Clock) -> None:

@@ -69,7 +69,8 @@ class Turns:
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     made = Turns()
-    monkeypatch.setattr(flushing, "_exchange", made.count(flushing._exchange))
+    for act in ("_exchange", "_ask"):
+        monkeypatch.setattr(flushing, act, made.count(getattr(flushing, act)))
     return made
 
 

@@ -15,10 +15,12 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from jobs import JobTask, job, job_manager, liveness
+from jobs.endings import timed_out
 from jobs.execution import Claimed
 from jobs.models import Job, Worker
 from jobs.worker import request
 from jobs.worker.feeder import Feeder
+from jobs.worker.guard import book
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import News, news, pairs_in, pairs_of
 from tests.app import stages
@@ -168,6 +170,35 @@ def test_news_of_the_dead_and_the_unknown_is_written_down(heart: Pulse, feeder: 
     assert stages.fresh(lost).events.get(name="rescue").actor == "celery@host"
     assert stages.fresh(unknown).unknown_since is not None
     assert feeder.rings == 1
+
+
+def test_who_was_stopped_on_purpose_is_named_so(heart: Pulse) -> None:
+    """The pulse hears of the death before the guard has written it down."""
+    row = job_manager.submit(nothing)
+    attempt_id = stages.claim(row).row["attempt_id"]
+    book.pronounce(attempt_id, timed_out(20, 10, 10), is_told=True)
+    news.put(News([(row.id, attempt_id)], are_lost=True))
+    heart._report_news()
+    assert (stages.fresh(row).state, stages.fresh(row).error_category) == ("failed", "timeout")
+    book.withdraw(attempt_id)
+
+
+def test_what_was_not_begun_is_given_back_when_the_worker_leaves(
+    heart: Pulse, feeder: StillFeeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, running = job_manager.submit(nothing), job_manager.submit(nothing)
+    begun = Taken(running, stages.claim(running))
+    waiting = Taken(fetched, cast(Claimed, SimpleNamespace(row={"attempt_id": stages.queue(fetched)})))
+    monkeypatch.setattr(state, "active_requests", {begun})
+    monkeypatch.setattr(state, "reserved_requests", [begun, waiting])
+    heart._beat()
+    rings = feeder.rings
+    heart.drain()
+    monkeypatch.setattr(state, "reserved_requests", [])  # Celery forgets them at once
+    heart._beat()
+    assert (stages.fresh(fetched).state, stages.fresh(running).state) == ("pending", "running")
+    assert stages.fresh(fetched).release_count == 0
+    assert feeder.rings == rings + 1
 
 
 def test_a_feeder_that_died_is_started_again(heart: Pulse, feeder: StillFeeder) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs import context, job_manager
+from jobs import context, flushing, job_manager
 from jobs.context import JobContext
 from jobs.flushing import Draft, Flusher
 from jobs.models import Job
@@ -53,5 +53,6 @@ def test_the_flusher_outlives_what_it_cannot_write(caplog: pytest.LogCaptureFixt
     claimed = stages.claim(job_manager.submit("saying.nobody"))
     draft = Draft()
     draft.say(metadata=object())
-    Flusher()._attend(claimed.row["id"], claimed.row["attempt_id"], draft)
+    job_id, attempt_id = claimed.row["id"], claimed.row["attempt_id"]
+    Flusher()._attend({attempt_id: (job_id, draft)}, flushing._exchange, job_id, attempt_id, draft)
     assert "not JSON serializable" in caplog.text

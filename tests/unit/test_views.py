@@ -16,7 +16,7 @@ from django.urls import get_resolver, reverse
 
 from jobs import job, job_manager, pools, transitions
 from jobs.explain import worker_command
-from jobs.models import Job, Pool
+from jobs.models import Attempt, Job, Pool
 from jobs.querysets import counting
 from jobs.states import JobState
 from jobs.views import listing
@@ -294,6 +294,8 @@ def test_the_page_of_a_job_tells_its_story(admin_client: Client) -> None:
     assert "The last attempt failed" in shown
     assert "the third row has no date" in shown
     assert "Traceback (most recent call last)" in shown
+    Attempt.objects.filter(job=row).update(cpu_seconds=1.2, average_cpu=85, peak_memory_mb=212.4, performance_score=92)
+    assert "1.2 s of CPU, 85 % of a core · 212 MB of memory · score 92" in page(admin_client, url("detail", row))
     events = [step.event.name for step in admin_client.get(url("detail", row)).context["steps"]]
     assert events == stages.edges(row) == ["create", "admit", "claim", "retry"]
 

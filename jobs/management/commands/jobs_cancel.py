@@ -22,10 +22,11 @@ class Command(BulkCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--reason", default="", help="why; kept in the history of each job")
+        parser.add_argument("--force", action="store_true", help="stop the processes of running ones without a grace")
 
     def act(self, options: dict[str, Any]) -> Act:
         reason = clean_text(options["reason"], 500)
-        return lambda ids: bulk.cancel(ids, reason=reason, actor="jobs_cancel")
+        return lambda ids: bulk.cancel(ids, reason=reason, actor="jobs_cancel", force=options["force"])
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.cancel

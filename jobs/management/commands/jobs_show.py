@@ -49,7 +49,8 @@ def _data(job: Job) -> dict[str, Any]:
         "attempts": list(
             _newest(job.attempts, "-started_at", ATTEMPTS).values(
                 "id", "run", "number", "started_at", "finished_at", "outcome", "hostname", "pid", "error_category",
-                "error_type", "error_message", "error_traceback",
+                "error_type", "error_message", "error_traceback", "cpu_seconds", "average_cpu", "peak_memory_mb",
+                "peak_disk_mb", "performance_score", "metrics",
             )
         )[::-1],
         "log": list(_newest(job.logs, "-id", LINES).values("at", "level", "text"))[::-1],
@@ -88,6 +89,8 @@ def _history(job: Job) -> Iterator[str]:
     for attempt in list(_newest(job.attempts, "-started_at", ATTEMPTS))[::-1]:
         where = f"on {attempt.hostname or '?'}, process {attempt.pid or '?'}"
         yield f"\nrun {attempt.run}, attempt {attempt.number}: {attempt.outcome or 'running'} {where}"
+        if used := display.used(attempt):
+            yield ", ".join(used)
         if attempt.error_type:
             yield attempt.error_traceback or f"{attempt.error_type}: {attempt.error_message}"
     lines = list(_newest(job.logs, "-id", LINES))[::-1]
