@@ -502,10 +502,6 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
-    "the guard": (
-        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
-        "Celery's own shutdown",
-    ),
     "broker away": ("knock patiently", "no breaker"),
     "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
     "stopping": (
