@@ -30,8 +30,8 @@ def allocate(self: JobTask, gate: str, megabytes: int) -> int:
 @job(bind=True)
 def hold_the_interpreter(self: JobTask, megabytes: int) -> None:
     """Allocate, then stay in one call of C code that never lets go of the interpreter's lock."""
+    _note(self)  # before: it may be stopped while it grows
     held = b"x" * (megabytes * MB)
-    _note(self)
     re.match(r"(a+)+$", "a" * 64 + "b")
     raise AssertionError(f"the search ended, holding {len(held)}")
 
