@@ -290,9 +290,11 @@ def _persist(write: Callable[[], T]) -> T:
 
 def _is_kill(error: BaseException | None) -> bool:
     """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
             return True
+        seen.add(id(error))
         error = error.__context__
     return False
 

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs import signals
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.deadlocks import done_again
@@ -22,7 +21,16 @@ from jobs.querysets.dialect import dialect, read
 from jobs.querysets.statements import after_commit, execute, execute_many, query
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
-from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
+from jobs.transitions.plan import (
+    ALL_COLUMNS,
+    ATTNAMES,
+    EVENT_COLUMNS,
+    LIGHT_COLUMNS,
+    Moved,
+    Plan,
+    id_param,
+    listened_to,
+)
 from jobs.transitions.spelling import BY_ID
 
 __all__ = [
@@ -171,13 +179,13 @@ def announce(moved: Sequence[Moved]) -> None:
 
 def send_signals(moved: Sequence[Moved]) -> None:
     """The hook that turns moves into Django signals; a receiver that raises is logged."""
+    listened = {one.edge: listened_to(one.edge) for one in moved}
     for one in moved:
-        for signal in (signals.BY_EDGE.get(one.edge), signals.job_transitioned):
-            if signal is not None and signal.has_listeners(Job):
-                signal.send_robust(
-                    Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
-                    actor=one.actor, at=one.at,
-                )  # fmt: skip
+        for signal in listened[one.edge]:
+            signal.send_robust(
+                Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
+                actor=one.actor, at=one.at,
+            )  # fmt: skip
 
 
 HOOKS.append(send_signals)
