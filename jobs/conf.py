@@ -206,6 +206,7 @@ class JobsSettings:
     ERRORS: Mapping[str, ErrorRule] = _key(MappingProxyType({}), _errors)  # what exceptions mean, before our own rules
     TIMEOUT: Timeout = field(default_factory=Timeout, metadata=_group(Timeout))
     GRACE: float = _key(10, _wait)  # between the request to stop and the kill
+    HOOK_TIMEOUT: float = _key(60, _span)  # whoever runs a job's hooks for longer is taken for dead: they run again
     MEMORY_TOLERANCE: float = _key(1.2, _factor)  # times its declared memory that a job may use before it is stopped
     DISK_TOLERANCE: float = _key(1.2, _factor)  # the same of the disk that its directory takes
     SAMPLE_EVERY: float = _key(0.5, _span)  # a worker looks at what its jobs use

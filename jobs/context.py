@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
-from jobs import encoding, meter, tmpdirs
-from jobs.exceptions import JobAborted, JobTimedOut
+from django.db import connections
+
+from jobs import encoding, flushing, meter, tmpdirs
+from jobs.conf import settings
+from jobs.exceptions import JobAborted, JobFailed, JobTimedOut
 from jobs.flushing import Draft, flusher
 
 DIAGNOSTICS_KEPT = 200
@@ -34,6 +37,10 @@ class JobSnoozed(BaseException):
         self.seconds = seconds
 
 
+class JobPaused(BaseException):
+    """Raised by `checkpoint()` when a pause is requested: ends this attempt; the job waits until it is resumed."""
+
+
 class JobInterrupted(BaseException):
     """Raised inside a body whose worker is shut down and cannot stop it otherwise: no attempt is used."""
 
@@ -42,8 +49,11 @@ class JobInterrupted(BaseException):
 class JobContext:
     """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
 
-    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run. A detached
-    one (a direct call of the function, outside any job) has no id and remembers what it is told without writing it.
+    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run.
+    `resume_data` is what the last checkpoint of this run kept, None where there was none. In a hook, whose name is
+    `hook`, `reason` says why the job was cancelled, `outcome` is the state it ended at, and nobody asks to stop any
+    more. A detached one (a direct call of the function, outside any job)
+    has no id and remembers what it is told without writing it.
     """
 
     id: UUID | None = None
@@ -55,6 +65,11 @@ class JobContext:
     owner: str = ""
     attempt_id: UUID | None = None
     started_at: datetime | None = None
+    resume_data: Any = None
+    reason: str = ""
+    outcome: str = ""
+    hook: str = ""
+    in_transaction: bool = False
     timeout: float | None = None
     draft: Draft = field(default_factory=Draft)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
@@ -102,8 +117,9 @@ class JobContext:
         Raises JobTimedOut when it is over its time-out.
         """
         self._watch()
-        if self.draft.stop_reason is not None:
-            raise JobAborted(self.draft.stop_reason)
+        if self.hook:
+            return
+        self._stop_if_told()
         if self.draft.is_late:
             raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
         if flusher.is_interrupting:
@@ -133,6 +149,28 @@ class JobContext:
         if self.aborted:
             self.draft.tell()
 
+    def checkpoint(self, data: Any) -> None:
+        """Keep what the next attempt needs to go on from here: it finds it as `resume_data`.
+
+        Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
+        With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
+        once it is resumed. Raises JobAborted as `check` does, and JobFailed inside a transaction of the body's own,
+        which could take it back.
+        """
+        stored = encoding.dumps(data, field="checkpoint")
+        if self.id is None or self.attempt_id is None or self.hook:
+            self.resume_data = encoding.loads(stored)
+            return
+        if connections[settings.DATABASE].in_atomic_block and not self.in_transaction:
+            raise JobFailed(
+                "checkpoint() inside a transaction, which may be rolled back: leave the atomic block first."
+            )
+        flushing.keep(self.id, self.attempt_id, self.draft, stored)
+        self.resume_data = encoding.loads(stored)
+        self._stop_if_told()
+        if self.draft.is_pause_requested:
+            raise JobPaused
+
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
         self.draft.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
@@ -148,6 +186,10 @@ class JobContext:
         self.metadata.update(pairs)
         self.draft.say(metadata=stored)
         self._watch()
+
+    def _stop_if_told(self) -> None:
+        if self.draft.stop_reason is not None:
+            raise JobAborted(self.draft.stop_reason)
 
     @property
     def tmpdir(self) -> Path:
@@ -177,7 +219,7 @@ class JobContext:
         return self._used
 
     def _watch(self) -> None:
-        if self.attempt_id is not None and not self.draft.is_watched:
+        if self.attempt_id is not None and not self.draft.is_watched and not self.hook:
             flusher.watch(self.id, self.attempt_id, self.draft)
 
     def _now(self) -> str:

@@ -1,4 +1,4 @@
-"""What people do to a job: start, cancel, retry, delete. Each answers with a word; repeating it is harmless."""
+"""What people do to a job: cancel, retry, delete. Each answers with a word; repeating it is harmless."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from jobs import admission, encoding, signals, transitions
+from jobs.asking import clean_actor as _clean
+from jobs.asking import param as _id
+from jobs.asking import rank_at as _rank
+from jobs.asking import state_of
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
-from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs.models import Attempt, Hook, Job, JobEvent, JobLog
 from jobs.options import JobOptions
 from jobs.querysets.deadlocks import done_again
-from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import after_commit, change, execute, settled
 from jobs.transitions import Sql
-
-NOT_STARTED = "not started"
-"""The reason of a job that was submitted with start=False."""
 
 RERANK_BATCH = 1000
 RERANKED = ("scheduled", "blocked", "paused", "queued", "pending")
@@ -43,23 +44,6 @@ class Answer(StrEnum):
     RESUMED = "RESUMED"
     NOT_PAUSED = "NOT_PAUSED"
     NOT_POSSIBLE = "NOT_POSSIBLE"
-
-
-def start(job_id: UUID, actor: str = "") -> Answer:
-    """Release a job that was submitted with start=False."""
-    held = "id = %s AND reason = %s"
-    later = "run_after > {now}"
-    eligible = f"CASE WHEN {later} THEN run_after ELSE {{now}} END"
-    where_it_belongs = f"CASE WHEN {later} THEN 'scheduled' ELSE 'pending' END"
-    sets = {"eligible_at": Sql(eligible), "rank": _rank(eligible)}
-    moved = transitions.move(
-        "resume", held, [_id(job_id), NOT_STARTED], to=where_it_belongs, sets=sets, actor=_clean(actor)
-    )
-    if not moved:
-        state_of(job_id)
-        return Answer.ALREADY_STARTED
-    admission.admit_on_commit(moved[0].row["pool"])
-    return Answer.STARTED
 
 
 def cancel(job_id: UUID, reason: str = "", actor: str = "", *, force: bool = False) -> Answer:
@@ -158,7 +142,7 @@ def delete_rows(job_ids: list[UUID]) -> int:
     locked = list(final.select_for_update().values_list("pk", flat=True))
     if not locked:
         return 0
-    for model in (JobLog, JobEvent, Attempt):
+    for model in (JobLog, JobEvent, Attempt, Hook):
         model._base_manager.using(using).filter(job_id__in=locked)._raw_delete(using)
     return Job.objects.using(using).filter(pk__in=locked)._raw_delete(using)
 
@@ -221,25 +205,3 @@ def announce_request(job_id: UUID, actor: str) -> None:
             Job, job=job, attempt=job.attempt_id, from_state=job.state, to_state=job.state, actor=actor,
             at=job.cancel_requested_at,
         )  # fmt: skip
-
-
-def _rank(eligible: str) -> Sql:
-    """The rank of a job that becomes eligible at a moment (SQL)."""
-    moment = dialect(settings.DATABASE).epoch(eligible)
-    return Sql(f"{moment} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
-
-
-def _clean(actor: str) -> str:
-    return encoding.clean_text(actor, 200)
-
-
-def state_of(job_id: UUID) -> str:
-    """A job's state; JobNotFound."""
-    state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
-    if state is None:
-        raise JobNotFound(job_id)
-    return state
-
-
-def _id(job_id: UUID) -> object:
-    return prepare(settings.DATABASE, Job, "id", job_id)

@@ -19,11 +19,13 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from jobs import admission, bodies, context, encoding, sequels, transitions
+from jobs import hooks as aftercare
 from jobs.conf import settings
-from jobs.context import JobContext, JobInterrupted, JobSnoozed
+from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
 from jobs.failures import Failure, failure_of
 from jobs.flushing import Line, flusher, write_lines
+from jobs.hooks import NO_HOOKS, Hooks
 from jobs.models import Attempt, Job
 from jobs.models.fields import Unreadable
 from jobs.querysets.dialect import dialect, prepare
@@ -34,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
 _CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "diagnostics", "timeout",
+    "args", "kwargs", "metadata", "owner", "diagnostics", "timeout", "checkpoint",
 )  # fmt: skip
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
@@ -50,6 +52,8 @@ class Claimed:
 
     row: dict[str, Any]
     context: JobContext
+    worker: UUID | None = None
+    hooks: Hooks = NO_HOOKS
 
     @property
     def fence(self) -> list[Any]:
@@ -57,38 +61,39 @@ class Claimed:
         return [prepare(using, Job, "id", self.row["id"]), prepare(using, Job, "attempt_id", self.row["attempt_id"])]
 
 
-def perform(job_id: UUID, attempt_id: UUID, body: Body, worker: UUID | None) -> bool:
+def perform(job_id: UUID, attempt_id: UUID, body: Body, worker: UUID | None, hooks: Hooks = NO_HOOKS) -> bool:
     """Run one attempt from claim to end; False when the claim was refused and nothing ran.
 
     Whatever the body raises becomes the attempt's outcome, but for the exit that tells this process to die.
     """
-    claimed = claim(job_id, attempt_id, worker)
+    claimed = claim(job_id, attempt_id, worker, hooks)
     if claimed is None:
         return False
     run(claimed, body)
     return True
 
 
-def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> Claimed | None:
+def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None, hooks: Hooks = NO_HOOKS) -> Claimed | None:
     """Take a queued job for this process; None when the doorbell was stale.
 
     Reconnects once if the connection is dead.
     """
     using = settings.DATABASE
     try:
-        moved = _claim(job_id, attempt_id, worker)
+        moved = _claim(job_id, attempt_id, worker, hooks)
     except (OperationalError, InterfaceError):
         if connections[using].in_atomic_block:
             raise
         connections[using].close()
-        moved = _claim(job_id, attempt_id, worker)
+        moved = _claim(job_id, attempt_id, worker, hooks)
     for one in moved:
-        return Claimed(one.row, _context_of(one.row))
+        return Claimed(one.row, _context_of(one.row), worker, hooks)
     return None
 
 
 def run(claimed: Claimed, body: Body) -> None:
     """Run the body of an attempt that is ours and record its end; then its slot is free."""
+    aftercare.before_run(claimed.hooks, claimed.row, claimed.worker)
     token = context.bind(claimed.context)
     claimed.context.begin()
     try:
@@ -98,9 +103,21 @@ def run(claimed: Claimed, body: Body) -> None:
         context.release(token)
         flusher.forget(claimed.row["attempt_id"])
         admission.after_finish(claimed.row["pool"])
+    aftercare.after_end(claimed.hooks, claimed.context, claimed.row, claimed.worker)
 
 
-def _claim(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
+def _claim(job_id: UUID, attempt_id: UUID, worker: UUID | None, hooks: Hooks) -> list[Moved]:
+    """The claim, and beside it the note that the task has hooks, where it has."""
+    if not hooks:
+        return _take(job_id, attempt_id, worker)
+    with transaction.atomic(using=settings.DATABASE):
+        moved = _take(job_id, attempt_id, worker)
+        for one in moved:
+            aftercare.arm(one.id, one.row["run"])
+    return moved
+
+
+def _take(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
     using = settings.DATABASE
     fence = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
     fence.append(prepare(using, Attempt, "worker_id", worker))
@@ -114,7 +131,8 @@ def _context_of(row: dict[str, Any]) -> JobContext:
     made = JobContext(
         id=row["id"], key=row["key"], attempt=row["attempt"], args=row["args"], kwargs=row["kwargs"],
         metadata=row["metadata"], owner=row["owner"], attempt_id=row["attempt_id"], started_at=row["started_at"],
-        timeout=row["timeout"],
+        timeout=row["timeout"], resume_data=row["checkpoint"],
+        in_transaction=connections[settings.DATABASE].in_atomic_block,
     )  # fmt: skip
     made.diagnostics.extend(row["diagnostics"])
     return made
@@ -127,8 +145,8 @@ def _run(claimed: Claimed, body: Body) -> None:
         result = bodies.call(body, *args, **kwargs)
     except JobSnoozed as snoozed:
         _end(claimed, "snooze", sets=_in(snoozed.seconds))
-    except JobInterrupted:
-        _end(claimed, "interrupt")
+    except (JobInterrupted, JobPaused):
+        _end(claimed, "interrupt")  # which becomes the pause that was asked for, unless it was withdrawn meanwhile
     except BaseException as error:
         if _is_kill(error):
             raise
@@ -165,6 +183,8 @@ def _fail(claimed: Claimed, error: BaseException) -> None:
         if chosen is None:
             break
         edge, fence = chosen.edge, _FENCE + chosen.condition
+        if edge == "cancel":
+            aftercare.before_cancel(claimed.hooks, claimed.context, claimed.row, fence, claimed.fence, claimed.worker)
         if _finish(claimed, edge, fence=fence, sets=chosen.sets, attempt=chosen.attempt):
             return
     _persist(lambda: _note_stale(claimed, edge))
@@ -270,9 +290,11 @@ def _persist(write: Callable[[], T]) -> T:
 
 def _is_kill(error: BaseException | None) -> bool:
     """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
         if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
             return True
+        seen.add(id(error))
         error = error.__context__
     return False
 

@@ -12,10 +12,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from django.db import Error, connections
+from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs.conf import settings
 from jobs.models import Job, JobLog
@@ -27,11 +28,13 @@ logger = logging.getLogger(__name__)
 WRITE_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0
 Line = tuple[str, str, str]  # time, level, text
+FENCE = " AND attempt_id = %s AND COALESCE(state, '') = 'running'"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
 
 
 class Draft:
-    """What a body has said and not yet written; `stop_reason` is what came back. Used by several threads."""
+    """What a body has said and not yet written; what came back is whether to stop or pause. Used by several threads."""
 
     def __init__(self) -> None:
         self.writing = threading.Lock()  # held from `take` to the end of the write: who finishes the job waits for it
@@ -40,6 +43,7 @@ class Draft:
         self._lines: list[Line] = []
         self.is_watched = False
         self.stop_reason: str | None = None
+        self.is_pause_requested = False
         self.deadline: float | None = None  # by the monotonic clock
         self._on_stop: list[Callable[[], object]] = []
 
@@ -210,18 +214,34 @@ def write_lines(job_id: UUID, attempt_id: UUID, lines: Sequence[Line]) -> None:
     execute_many(using, sql, [(*ids, prepare(using, JobLog, "at", at), level, text) for at, level, text in lines])
 
 
-def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft) -> None:
-    """Write what was said, read whether the job should stop."""
+def keep(job_id: UUID, attempt_id: UUID, draft: Draft, checkpoint: str) -> None:
+    """Write a checkpoint (encoded) at once, on this thread's own connection, with whatever was said before it.
+
+    Reconnects once if the connection is dead: a body may not have used it for hours.
+    """
+    connection, also = connections[settings.DATABASE], {"checkpoint": checkpoint}
+    try:
+        _exchange(job_id, attempt_id, draft, also)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        _exchange(job_id, attempt_id, draft, also)
+
+
+def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft, also: Mapping[str, Any] = _NOTHING) -> None:
+    """Write what was said, and columns as the database takes them; read whether the job should stop, or pause."""
     with draft.writing:
         said, lines = draft.take()
         try:
-            rows = _write(job_id, attempt_id, said)
+            rows = _write(job_id, attempt_id, said, also)
             if lines and rows:
                 write_lines(job_id, attempt_id, lines)
         except Error:
             draft.put_back(said, lines)
             raise
         draft.stop_reason = _stop_reason(rows)
+        draft.is_pause_requested = any(row[-1] is not None for row in rows)
 
 
 def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
@@ -237,21 +257,23 @@ def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
         draft.stop_reason = _stop_reason(found.get(attempt_id, []))
 
 
-def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
+def _write(
+    job_id: UUID, attempt_id: UUID, said: dict[str, Any], also: Mapping[str, Any]
+) -> Sequence[tuple[Any, ...]]:  # fmt: skip
     """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    fence = " AND attempt_id = %s AND COALESCE(state, '') = 'running'"
-    asked = "cancel_requested_at, reason"  # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
-    if said:
-        values = [prepare(using, Job, name, value) for name, value in said.items()]
-        columns = "".join(f"{name} = %s, " for name in said)
-        return change(using, f"{columns}updated_at = {{now}}", values, ids[0], fence, ids[1:], asked)
-    return query(using, f"SELECT {asked} FROM jobs_job WHERE id = %s{fence}", ids)
+    # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
+    asked = "cancel_requested_at, reason, pause_requested_at"
+    values = {**{name: prepare(using, Job, name, value) for name, value in said.items()}, **also}
+    if values:
+        columns = "".join(f"{name} = %s, " for name in values)
+        return change(using, f"{columns}updated_at = {{now}}", list(values.values()), ids[0], FENCE, ids[1:], asked)
+    return query(using, f"SELECT {asked} FROM jobs_job WHERE id = %s{FENCE}", ids)
 
 
 def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:
     if not rows:
         return "this attempt no longer counts: the job was given to another worker, or ended"
-    requested_at, reason = rows[0]
+    requested_at, reason = rows[0][:2]
     return None if requested_at is None else str(reason or "cancelled")

@@ -23,9 +23,11 @@ from celery import current_app
 from django.db.models import Min
 
 from jobs import admission, context, execution, liveness, publishing, transitions
+from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.exceptions import UnknownTask
 from jobs.flushing import flusher
+from jobs.hooks import Hooks
 from jobs.liveness import Identity
 from jobs.models import Job, Pool
 from jobs.publishing import Doorbell
@@ -33,6 +35,7 @@ from jobs.querysets.dialect import bound_now, dialect
 from jobs.states import JobState
 from jobs.steward import due
 
+NOBODY = UUID(int=0)
 SLOTS = 1000  # room for whatever else the rows say is in flight
 
 
@@ -75,6 +78,8 @@ class Bell(NamedTuple):
 class Runnable(Protocol):
     """What is asked of a job's task object."""
 
+    hooks: Hooks
+
     def body(self, *args: Any, **kwargs: Any) -> Any:
         """The function, called as a job."""
 
@@ -102,6 +107,7 @@ class InlineWorker:
                 if self._answer(bell):
                     yield bell.job_id
             if not self._admit() and not self._skip_to(Job.objects.using(settings.DATABASE).all()):
+                self._clean_up()
                 return
 
     def run(self, job_id: UUID) -> None:
@@ -154,6 +160,16 @@ class InlineWorker:
         self._beat()
         return admission.admit_everywhere()
 
+    def _clean_up(self) -> None:
+        """Run the hooks of jobs that ended without a process of their own."""
+        last: UUID | None = NOBODY
+        while last is not None:
+            found, last = aftercare.due(last, 0)
+            for row in found:
+                task: object = current_app.tasks.get(row.job.task)
+                if isinstance(task, Runnable):
+                    aftercare.answer(row.job_id, row.id, task.hooks, self._boot_ids.get(row.job.pool))
+
     def _pools(self) -> list[str]:
         waiting = Job.objects.using(settings.DATABASE).filter(state=JobState.PENDING)
         names = Pool.objects.using(settings.DATABASE).values_list("name")
@@ -185,7 +201,7 @@ class InlineWorker:
         outside = context.bind(None)
         task.push_request(**request, task=bell.task, is_eager=True, called_directly=False, hostname=_HOSTNAME)
         try:
-            return execution.perform(bell.job_id, bell.attempt_id, task.body, self._boot_ids.get(bell.pool))
+            return execution.perform(bell.job_id, bell.attempt_id, task.body, self._boot_ids.get(bell.pool), task.hooks)
         finally:
             task.pop_request()
             context.release(outside)

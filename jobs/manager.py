@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-
-from jobs import control, encoding, explain, patterns, pools, submission
+from jobs import bulk, control, encoding, explain, patterns, pausing, pools, submission, taskpause
+from jobs.asking import Answers, one_answer
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
@@ -32,13 +32,11 @@ from jobs.states import JobState
 from jobs.status import status_of
 from jobs.steward import pruning
 from jobs.transitions import ALL_COLUMNS
+from jobs.twins import twin
 
 Key = TypeVar("Key")
 State = TypeVar("State")
 Action = TypeVar("Action")
-P = ParamSpec("P")
-R = TypeVar("R")
-M = TypeVar("M", bound="JobManager[Any, Any, Any]")
 
 JOB_CREATED: Literal["JOB_CREATED"] = "JOB_CREATED"
 JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
@@ -57,16 +55,6 @@ class RunAnswer:
     @property
     def created(self) -> bool:
         return self.type == JOB_CREATED
-
-
-def _twin(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
-    """The same method for async code."""
-
-    async def twin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await sync_to_async(method)(self, *args, **kwargs)
-
-    twin.__name__, twin.__doc__ = f"a{method.__name__}", f"`{method.__name__}`, to be awaited."
-    return twin
 
 
 class JobManager(Generic[Key, State, Action]):
@@ -112,7 +100,7 @@ class JobManager(Generic[Key, State, Action]):
 
     def start_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Release a job submitted with `start=False`: STARTED or ALREADY_STARTED."""
-        return control.start(_uuid(job_id), actor)
+        return _one(pausing.start, job_id, actor)
 
     def get_job(self, /, job_id: UUID | str) -> Job:
         """The job's row; JobNotFound for an id that is not there or no id at all."""
@@ -195,6 +183,17 @@ class JobManager(Generic[Key, State, Action]):
         """
         return control.cancel(_uuid(job_id), reason, actor, force=force)
 
+    def pause_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
+        """PAUSED at once when it waits, REQUESTED when it runs (it stops at its next checkpoint), else NOT_POSSIBLE.
+
+        It is not possible where the job has ended, or is about to be cancelled.
+        """
+        return _one(pausing.pause, job_id, reason, actor)
+
+    def resume_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
+        """Let a paused job go on, or withdraw the request to pause a running one: RESUMED or NOT_PAUSED."""
+        return _one(pausing.resume, job_id, actor)
+
     def stop(
         self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,
         timeout: float | None = None, actor: str = "",
@@ -219,6 +218,31 @@ class JobManager(Generic[Key, State, Action]):
     def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
         """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
         return control.set_priority(_uuid(job_id), priority, actor)
+
+    def cancel_jobs(self, /, *, reason: str = "", force: bool = False, actor: str = "", **filters: Any) -> Counter[str]:
+        """Cancel the unfinished jobs that these filters choose, as `cancel_job` does; how many gave each answer."""
+        return self._all("cancel", filters, lambda ids: bulk.cancel(ids, reason=reason, actor=actor, force=force))
+
+    def pause_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
+        """Pause the unfinished jobs that these filters choose, as `pause_job` does; how many gave each answer."""
+        return self._all("pause", filters, lambda ids: pausing.pause(ids, reason, actor))
+
+    def resume_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+        """Resume the paused jobs that these filters choose, as `resume_job` does; how many gave each answer."""
+        return self._all("resume", filters, lambda ids: pausing.resume(ids, actor))
+
+    def retry_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+        """Run the failed and cancelled jobs that these filters choose again; how many gave each answer."""
+        return self._all("retry", filters, lambda ids: bulk.retry(ids, actor=actor))
+
+    def pause_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
+        """Start nothing more of a task, in no pool, and take back what waits with the broker: PAUSED. UnknownTask."""
+        taskpause.pause(name, reason, actor)
+        return Answer.PAUSED
+
+    def resume_task(self, /, name: str, *, actor: str = "") -> Answer:
+        """Let a paused task go on: RESUMED or NOT_PAUSED."""
+        return Answer.RESUMED if taskpause.resume(name, actor) else Answer.NOT_PAUSED
 
     def pause_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
         """Start nothing more in a pool, and take back what waits with the broker: PAUSED. Repeating is harmless."""
@@ -245,26 +269,45 @@ class JobManager(Generic[Key, State, Action]):
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
         return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400), manager=self.name).total()
 
-    asubmit = _twin(submit)
-    asubmit_many = _twin(submit_many)
-    arun_job = _twin(run_job)
-    astart_job = _twin(start_job)
-    aget_job = _twin(get_job)
-    ahandle = _twin(handle)
-    aget_running_job = _twin(get_running_job)
-    alist_jobs = _twin(list_jobs)
-    aerror_groups = _twin(error_groups)
-    adelete_job = _twin(delete_job)
-    aget_job_status = _twin(get_job_status)
-    aget_job_results = _twin(get_job_results)
-    awhy = _twin(why)
-    acancel_job = _twin(cancel_job)
-    aretry_job = _twin(retry_job)
-    aset_priority = _twin(set_priority)
-    apause_pool = _twin(pause_pool)
-    adrain_pool = _twin(drain_pool)
-    aresume_pool = _twin(resume_pool)
-    acleanup_old_jobs = _twin(cleanup_old_jobs)
+    def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
+        if not filters:
+            raise InvalidOption(f"Say which jobs to {verb}, by a filter at least: status='pending', task='…'.")
+        return bulk.to_all(self._filtered(filters), verb, request)
+
+    asubmit = twin(submit)
+    asubmit_many = twin(submit_many)
+    arun_job = twin(run_job)
+    astart_job = twin(start_job)
+    aget_job = twin(get_job)
+    ahandle = twin(handle)
+    aget_running_job = twin(get_running_job)
+    alist_jobs = twin(list_jobs)
+    aerror_groups = twin(error_groups)
+    adelete_job = twin(delete_job)
+    aget_job_status = twin(get_job_status)
+    aget_job_results = twin(get_job_results)
+    awhy = twin(why)
+    acancel_job = twin(cancel_job)
+    aretry_job = twin(retry_job)
+    apause_job = twin(pause_job)
+    aresume_job = twin(resume_job)
+    acancel_jobs = twin(cancel_jobs)
+    apause_jobs = twin(pause_jobs)
+    aresume_jobs = twin(resume_jobs)
+    aretry_jobs = twin(retry_jobs)
+    apause_task = twin(pause_task)
+    aresume_task = twin(resume_task)
+    aset_priority = twin(set_priority)
+    apause_pool = twin(pause_pool)
+    adrain_pool = twin(drain_pool)
+    aresume_pool = twin(resume_pool)
+    acleanup_old_jobs = twin(cleanup_old_jobs)
+
+
+def _one(request: Callable[..., Answers], job_id: UUID | str, *words: str) -> Answer:
+    """Ask it of a single job."""
+    found = _uuid(job_id)
+    return Answer(one_answer(found, request([found], *words)))
 
 
 def _check_limit(limit: int) -> None:

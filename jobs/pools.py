@@ -65,7 +65,7 @@ def resume(name: str, actor: str = "") -> bool:
     sets = "paused_at = NULL, draining_at = NULL, paused_by = '', pause_reason = ''"
     where = "name = %s AND (paused_at IS NOT NULL OR draining_at IS NOT NULL)"
     was_closed = bool(execute(settings.DATABASE, f"UPDATE jobs_pool SET {sets} WHERE {where}", [name]))
-    _must_exist(name)
+    must_exist(name)
     if was_closed:
         logger.info("pool %s: resumed by %s", name, actor or "nobody named")
         admission.admit_on_commit(name)
@@ -161,14 +161,15 @@ def _close(name: str, sets: str, where: str, who: list[str], why: str) -> bool:
     with transaction.atomic(using=settings.DATABASE):
         sql = f"UPDATE jobs_pool SET {sets} WHERE name = %s AND {where}"
         if not execute(settings.DATABASE, sql, [*cleaned, name]):
-            _must_exist(name)
+            must_exist(name)
             return False
         take_back(name, why)
     logger.info("pool %s: %s, by %s: %s", name, why, cleaned[0] or "nobody named", cleaned[1])
     return True
 
 
-def _must_exist(name: str) -> None:
+def must_exist(name: str) -> None:
+    """UnknownPool."""
     there = _names()
     if name not in there:
         raise UnknownPool(name, there)

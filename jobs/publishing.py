@@ -41,6 +41,7 @@ _BOUNDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 JOBS_HEADER = "jobs"
+HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.hooks`
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Doorbell:
     pool: str
     task: str
     pairs: tuple[tuple[UUID, UUID], ...]
+    header: str = JOBS_HEADER
 
 
 Transport = Callable[[Sequence[Doorbell]], None]
@@ -195,7 +197,7 @@ def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
 
 def _headers(bell: Doorbell, message_id: str) -> dict[str, Any]:
     pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in bell.pairs]
-    return {**_template(bell.task), "id": message_id, "root_id": message_id, JOBS_HEADER: pairs}
+    return {**_template(bell.task), "id": message_id, "root_id": message_id, bell.header: pairs}
 
 
 @functools.cache

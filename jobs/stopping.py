@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs import admission, control, encoding, transitions
+from jobs.asking import state_of
 from jobs.conf import settings
 from jobs.control import Answer
 from jobs.failures import Failure
@@ -36,7 +37,7 @@ def stop(job_id: UUID, error: BaseException | str | None = None, actor: str = ""
             return Answer.STOPPED
         if _ask_running(job_id, kind, message, actor):
             return Answer.REQUESTED
-        if control.state_of(job_id) in FINAL:
+        if state_of(job_id) in FINAL:
             return Answer.ALREADY_FINAL
 
 
@@ -70,4 +71,4 @@ def _ask_running(job_id: UUID, kind: str, message: str, actor: str) -> bool:
             data = {"reason": message, "error": kind}
             transitions.note(job_id, "cancel_requested", actor=actor, data=data)
             after_commit(control.announce_request, job_id, actor)
-    return bool(asked) or control.state_of(job_id) == "running"
+    return bool(asked) or state_of(job_id) == "running"

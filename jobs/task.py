@@ -18,12 +18,14 @@ from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore
 
 from jobs import context, execution, inline, submission
+from jobs import hooks as aftercare
 from jobs.celery_options import as_ours
 from jobs.context import JobContext
 from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.failures import RetryJob
+from jobs.hooks import Act, Hooks
 from jobs.options import JobOptions
-from jobs.publishing import JOBS_HEADER
+from jobs.publishing import HOOKS_HEADER, JOBS_HEADER
 from jobs.results import JobResult
 
 DEFAULT_MANAGER = ""
@@ -53,6 +55,7 @@ class JobTask(DjangoTask[Any, Any]):
     typing = False  # the doorbell has no arguments; ours are checked at submit
     Request = "jobs.worker:JobRequest"
     options: JobOptions = JobOptions()
+    hooks: Hooks = Hooks()
     worker_id: ClassVar[UUID | None] = None
     """The boot id of the worker that this process belongs to; its children inherit it through the fork."""
 
@@ -70,11 +73,15 @@ class JobTask(DjangoTask[Any, Any]):
         """Run the jobs that a doorbell names; called by anyone but Celery, run the plain function."""
         if self.request.called_directly or context.current() is not None:
             return self._call_plainly(*args, **kwargs)
+        ended = self.request.get(HOOKS_HEADER)
+        if ended is not None:
+            return self._clean_up(ended)
         pairs = self.request.get(JOBS_HEADER)
         if pairs is None:
             return self._adopt(args, kwargs)
+        me, hooks = JobTask.worker_id, self.hooks
         try:
-            ran = [execution.perform(UUID(job), UUID(attempt), self.body, JobTask.worker_id) for job, attempt in pairs]
+            ran = [execution.perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
         except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
             return None
         if not any(ran):
@@ -133,6 +140,27 @@ class JobTask(DjangoTask[Any, Any]):
                 raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
         raise RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
 
+    def on_cancel(self, act: Act) -> Act:
+        """Decorate a function to be called with the job's context (`self.job`) when a job that was begun is cancelled.
+
+        In the process of its body, once that has stopped and before the job counts as cancelled; after a kill in
+        another one. Once for each run, again only where its process dies over it.
+        """
+        if self.hooks.on_cancel is not None:
+            raise InvalidOption(f"{self.name} has an on_cancel hook already.", option="on_cancel")
+        self.hooks.on_cancel = act
+        return act
+
+    def cleanup(self, act: Act) -> Act:
+        """Decorate a function to be called with the job's context when a job that was begun has ended, however.
+
+        After the end is recorded, and after `on_cancel`; else as that.
+        """
+        if self.hooks.cleanup is not None:
+            raise InvalidOption(f"{self.name} has a cleanup hook already.", option="cleanup")
+        self.hooks.cleanup = act
+        return act
+
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Celery's way to say how far it is: becomes the job's live state, which `AsyncResult` shows while it runs.
 
@@ -163,6 +191,12 @@ class JobTask(DjangoTask[Any, Any]):
             detached.end()
             context.release(token)
 
+    def _clean_up(self, ended: Sequence[Sequence[str]]) -> None:
+        """Run the hooks of jobs that ended without a process of their own."""
+        ran = [aftercare.answer(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in ended]
+        if not any(ran):
+            raise Ignore
+
     def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """A message without our header (`send_task`, beat, canvas) becomes a job."""
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args, kwargs)], {})
@@ -189,7 +223,7 @@ def job(
         if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):
             raise InvalidOption(f"{body.__qualname__}: a job is a plain function, not a coroutine nor a generator.")
         extra: dict[str, Any] = {} if name is None else {"name": name}
-        return shared_task(bind=bind, base=JobTask, options=chosen, **extra)(body)
+        return shared_task(bind=bind, base=JobTask, options=chosen, hooks=Hooks(), **extra)(body)
 
     return make if function is None else make(function)
 

@@ -11,5 +11,7 @@ urlpatterns = [
     path("<uuid:job_id>/", views.job_detail, name="job-detail"),
     path("<uuid:job_id>/image/", views.job_image, name="job-image"),
     path("<uuid:job_id>/cancel/", views.job_cancel, name="job-cancel"),
+    path("<uuid:job_id>/pause/", views.job_pause, name="job-pause"),
+    path("<uuid:job_id>/resume/", views.job_resume, name="job-resume"),
     path("<uuid:job_id>/retry/", views.job_retry, name="job-retry"),
 ]

@@ -191,8 +191,10 @@ def _count_what_was_not_seen() -> None:
 
 
 def _settle_whatever_the_mark_says() -> None:
+    """It is taken away all the same: who finds that another has done so goes on."""
     fallbacks: Any = import_module("jobs.fallbacks")
-    fallbacks.execute = lambda *_: 1
+    execute = fallbacks.execute
+    fallbacks.execute = lambda *args: execute(*args) or 1
 
 
 def _one_feeder_for_life() -> None:
@@ -204,6 +206,18 @@ def _knock_patiently() -> None:
     publishing: Any = import_module("jobs.publishing")
     for bounds in publishing._BOUNDS.values():
         del bounds["max_retries"]
+
+
+def _end_without_a_lock() -> None:
+    """Somebody may ask, or ask no more, between two of the moves that an end may take."""
+    transitions: Any = import_module("jobs.transitions")
+
+    def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
+        carried = {**options, "source": "running"}
+        moved = transitions.move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
+        return moved + transitions.move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
+
+    transitions._as_asked = as_asked
 
 
 def _local_clock() -> None:
@@ -295,6 +309,22 @@ MUTATIONS = {
     "no wish of a person": Mutation(
         _patch("jobs.transitions._NOBODY_ASKED", ""), SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]", "(the end of|cancelled)",
+    ),
+    "end without a lock": Mutation(
+        _end_without_a_lock, POSTGRES,
+        "integration/test_pausing.py::test_a_pause_that_is_withdrawn_while_the_attempt_ends", "refused",
+    ),
+    "pause a task, lock no pool": Mutation(
+        _patch("jobs.taskpause._lock_pools", lambda: None), POSTGRES,
+        "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
+    ),
+    "a checkpoint of anybody": Mutation(
+        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), "unit",
+        "unit/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
+    ),
+    "hooks of anybody": Mutation(
+        _patch("jobs.hooks._free", lambda using: "%s < 0"), "unit",
+        "unit/test_hooks.py::test_two_answers_run_them_once", "assert",
     ),
     "no steward": Mutation(
         _no_steward, SQLITE, "integration/test_failing.py::test_retries_wait_longer_each_time", "the end of"
@@ -404,7 +434,7 @@ MUTATIONS = {
     ),
     "a fallback without its mark": Mutation(
         _settle_whatever_the_mark_says, POSTGRES,
-        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", "assert",
+        f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", r"I8: \d+ fallbacks for 1",
     ),
     "no fallback but at once": Mutation(
         _patch("jobs.fallbacks.submit_due", lambda: 0), FAULTS,
@@ -412,7 +442,7 @@ MUTATIONS = {
     ),
     "once may be twice": Mutation(
         _patch("jobs.transitions._MAY_RUN_AGAIN", ""), SQLITE,
-        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "assert",
+        f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "the end of",
     ),
     "expired may start": Mutation(
         _patch("jobs.execution._NOT_EXPIRED", ""), "unit",
@@ -472,6 +502,10 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
+    "the guard": (
+        "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
+        "Celery's own shutdown",
+    ),
     "broker away": ("knock patiently", "no breaker"),
     "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
     "stopping": (

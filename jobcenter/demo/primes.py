@@ -11,21 +11,22 @@ STEP = 2_000_000  # numbers looked at between two reports
 
 @dataclass(frozen=True)
 class Found:
-    """All twins (p, p + 2) with p + 2 below `below`: how many there are."""
+    """All twins (p, p + 2) with p + 2 below `below`: how many there are, and whether the last odd number is prime."""
 
     below: int
     pairs: int
+    last_is_prime: bool = False
 
 
-def twins(limit: int, step: int = STEP) -> Iterator[Found]:
-    """Count twin primes below `limit`, telling what was found after every step."""
+def twins(limit: int, step: int = STEP, begin: Found = Found(0, 0)) -> Iterator[Found]:  # frozen
+    """Count twin primes below `limit`, telling what was found after every step; from what was found before."""
     primes = _odd_primes(isqrt(limit) + 1)
-    pairs, last_was_prime = 0, False
-    for low in range(0, limit, step):  # low and step are even, so the flags stand for low + 1, low + 3, …
+    pairs, last_was_prime = begin.pairs, begin.last_is_prime
+    for low in range(begin.below, limit, step):  # low and step are even, so the flags stand for low + 1, low + 3, …
         flags = _sieve(low, min(low + step, limit), primes)
         pairs += _adjacent(flags) + (last_was_prime and bool(flags[0]))
         last_was_prime = bool(flags[-1])
-        yield Found(min(low + step, limit), pairs)
+        yield Found(min(low + step, limit), pairs, last_was_prime)
 
 
 def _odd_primes(below: int) -> list[int]:

@@ -6,6 +6,7 @@ Called as plain functions they run without database and broker. What they comput
 from __future__ import annotations
 
 import base64
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,13 @@ def second_try(self: JobTask) -> dict[str, int]:
 
 @job(bind=True, name="demo.twin_primes", operation_type="analysis", tags=["long"])
 def count_twin_primes(self: JobTask, limit: int = 100_000_000_000) -> dict[str, int]:
-    """Count the twin primes below `limit`. With the default it takes many minutes: made to be cancelled."""
-    found = primes.Found(0, 0)
-    for found in primes.twins(limit):
+    """Count the twin primes below `limit`. With the default it takes many minutes: made to be paused and cancelled."""
+    begin = found = primes.Found(*(self.job.resume_data or (0, 0)))
+    for found in primes.twins(limit, begin=begin):
         self.job.progress(
             100 * found.below / limit, f"{found.pairs:,} pairs so far", stage=f"below {found.below / 1e6:,.0f} million"
         )
+        self.job.checkpoint(astuple(found))
     return {"below": found.below, "pairs": found.pairs}
 
 

@@ -6,5 +6,9 @@ from jobs.admin.limits import LimitAdmin
 from jobs.admin.pools import PoolAdmin
 from jobs.admin.priorities import PriorityAdmin
 from jobs.admin.system import LeaseAdmin, WorkerAdmin
+from jobs.admin.tasks import TaskPauseAdmin
 
-__all__ = ["AttemptAdmin", "JobAdmin", "LeaseAdmin", "LimitAdmin", "PoolAdmin", "PriorityAdmin", "WorkerAdmin"]
+__all__ = [
+    "AttemptAdmin", "JobAdmin", "LeaseAdmin", "LimitAdmin", "PoolAdmin", "PriorityAdmin", "TaskPauseAdmin",
+    "WorkerAdmin",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,17 +13,17 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from jobs import bulk
-from jobs.bulk import Answers
+from jobs.asking import Answers
 from jobs.conf import settings
 from jobs.encoding import clean_text
 from jobs.exceptions import shown
 from jobs.models import Job, Priority
 
 MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
-BATCH = 100
 LISTED = 20
 ADVICE = {
-    verb: f"Narrow the filter, or use the command jobs_{verb}, which works in batches." for verb in ("cancel", "retry")
+    verb: f"Narrow the filter, or use the command jobs_{verb}, which works in batches."
+    for verb in ("cancel", "pause", "resume", "retry")
 }
 
 
@@ -49,6 +49,29 @@ def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
         return bulk.retry(ids, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
+
+
+@admin.action(description="Pause selected jobs", permissions=["pause"])
+def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Pause: at once what waits, at its next checkpoint what runs."""
+    reason = clean_text(request.POST.get("reason", "").strip(), 500)
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.pause(ids, reason=reason, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("-id"), "pause", act)
+
+
+@admin.action(description="Resume selected jobs", permissions=["pause"])
+def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Let paused jobs go on, oldest first."""
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.resume(ids, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("id"), "resume", act)
 
 
 @admin.action(description="Change priority of selected jobs", permissions=["prioritise"])
@@ -79,10 +102,8 @@ def _confirmed(
         return None
     if request.POST.get("confirmed") != "yes":
         return _question(model_admin, request, verb, ids)
-    answers: Answers = {}
-    for start in range(0, len(ids), BATCH):
-        answers |= act(ids[start : start + BATCH])
-    _tell(model_admin, request, answers)
+    answers = act(ids)
+    _tell(model_admin, request, answers, bulk.PAUSE_WORDS if verb in ("pause", "resume") else bulk.WORDS)
     return None
 
 
@@ -104,8 +125,8 @@ def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[U
     return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
 
 
-def _tell(model_admin: Any, request: HttpRequest, answers: Answers) -> None:
+def _tell(model_admin: Any, request: HttpRequest, answers: Answers, words: Mapping[str, str]) -> None:
     counts = bulk.counted(answers)
-    told = ", ".join(f"{count:,} {bulk.WORDS[answer]}" for answer, count in sorted(counts.items()))
+    told = ", ".join(f"{count:,} {words[answer]}" for answer, count in sorted(counts.items()))
     level = messages.WARNING if bulk.REFUSED & counts.keys() else messages.SUCCESS
     model_admin.message_user(request, f"{told}." if told else "No jobs.", level)

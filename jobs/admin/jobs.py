@@ -1,4 +1,4 @@
-"""The job list and the job page of the admin, with its actions: cancel, retry, change priority."""
+"""The job list and the job page of the admin, with its actions: cancel, retry, pause, resume, change priority."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jobs.querysets.heads import HEADS
 from jobs.querysets.jobs import JobQuerySet
 from jobs.templatetags.jobs_display import ago, excerpt
 
-LARGE = ("args", "kwargs", "result", "live_state", "diagnostics", "metadata", "tags")
+LARGE = ("args", "kwargs", "result", "live_state", "diagnostics", "metadata", "tags", "checkpoint")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
 
 
@@ -47,19 +47,23 @@ class JobAdmin(BigTableAdmin):
     search_fields = ("id",)
     search_help_text = "A job’s id, its whole key, or its external id."
     ordering = ("-id",)
-    actions = (actions.cancel_selected, actions.retry_selected, actions.change_priority_of_selected)
+    actions = (
+        actions.cancel_selected, actions.pause_selected, actions.resume_selected, actions.retry_selected,
+        actions.change_priority_of_selected,
+    )  # fmt: skip
     fieldsets = (
         (None, {"fields": ("id", "state_badge", "task", "key", "manager", "pool", "priority", "owner", "reason")}),
         ("Progress", {"fields": ("progress_bar", "stage", "message", "sub_progress", "diagnostics_shown")}),
         ("Error", {"fields": ("error_category", "error_type", "error_message", "error_fingerprint", "error_count",
                               "fallback")}),
-        ("Values", {"fields": ("args_shown", "kwargs_shown", "result_shown", "result_error", "live_state_shown")}),
+        ("Values", {"fields": ("args_shown", "kwargs_shown", "result_shown", "result_error", "live_state_shown",
+                               "checkpoint_shown")}),
         ("History", {"fields": ("events_shown", "attempts_shown", "log_shown")}),
         ("Times", {"fields": ("created_at", "run_after", "eligible_at", "queued_at", "started_at", "finished_at",
                               "updated_at", "expires_at")}),
         ("Counts", {"fields": ("run", "attempts", "max_retries", "retry_count", "rescue_count", "release_count",
                                "at_most_once", "retry_policy")}),
-        ("Request to stop", {"fields": ("cancel_requested_at", "cancel_requested_by")}),
+        ("Requests", {"fields": ("cancel_requested_at", "cancel_requested_by", "pause_requested_at", "paused_by")}),
         ("Labels", {"fields": ("metadata_shown", "tags", "operation_type", "external_id", "project_id", "session_id",
                                "batch_id", "estimated_duration")}),
     )  # fmt: skip
@@ -82,6 +86,10 @@ class JobAdmin(BigTableAdmin):
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Who is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.retry_job")
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        """Who is offered both actions."""
+        return request.user.has_perm(f"{self.opts.app_label}.pause_job")
 
     def has_prioritise_permission(self, request: HttpRequest) -> bool:
         """Who is offered the action."""
@@ -134,6 +142,10 @@ class JobAdmin(BigTableAdmin):
     @admin.display(description="live state")
     def live_state_shown(self, job: Job) -> SafeString:
         return _block(job.live_state)
+
+    @admin.display(description="checkpoint")
+    def checkpoint_shown(self, job: Job) -> SafeString:
+        return _block(job.checkpoint)
 
     @admin.display(description="diagnostics")
     def diagnostics_shown(self, job: Job) -> SafeString:

@@ -11,28 +11,35 @@ from jobs.explain.answer import Reason
 from jobs.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
 from jobs.limits import SYSTEM_LIMIT, Blocker, Stand
 from jobs.limits import tally as kinds
-from jobs.models import Pool
+from jobs.models import Pool, TaskPause
 
 IMPOSSIBLE = "impossible"
 
 
 @dataclass(frozen=True)
 class Closed:
-    """Who closed a pool, why and since when."""
+    """Who closed a pool, or paused a task, why and since when."""
 
     person: str = ""
     text: str = ""
     paused_at: datetime | None = None
     draining_at: datetime | None = None
+    task: TaskPause | None = None
 
 
 def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
-    """Who closed the pool; asks the database only where it is closed."""
-    if not {kinds.PAUSED, kinds.DRAINING} & {blocker.kind for blocker in blockers}:
-        return Closed()
+    """Who closed the pool, or paused the task; asks the database only where it was done."""
+    found = {blocker.kind: blocker for blocker in blockers}
+    task = _pause_of(found[kinds.TASK_PAUSED].limit) if kinds.TASK_PAUSED in found else None
+    if not {kinds.PAUSED, kinds.DRAINING} & found.keys():
+        return Closed(task=task)
     columns = ("paused_by", "pause_reason", "paused_at", "draining_at")
     row = Pool.objects.using(settings.DATABASE).filter(name=pool).values_list(*columns).first()
-    return Closed(*row) if row else Closed()
+    return replace(Closed(*row), task=task) if row else Closed(task=task)
+
+
+def _pause_of(task: str) -> TaskPause | None:
+    return TaskPause.objects.using(settings.DATABASE).filter(task=task).first()
 
 
 def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Reason:
@@ -54,6 +61,13 @@ def _draining(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reas
     since = _ago(closed.draining_at, now)
     said = f"Pool {name(blocker.limit)} was told{by(closed.person)}{since} to run empty{because(closed.text)}."
     return Reason(blocker.kind, said, person=closed.person, text=closed.text, since=closed.draining_at)
+
+
+def _task_paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    row = closed.task or TaskPause(task=blocker.limit)
+    since = _ago(row.paused_at, now)
+    said = f"Task {name(blocker.limit)} was paused{by(row.paused_by)}{since}{because(row.pause_reason)}."
+    return Reason(blocker.kind, said, person=row.paused_by, text=row.pause_reason, since=row.paused_at)
 
 
 def _no_worker(blocker: Blocker, *_: object) -> Reason:
@@ -122,7 +136,7 @@ def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
 _KINDS: dict[str, Callable[[Blocker, Stand, Closed, datetime], Reason]] = {
     kinds.PAUSED: _paused, kinds.DRAINING: _draining, kinds.NO_WORKER: _no_worker, kinds.NO_SLOT: _no_slot,
     kinds.POOL_FULL: _pool_full, kinds.LIMIT: _limit, kinds.OWN_LIMIT: _own_limit, kinds.ACCESS: _access,
-    kinds.BUDGET: _budget, kinds.RESERVED: _reserved, kinds.RATE: _rate,
+    kinds.TASK_PAUSED: _task_paused, kinds.BUDGET: _budget, kinds.RESERVED: _reserved, kinds.RATE: _rate,
 }  # fmt: skip
 
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from jobs import publishing
 from jobs.conf import settings
-from jobs.control import NOT_STARTED
 from jobs.display import duration
 from jobs.explain.answer import Reason
 from jobs.explain.wording import because, by, clipped, name, when, worker_command
 from jobs.limits.tally import NO_WORKER
 from jobs.models import Attempt, Job, JobEvent, Worker
+from jobs.pausing import NOT_STARTED
 from jobs.querysets import lanes as queries
 from jobs.states import NOT_RUNNING
 
@@ -74,6 +74,10 @@ def running(job: Job, now: datetime) -> Iterator[Reason]:
     worker = attempt.worker if attempt is not None else None
     if job.cancel_requested_at is not None:
         yield _asked_to_stop(job, worker, job.cancel_requested_at, now)
+    elif job.pause_requested_at is not None:
+        who, asked = job.paused_by, when(job.pause_requested_at, now)
+        said = f"It was asked to pause{by(who)} {asked}{because(job.reason)}, which it does at its next checkpoint."
+        yield Reason("pause_requested", said, blocks=False, since=job.pause_requested_at, person=who, text=job.reason)
     if worker is not None and worker.beat_at < now - timedelta(seconds=settings.STALE_AFTER):
         said = f"Its worker was last heard {when(worker.beat_at, now)}: the steward takes the job back once it is sure."
         yield Reason("worker_silent", said, blocks=False, since=worker.beat_at)

@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from jobs.conf import settings
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER
-from jobs.limits.tally import BUDGET, RATE, RESERVED, Blocker, Order, Reservation, Tally
+from jobs.limits.tally import BUDGET, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
 from jobs.querysets.lanes import Candidate
 
 MOST_RESERVATIONS = 20
@@ -88,9 +88,10 @@ def stand(look: Look, lane: str) -> Stand:
         if head.lane == lane:
             tenant = [other for other in in_front if other.facts.tenant == head.facts.tenant]
             return Stand(tally, head, tuple(tally.blockers(head)), ahead, tenant)
-        if first_blocker(tally, head) is None:
+        blocker = first_blocker(tally, head)
+        if blocker is None:
             ahead.append(head)
-        elif head.facts.access:
+        elif blocker.kind != TASK_PAUSED and head.facts.access:
             in_front.append(head)
     raise LookupError(f"nothing waits in lane {lane}")
 
@@ -102,9 +103,9 @@ def in_order(tally: Tally) -> list[Head]:
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:
-    """What keeps a job; a reader or writer that is kept holds back those behind it in its partition."""
+    """What keeps a job; a reader or writer that is kept holds back those behind it, but not where a person holds it."""
     blocker = next(tally.blockers(head), None)
-    if blocker is not None and head.facts.access:
+    if blocker is not None and blocker.kind != TASK_PAUSED and head.facts.access:
         tally.hold_back(head)
     return blocker
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -67,6 +67,7 @@ class Look:
     flights: Sequence[Flight]
     heads: Sequence[Head]
     sees_everywhere: bool
+    paused_tasks: Collection[str] = ()
 
     @cached_property
     def window(self) -> int:
@@ -94,8 +95,8 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, tats, turns, flights, heads = row
-    in_flight, waiting = json.loads(flights), json.loads(heads)
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, *texts = row
+    limits, tats, turns, tasks, in_flight, waiting = map(json.loads, texts)
     known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
     needed = (known[lane].resources or () for lane, *_ in waiting if lane in known)
     none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
@@ -106,12 +107,12 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
             pool, bool(paused), bool(draining), maximum,
             {name: float(amount) for name, amount in budgets.items() if amount is not None},
         ),
-        slots=int(slots), beyond=int(beyond), rules=Rules(json.loads(limits), settings.MAX_CONCURRENT),
-        tats={(name, partition): tat for name, partition, tat in json.loads(tats)},
-        turns={(by, partition): at for by, partition, at in json.loads(turns)},
+        slots=int(slots), beyond=int(beyond), rules=Rules(limits, settings.MAX_CONCURRENT),
+        tats={(name, partition): tat for name, partition, tat in tats},
+        turns={(by, partition): at for by, partition, at in turns},
         flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
         heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
-        sees_everywhere=everywhere,
+        sees_everywhere=everywhere, paused_tasks={task for (task,) in tasks},
     )  # fmt: skip
 
 

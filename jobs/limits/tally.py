@@ -21,6 +21,7 @@ from jobs.rates import Spacing, spacing
 
 PAUSED, DRAINING, NO_WORKER, NO_SLOT, POOL_FULL = "pool_paused", "pool_draining", "no_worker", "no_slot", "pool_limit"
 LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
+TASK_PAUSED = "task_paused"
 BUDGET, RESERVED = "budget", "reserved"
 EXCLUSIVE = "exclusive"
 EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
@@ -105,6 +106,8 @@ class Tally:
     def blockers(self, head: Head) -> Iterator[Blocker]:
         """What keeps this job, and its whole lane, beside what keeps the pool; the first one is reason enough."""
         facts = head.facts
+        if facts.task in self.look.paused_tasks:
+            yield Blocker(TASK_PAUSED, facts.task)
         for rule in self._under(facts).sizes:
             counter = rule.counter(facts)
             used = self.counts.get(counter, 0)

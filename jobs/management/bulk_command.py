@@ -1,17 +1,18 @@
-"""What `jobs_cancel` and `jobs_retry` have in common: jobs by id or by filter, in batches, every answer counted."""
+"""What the commands that act on many jobs have in common: by id or by filter, in batches, every answer counted."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import bulk
-from jobs.bulk import Answers, Forecast
+from jobs.asking import Answers
+from jobs.bulk import Forecast
 from jobs.management import arguments, output
 
 Act = Callable[[Sequence[UUID]], Answers]
@@ -21,15 +22,14 @@ class BulkCommand(BaseCommand):
     """Exit code 1 when a job that was named by its id refused, or is not there."""
 
     verb: ClassVar[str]
-    sources: ClassVar[tuple[str, ...]]  # states that a filter is narrowed to
-    newest_first: ClassVar[bool]
+    words: ClassVar[Mapping[str, str]] = bulk.WORDS  # how its answers are told
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "ids", nargs="*", type=arguments.job_id, metavar="ID", help="ids of jobs, instead of filters"
         )
         arguments.add_filters(parser)
-        arguments.add_batch(parser, default=100)
+        arguments.add_batch(parser, default=bulk.BATCH)
         arguments.add_json(parser)
 
     @abstractmethod
@@ -64,8 +64,7 @@ class BulkCommand(BaseCommand):
 
     def _batches(self, options: dict[str, Any]) -> Iterator[list[UUID]]:
         if not options["ids"]:
-            jobs = arguments.filtered(options).filter(state__in=self.sources)
-            yield from bulk.batches(jobs, options["batch"], newest_first=self.newest_first)
+            yield from bulk.batches(arguments.filtered(options), self.verb, options["batch"])
             return
         ids = list(dict.fromkeys(options["ids"]))
         for start in range(0, len(ids), options["batch"]):
@@ -84,6 +83,6 @@ class BulkCommand(BaseCommand):
         if options["dry_run"]:
             self.stdout.write("Dry run: nothing is changed. It would be:")
         for answer, number in sorted(counts.items()):
-            self.stdout.write(f"{number:,} {bulk.WORDS[answer]}")
+            self.stdout.write(f"{number:,} {self.words[answer]}")
         if not counts:
             self.stdout.write(output.jobs(0))

@@ -2,13 +2,14 @@
 
 from jobs.models.attempt import Attempt
 from jobs.models.event import JobEvent
+from jobs.models.hook import Hook
 from jobs.models.job import Job, JobKind
 from jobs.models.lease import Lease
 from jobs.models.log import JobLog
-from jobs.models.pool import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool, Priority, Rate, Turn
+from jobs.models.pool import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool, Priority, Rate, TaskPause, Turn
 from jobs.models.worker import Worker
 
 __all__ = [
-    "SYSTEM_LIMIT", "Attempt", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "LimitKind", "Policy", "Pool",
-    "Priority", "Rate", "Turn", "Worker",
+    "SYSTEM_LIMIT", "Attempt", "Hook", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "LimitKind", "Policy",
+    "Pool", "Priority", "Rate", "TaskPause", "Turn", "Worker",
 ]  # fmt: skip

@@ -88,6 +88,7 @@ class Job(models.Model):
     sub_progress = models.FloatField(null=True, blank=True, help_text="0-100 within the stage")
     diagnostics = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     live_state: PayloadField = PayloadField(null=True, blank=True)
+    checkpoint: PayloadField = PayloadField(null=True, blank=True)
     result: PayloadField = PayloadField(null=True, blank=True)
     result_error = models.TextField(blank=True, default="", db_default="")
 
@@ -169,7 +170,11 @@ class Job(models.Model):
     objects = JobQuerySet.as_manager()
 
     class Meta:
-        permissions = (("cancel_job", "Can cancel a job"), ("retry_job", "Can retry a job"))
+        permissions = (
+            ("cancel_job", "Can cancel a job"),
+            ("retry_job", "Can retry a job"),
+            ("pause_job", "Can pause and resume a job"),
+        )
         constraints = (
             models.UniqueConstraint(name="job_active_key", fields=["active_key"]),  # unique=True adds a second index
             models.CheckConstraint(name="job_suits_its_state", condition=_suits_its_state()),

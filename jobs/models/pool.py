@@ -62,6 +62,23 @@ class Pool(models.Model):
         _refuse(problems)
 
 
+class TaskPause(models.Model):
+    """A task of which nothing is admitted, in any pool, until somebody resumes it: then the row goes."""
+
+    task = models.CharField(max_length=200, primary_key=True)
+    paused_at = models.DateTimeField()
+    paused_by = models.CharField(max_length=200, blank=True, default="")
+    pause_reason = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        default_permissions = ("view",)
+        permissions = (("pause_task", "Can pause and resume a task"),)
+        verbose_name = "paused task"
+
+    def __str__(self) -> str:
+        return self.task
+
+
 class Priority(models.Model):
     """A word for priority and the head start in seconds that it gives in the queue."""
 

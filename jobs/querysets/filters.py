@@ -13,7 +13,7 @@ from jobs.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
 PRIVATE = frozenset({
-    "active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics",
+    "active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics", "checkpoint",
     "retry_policy", "fallback_due",
 })  # fmt: skip
 Rows = TypeVar("Rows", bound=QuerySet[Any])

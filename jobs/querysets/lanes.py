@@ -160,10 +160,11 @@ def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
         ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
     )
     turns = words.json_rows(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
+    paused = words.json_rows(("task",), "jobs_taskpause")
     return words.at_length(
         f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {words.as_text('p.resources')},"
-        f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns},"
+        f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns}, {paused},"
         f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 

@@ -20,6 +20,7 @@ from jobs.querysets.dialect import db_now, dialect
 
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg import Cursor
+    from psycopg.types.datetime import TimestamptzLoader
 
     class _PreparingCursor(Cursor[Any]):
         """Prepares whatever it runs; the statement's text is the key."""
@@ -129,7 +130,7 @@ def _cursor(using: str) -> Iterator[Any]:
         return
     connection.close_if_health_check_failed()  # as Django's own `cursor()` begins
     connection.ensure_connection()
-    kept = _prepared(connection.connection)
+    kept = _kept(connection)
     if connection.queries_logged or connection.execute_wrappers:
         kept = connection._prepare_cursor(_PreparingCursor(connection.connection))  # Django's last step of `cursor()`
     else:
@@ -138,9 +139,13 @@ def _cursor(using: str) -> Iterator[Any]:
         yield kept
 
 
-def _prepared(raw: Any) -> Any:
+def _kept(connection: Any) -> Any:
+    """The connection's own cursor. Its moments are read by psycopg's compiled loader, not by Django's in Python."""
+    raw = connection.connection
     cursor = getattr(raw, "jobs_cursor", None)
     if cursor is None:
         raw.prepare_threshold = _ONLY_ON_REQUEST if raw.prepare_threshold is None else raw.prepare_threshold
         cursor = raw.jobs_cursor = _PreparingCursor(raw)
+        if connection.timezone is not None:  # without time zones they are naive
+            cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
     return cursor

@@ -15,9 +15,10 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs import admission, fallbacks, pools
+from jobs import admission, fallbacks, pools, taskpause
 from jobs.conf import settings
 from jobs.steward import drift, due, election, expired, lost, overdue, pruning, unknown, unsent
+from jobs.steward.aftermath import Round
 from jobs.steward.orphans import Watch
 from jobs.steward.scoring import Scoring
 
@@ -37,6 +38,7 @@ class Steward:
         self.is_leader = False
         self._blind = False
         self._watch = Watch()
+        self._round = Round()
         self._scoring = Scoring()
         self._pruned_at = time.monotonic()
         self._reconciled_at = time.monotonic()
@@ -79,8 +81,8 @@ class Steward:
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
             expired.give_up, due.promote, self._watch.run, overdue.give_up, unknown.give_up,
-            fallbacks.submit_due, lost.release, unsent.publish, pools.restore, admission.admit_everywhere,
-            self._scoring.run,
+            fallbacks.submit_due, lost.release, unsent.publish, pools.restore, taskpause.take_back, self._round.run,
+            admission.admit_everywhere, self._scoring.run,
         ]  # fmt: skip
         if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
             self._reconciled_at = time.monotonic()

@@ -14,21 +14,28 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs import signals
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.deadlocks import done_again
-from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, change, execute, query
+from jobs.querysets.dialect import dialect, read
+from jobs.querysets.statements import after_commit, execute, execute_many, query
 from jobs.states import EDGES, JobState
 from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
-from jobs.transitions.plan import ALL_COLUMNS, ATTNAMES, EVENT_COLUMNS, LIGHT_COLUMNS, Moved, Plan, id_param
+from jobs.transitions.plan import (
+    ALL_COLUMNS,
+    ATTNAMES,
+    EVENT_COLUMNS,
+    LIGHT_COLUMNS,
+    Moved,
+    Plan,
+    id_param,
+    listened_to,
+)
 from jobs.transitions.spelling import BY_ID
 
 __all__ = [
     "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved", "Sql",
-    "announce",
-    "end_asked", "give_back", "move", "note", "send_signals",
+    "announce", "ask", "end_asked", "give_back", "move", "note", "send_signals",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -110,7 +117,8 @@ def end_asked(where: str, params: Sequence[Any] = (), **options: Any) -> list[Mo
 def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
     """The same for what somebody asked to stop, or to pause, and for what may not run again: cancel wins.
 
-    The rows are locked, so that no request comes or is withdrawn between two of the moves.
+    The rows are locked, so that no request comes or is withdrawn between two of the moves: who was between them all
+    would run on with nobody running it, or be paused although it was to be cancelled.
     """
     using = settings.DATABASE
     carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
@@ -122,25 +130,42 @@ def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[s
         once = f"{where} AND at_most_once AND cancel_requested_at IS NULL"
         moved += move("fail", once, params, sets=_ONCE, source=JobState.RUNNING, **carried)
         paused = f"{where} AND pause_requested_at IS NOT NULL"
-        moved += move("pause", paused, params, source=JobState.RUNNING, **carried)
+        moved += move("pause", paused, params, sets=options.get("sets"), source=JobState.RUNNING, **carried)
         return moved + move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
 
 
 @done_again
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
     """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
+    return bool(ask("", [], "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
+
+
+def ask(
+    change: str, values: Sequence[Any], where: str, params: Sequence[Any], name: str, *, actor: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> list[UUID]:  # fmt: skip
+    """Change columns that move nothing (SQL that ends in a comma, with its values), with an event; returns whose."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        counted = "event_seq = event_seq + 1"
-        rows = change(using, counted, [], id_param(using, job_id), "", [], "event_seq, state")
-        for seq, state in rows:
-            values = (id_param(using, job_id), seq, name, state, state, actor, json.dumps(data or {}))
-            execute(
-                using,
-                f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)",
-                values,
-            )
-    return bool(rows)
+        rows = _asked(f"UPDATE jobs_job SET {change} event_seq = event_seq + 1", values, where, params)
+        events = [(job_id, seq, name, state, state, actor, json.dumps(data or {})) for job_id, seq, state in rows]
+        if events:
+            insert = f"INSERT INTO jobs_jobevent ({EVENT_COLUMNS}) VALUES (%s, %s, %s, %s, %s, {{now}}, %s, %s)"
+            execute_many(using, insert, events)
+    return [read(using, Job, ("id",), row)["id"] for row in rows]
+
+
+def _asked(update: str, values: Sequence[Any], where: str, params: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    """Id, event number and state of what was changed, in the order of ids: two may ask for many at once."""
+    using, answer = settings.DATABASE, "id, event_seq, state"
+    words = dialect(using)
+    if words.updates_return and where.startswith(BY_ID):
+        return query(using, f"{update} WHERE {where} RETURNING {answer}", [*values, *params])
+    locked = query(using, f"SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}", params)
+    ids = words.ids(read(using, Job, ("id",), row)["id"] for row in locked)
+    if locked:
+        execute(using, f"{update} WHERE {words.among('id')}", [*values, ids])
+    return query(using, f"SELECT {answer} FROM jobs_job WHERE {words.among('id')}", [ids]) if locked else []
 
 
 def announce(moved: Sequence[Moved]) -> None:
@@ -154,13 +179,13 @@ def announce(moved: Sequence[Moved]) -> None:
 
 def send_signals(moved: Sequence[Moved]) -> None:
     """The hook that turns moves into Django signals; a receiver that raises is logged."""
+    listened = {one.edge: listened_to(one.edge) for one in moved}
     for one in moved:
-        for signal in (signals.BY_EDGE.get(one.edge), signals.job_transitioned):
-            if signal is not None and signal.has_listeners(Job):
-                signal.send_robust(
-                    Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
-                    actor=one.actor, at=one.at,
-                )  # fmt: skip
+        for signal in listened[one.edge]:
+            signal.send_robust(
+                Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
+                actor=one.actor, at=one.at,
+            )  # fmt: skip
 
 
 HOOKS.append(send_signals)

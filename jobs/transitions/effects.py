@@ -34,7 +34,10 @@ EFFECTS: dict[str, dict[str, Sql]] = {
     "snooze": _WAITS_AGAIN,
     "interrupt": _WAITS_AGAIN,
     "rescue": {"rescue_count": Sql("rescue_count + 1"), **_WAITS_AGAIN},
-    "pause": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "pause_requested_at": Sql("NULL")},
+    "pause": {
+        "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL"),
+        "pause_requested_at": Sql("NULL"),
+    },
     "resume": {"eligible_at": Sql("{now}"), "reason": Sql("''"), "paused_by": Sql("''")},
     "requeue": {
         "run": Sql("run + 1"), "attempt": Sql("0"), "retry_count": Sql("0"), "rescue_count": Sql("0"),
@@ -43,7 +46,7 @@ EFFECTS: dict[str, dict[str, Sql]] = {
         "error_fingerprint": Sql("''"), "stop_error_type": Sql("''"), "stop_error_message": Sql("''"),
         "fallback_due": Sql("FALSE"), "expires_at": Sql("NULL"),
         "cancel_requested_at": Sql("NULL"), "cancel_requested_by": Sql("''"), "cancel_force": Sql("FALSE"),
-        "pause_requested_at": Sql("NULL"),
+        "pause_requested_at": Sql("NULL"), "paused_by": Sql("''"), "checkpoint": Sql("NULL"),
         "eligible_at": Sql("{now}"), **_WAITS_AGAIN,
     },
 }  # fmt: skip

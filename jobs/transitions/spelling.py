@@ -38,7 +38,7 @@ def one_statement(
 def _attempt_cte(edge: Edge, attempt: Texts, *, is_one: bool) -> list[str]:
     """The attempt that the edge opens or closes.
 
-    Of one job it is found by a scalar: as a join, planned while the table was empty, each end read all attempts.
+    It is found by a scalar, or an array: as a join, planned while the table was empty, each end read all attempts.
     """
     if edge.name == "claim":
         names = ", ".join(["id", "job_id", "run", "number", "started_at", *(name for name, _ in attempt)])
@@ -47,7 +47,11 @@ def _attempt_cte(edge: Edge, attempt: Texts, *, is_one: bool) -> list[str]:
         return [f"opened AS (INSERT INTO jobs_attempt ({names}) SELECT {values} FROM moved)"]
     if edge.outcome:
         closing = closing_columns(edge, attempt)
-        which = "WHERE a.id = (SELECT attempt_id FROM moved)" if is_one else "FROM moved WHERE a.id = moved.attempt_id"
+        which = (
+            "WHERE a.id = (SELECT attempt_id FROM moved)"
+            if is_one
+            else "WHERE a.id = ANY(ARRAY(SELECT attempt_id FROM moved))"
+        )
         return [f"closed AS (UPDATE jobs_attempt a SET {closing} {which} AND a.outcome = '')"]
     return []
 

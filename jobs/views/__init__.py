@@ -1,4 +1,4 @@
-"""The pages: a list of jobs, one job, its picture, the two requests a person may post, and the pools.
+"""The pages: a list of jobs, one job, its picture, the requests a person may post, and the pools.
 
 They work without JavaScript and without a broker: everything shown comes from the database.
 """
@@ -7,6 +7,8 @@ from jobs.views.detail import job_detail
 from jobs.views.listing import job_list
 from jobs.views.pictures import job_image
 from jobs.views.pools import pool_list
-from jobs.views.steering import job_cancel, job_retry
+from jobs.views.steering import job_cancel, job_pause, job_resume, job_retry
 
-__all__ = ["job_cancel", "job_detail", "job_image", "job_list", "job_retry", "pool_list"]
+__all__ = [
+    "job_cancel", "job_detail", "job_image", "job_list", "job_pause", "job_resume", "job_retry", "pool_list",
+]  # fmt: skip

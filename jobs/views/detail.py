@@ -19,7 +19,7 @@ from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.querysets.counting import CEILING, Bounded, bounded
 from jobs.querysets.dialect import DbNow
 from jobs.querysets.heads import HEADS
-from jobs.states import EDGES, MEANINGS, JobState
+from jobs.states import EDGES, MEANINGS, WAITING, JobState
 from jobs.views.access import is_refresh, may, page, person, visible_jobs
 from jobs.views.pictures import picture_type
 
@@ -54,11 +54,23 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "picture_type": picture_type(job),
         "may_cancel": not job.is_final and may(request, "cancel_job", job),
         "may_retry": job.state in EDGES["requeue"].sources and may(request, "retry_job", job),
+        "may_pause": _may_be_paused(job) and may(request, "pause_job", job),
+        "may_resume": _may_be_resumed(job) and may(request, "pause_job", job),
         "why": _why(request, job, read_at),
         "is_staff": person(request).is_staff,
         "is_refresh": is_refresh(request),
     }
     return render(request, "jobs/job_detail.html", context)
+
+
+def _may_be_paused(job: Job) -> bool:
+    is_asked = job.pause_requested_at is not None or job.cancel_requested_at is not None
+    return job.state in WAITING or (job.state == JobState.RUNNING and not is_asked)
+
+
+def _may_be_resumed(job: Job) -> bool:
+    is_asked = job.state == JobState.RUNNING and job.pause_requested_at is not None
+    return job.state == JobState.PAUSED or is_asked
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ def _lines(job: Job) -> Lines:
 def _values(job: Job) -> list[tuple[str, Any]]:
     """Titles and values of what went in and came out, where there is something to show."""
     shown: list[tuple[str, Any]] = [("Arguments", job.args), ("Keyword arguments", job.kwargs)]
-    shown += [("Metadata", job.metadata), ("Live state", job.live_state)]
+    shown += [("Metadata", job.metadata), ("Live state", job.live_state), ("Checkpoint", job.checkpoint)]
     return [(title, value) for title, value in shown if value not in (None, [], {})]
 
 
@@ -183,7 +195,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
 
 def _why(request: HttpRequest, job: Job, now: datetime) -> Why | None:
     """Why an unfinished job does not run. Whoever may not see a job that holds something learns that there is one."""
-    if job.is_final or job.state == JobState.RUNNING:
+    if job.is_final or (job.state == JobState.RUNNING and job.pause_requested_at is None):
         return None
     why = explain(job, now)
     if not why.holder_ids or person(request).is_staff:

@@ -1,8 +1,8 @@
-"""What a person may post: cancel and retry. The answer is a message on the job's page."""
+"""What a person may post: cancel, retry, pause and resume. The answer is a message on the job's page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from django.contrib import messages
@@ -11,7 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from jobs import control
+from jobs import control, pausing
+from jobs.asking import one_answer
 from jobs.control import Answer
 from jobs.encoding import clean_text
 from jobs.exceptions import JobNotFound
@@ -20,7 +21,7 @@ from jobs.views.access import may, page, person, visible_job
 
 MAX_REASON = 500  # characters
 
-ANSWERS: dict[Answer, tuple[int, str]] = {
+ANSWERS: dict[str, tuple[int, str]] = {
     Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
     Answer.REQUESTED: (
         messages.SUCCESS,
@@ -32,6 +33,14 @@ ANSWERS: dict[Answer, tuple[int, str]] = {
     Answer.NOT_FINAL: (messages.ERROR, "Not retried: only a failed or cancelled job can run again."),
 }
 
+PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
+    Answer.PAUSED: (messages.SUCCESS, "Paused."),
+    Answer.REQUESTED: (messages.SUCCESS, "Asked to pause: the job does at its next checkpoint, if it has one."),
+    Answer.NOT_POSSIBLE: (messages.ERROR, "Not paused: the job has ended, or is about to be cancelled."),
+    Answer.RESUMED: (messages.SUCCESS, "Resumed."),
+    Answer.NOT_PAUSED: (messages.INFO, "Nothing to resume: the job was not paused."),
+}
+
 
 @page
 @require_POST
@@ -41,6 +50,25 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
     actor, force = person(request).get_username(), "force" in request.POST
     return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor, force=force))
+
+
+@page
+@require_POST
+def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Pause: at once what waits, at its next checkpoint what runs."""
+    job = _allowed(request, "pause_job", job_id)
+    reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
+    actor = person(request).get_username()
+    return _answered(request, job, lambda: one_answer(job.id, pausing.pause([job.id], reason, actor)), PAUSE_ANSWERS)
+
+
+@page
+@require_POST
+def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Let a paused job go on."""
+    job = _allowed(request, "pause_job", job_id)
+    actor = person(request).get_username()
+    return _answered(request, job, lambda: one_answer(job.id, pausing.resume([job.id], actor)), PAUSE_ANSWERS)
 
 
 @page
@@ -60,9 +88,11 @@ def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:
     return job
 
 
-def _answered(request: HttpRequest, job: Job, ask: Callable[[], Answer]) -> HttpResponse:
+def _answered(
+    request: HttpRequest, job: Job, ask: Callable[[], str], answers: Mapping[str, tuple[int, str]] = ANSWERS
+) -> HttpResponse:
     try:
-        level, text = ANSWERS[ask()]
+        level, text = answers[ask()]
     except JobNotFound as error:  # deleted a moment ago
         raise Http404(str(error)) from error
     messages.add_message(request, level, text, fail_silently=True)

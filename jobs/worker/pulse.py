@@ -163,7 +163,8 @@ class Pulse:
         in_memory = _held(state.active_requests, state.reserved_requests)
         if in_memory is None:
             return
-        missing = in_rows - in_memory
+        # Celery forgets at once what a cold shutdown stops: the guard names that, once its process is dead
+        missing = {pair for pair in in_rows - in_memory if book.verdict_on(pair[1]) is None}
         certain, self._suspects = missing & self._suspects, missing
         if certain:
             self._rescue(sorted(certain), "its worker no longer knows of it")

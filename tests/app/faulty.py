@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from jobs.context import JobContext
 from jobs.task import JobTask, job
 from tests.app import ledger
 
@@ -43,6 +44,29 @@ def hold(self: JobTask, gate: str, *, talking: bool = False) -> int:
         time.sleep(0.02)
     _note(self, EFFECT)
     return os.getpid()
+
+
+@job(bind=True)
+def furnish(self: JobTask, gate: str) -> int:
+    """Stay in the body until the gate opens, and stop when asked to; its hooks see what it keeps."""
+    self.job.checkpoint({"pid": os.getpid()})
+    _note(self, "begin")
+    begun = time.monotonic()
+    while not Path(gate).exists() and time.monotonic() - begun < LONGEST:
+        self.job.check()
+        time.sleep(0.02)
+    _note(self, EFFECT)
+    return os.getpid()
+
+
+@furnish.on_cancel
+def _undo(this: JobContext) -> None:
+    ledger.note("on_cancel", job=str(this.id), attempt=this.attempt, left=this.resume_data, reason=this.reason)
+
+
+@furnish.cleanup
+def _tidy(this: JobContext) -> None:
+    ledger.note("cleanup", job=str(this.id), attempt=this.attempt, left=this.resume_data, outcome=this.outcome)
 
 
 @job(bind=True)

@@ -160,6 +160,20 @@ def answer_request(self: JobTask, gate: str, by: str) -> NoReturn:
     self.job.snooze(0.01)
 
 
+@job(bind=True, max_retries=1)
+def walk(self: JobTask, gate: str, steps: int) -> list[int]:
+    """Keep each step, and go on from the last one; stay at the end of the way. Returns the steps of this attempt."""
+    note_effect(self)
+    walked = []
+    for step in range((self.job.resume_data or 0) + 1, steps + 1):
+        walked.append(step)
+        self.job.progress(100 * step / steps, f"step {step}", stage="walking")
+        self.job.checkpoint(step)
+    for _ in until_open(gate):
+        self.job.checkpoint(steps)
+    return walked
+
+
 @job(bind=True)
 def nap(self: JobTask, seconds: float = 0) -> None:
     note_effect(self)

@@ -16,13 +16,13 @@ OWNER = "owner"
 
 
 def person(role: str, *permissions: str) -> User:
-    """A user of that role; `operator` is staff who may cancel and retry. Further permissions by their codename."""
+    """A user of that role; `operator` is staff who may cancel, retry, pause. Further permissions by codename."""
     user = User.objects.create_user(role, is_staff=role in {"staff", "operator"}, is_superuser=role == "superuser")
     if role == "superuser":
         user.is_staff = True
         user.save()
     if role == "operator":
-        permissions = (*permissions, "view_job", "cancel_job", "retry_job")
+        permissions = (*permissions, "view_job", "cancel_job", "retry_job", "pause_job")
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="jobs", codename__in=permissions))
     return user
 

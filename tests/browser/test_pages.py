@@ -40,6 +40,25 @@ def test_a_long_job_is_watched_cancelled_and_run_again(arrive: Visit) -> None:
     expect(page.get_by_role("region", name="Attempts").get_by_role("listitem")).to_have_count(2)
 
 
+def test_a_long_job_is_paused_and_goes_on(visit: Visit) -> None:
+    page = visit()
+    page.goto(f"/jobs/?state=running&task={LONG}")
+    _row(page, LONG).first.get_by_role("link", name=LONG).click()
+    state = page.locator('[data-region="state"]')
+    page.get_by_text("Pause…").click()
+    page.get_by_label("Why").fill("new <b>disks</b>")
+    page.get_by_role("button", name="Pause this job").click()
+    expect(page.get_by_role("status").filter(has_text="Asked to pause")).to_be_visible()
+    expect(state.locator(".badge")).to_have_text("paused")
+    expect(page.get_by_role("region", name="Why it waits")).to_contain_text("It was paused by demo")
+    expect(state).to_contain_text("new <b>disks</b>")
+    _assert_accessible_and_fitting(page)
+    page.get_by_text("Resume…").click()
+    page.get_by_role("button", name="Let this job go on").click()
+    expect(state.locator(".badge")).to_have_text("running")
+    _assert_it_changes(page, page.get_by_role("region", name="Progress"))
+
+
 def test_a_filter_shows_what_it_says(visit: Visit) -> None:
     page = visit()
     page.goto("/jobs/")

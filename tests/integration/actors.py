@@ -24,8 +24,9 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
-from jobs import fallbacks, job_manager
-from jobs.exceptions import JobRefused
+from jobs import execution, fallbacks, job_manager, rescue, transitions
+from jobs.context import JobContext
+from jobs.exceptions import JobAborted, JobRefused
 from tests.app import limited  # noqa: F401  # registers what a crowd submits by name
 from tests.app.jobs import nap, probe
 
@@ -154,3 +155,45 @@ def submit_to_pools(number: int, barrier: Barrier, rounds: int, task: str, pools
     for turn in range(rounds):
         job_manager.submit(task, priority=RISING[turn * len(RISING) // rounds], pool=pools[turn * len(pools) // rounds])
     return rounds
+
+
+def wish(number: int, barrier: Barrier, jobs: Sequence[Any], acts: Sequence[str]) -> list[str]:
+    """Do to one job after the other what this process wishes, each at the same moment as the others; the answers."""
+    act = _WISHES[acts[number]]
+    answers = []
+    for job_id, attempt_id in jobs:
+        barrier.wait()
+        answers.append(str(act(job_id, attempt_id)))
+    return answers
+
+
+def _claim(job_id: Any, attempt_id: Any) -> str:
+    claimed = execution.claim(job_id, attempt_id, None)
+    return "refused" if claimed is None else "claimed"
+
+
+def _finish(job_id: Any, attempt_id: Any) -> str:
+    moved = transitions.move("complete", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
+    return "finished" if moved else "refused"
+
+
+def _snooze(job_id: Any, attempt_id: Any) -> str:
+    moved = transitions.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
+    return moved[0].to_state if moved else "refused"
+
+
+def _keep(job_id: Any, attempt_id: Any) -> str:
+    try:
+        JobContext(id=job_id, attempt_id=attempt_id).checkpoint("kept")
+    except JobAborted:
+        return "refused"
+    return "kept"
+
+
+_WISHES: dict[str, Any] = {
+    "pause": lambda job_id, _: job_manager.pause_job(job_id, reason="wish"),
+    "resume": lambda job_id, _: job_manager.resume_job(job_id),
+    "cancel": lambda job_id, _: job_manager.cancel_job(job_id, reason="wish"),
+    "claim": _claim, "finish": _finish, "snooze": _snooze, "keep": _keep,
+    "rescue": lambda job_id, attempt_id: len(rescue.rescue([(job_id, attempt_id)], "dead", "test")),
+}  # fmt: skip

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jobs import Job, job_manager
+from jobs import Job, job_manager, tmpdirs
 from jobs.models import Attempt
 from tests.app import hungry, ledger
 from tests.integration.house import LONG, House, attempts
@@ -76,7 +77,8 @@ def test_over_its_memory_a_job_is_stopped(house: House) -> None:
     attempt = the_attempt(job)
     assert attempt.error_message == job.error_message
     assert "MB of 100 MB memory declared; from 132 MB on" in job.error_message
-    assert attempt.peak_memory_mb == pytest.approx(200, abs=16)
+    assert attempt.peak_memory_mb is not None
+    assert 132 <= attempt.peak_memory_mb < 216  # it may have been stopped while it grew
     assert attempt.cpu_seconds is not None
 
 
@@ -102,26 +104,31 @@ def test_the_memory_of_descendants_counts_and_they_end_with_it(house: House) -> 
     assert (done.state, done.error_category) == ("failed", "memory")
     attempt = the_attempt(job)
     assert attempt.peak_memory_mb is not None
-    assert attempt.peak_memory_mb > 200
+    assert attempt.peak_memory_mb > 132
     assert attempt.metrics == {"child_processes": 2}
     assert isinstance(child, int)
     wait_until(lambda: not alive(child), 5, "the end of the child process")
 
 
-def test_a_retry_is_granted_where_there_is_one(house: House) -> None:
-    job = house.run(hungry.allocate, str(house.gate()), 200, memory_mb=100, max_retries=1, retry_delay=0.1)
+@pytest.mark.parametrize(("again", "outcomes"), [({}, ["failed"]), ({"retry_on": ["memory"]}, ["retried", "failed"])])
+def test_another_attempt_is_granted_to_who_asks_for_it(
+    house: House, again: dict[str, Any], outcomes: list[str]
+) -> None:
+    """As a rule it would meet the same end."""
+    gate = str(house.gate())
+    job = house.run(hungry.allocate, gate, 200, memory_mb=100, max_retries=1, retry_delay=0.1, **again)
     assert job.state == "failed"
-    assert [(one.outcome, one.error_category) for one in attempts(job)] == [("retried", "memory"), ("failed", "memory")]
+    assert [(one.outcome, one.error_category) for one in attempts(job)] == [(one, "memory") for one in outcomes]
 
 
 def test_over_its_disk_a_job_is_stopped(house: House) -> None:
-    job = house.submit(hungry.fill, str(house.gate()), 20, disk_mb=10)
-    place = Path(str(noted(house, job, "filled")["place"]))
-    done = house.done(job)
-    assert (done.state, done.error_category, done.error_type) == ("failed", "disk", "DiskExceeded")
-    assert "used 20 MB of 10 MB disk declared; from 12 MB on" in done.error_message
-    assert the_attempt(job).peak_disk_mb == pytest.approx(20, abs=0.5)
-    wait_until(lambda: not place.exists(), 5, "the end of the directory")
+    job = house.run(hungry.fill, str(house.gate()), 20, disk_mb=10)
+    assert (job.state, job.error_category, job.error_type) == ("failed", "disk", "DiskExceeded")
+    assert "MB of 10 MB disk declared; from 12 MB on" in job.error_message
+    attempt = the_attempt(job)
+    assert attempt.peak_disk_mb is not None
+    assert 12 <= attempt.peak_disk_mb < 21
+    wait_until(lambda: not tmpdirs.path_of(attempt.id).exists(), 5, "the end of the directory")
 
 
 @pytest.mark.parametrize(("how", "state"), [("return", "completed"), ("raise", "failed"), ("exit", "failed")])

@@ -48,7 +48,11 @@ ENDS: dict[str, BaseException | None] = {
     "snooze": JobSnoozed(30),
     "retry": RetryJob(countdown=5),
     "abort": JobAborted("told to stop"),
+    "checkpoint": None,  # keeps something first: see `_keeping`
 }
+WISHES = [
+    "start", "cancel", "cancel what runs", "retry", "pause", "pause what runs", "resume", "resume what was to pause",
+]  # fmt: skip
 NEVER_STALE = {"STALE_AFTER": 10**9, "MAX_RESCUES": 2, "RETRY": {"jitter": False, "initial_delay": 5}, "LOOK_AHEAD": 1}
 
 
@@ -103,11 +107,14 @@ class Lifecycle(RuleBasedStateMachine):
         assert answer.created == (held is None)
         assert held is None or answer.job.id == held.id
 
-    @rule(data=st.data(), wish=st.sampled_from(["start", "cancel", "cancel what runs", "retry"]))
+    @rule(data=st.data(), wish=st.sampled_from(WISHES))
     def somebody_wishes(self, data: st.DataObject, wish: str) -> None:
         among = {
             "start": Job.objects.filter(state="paused"), "cancel": Job.objects.all(),
             "cancel what runs": Job.objects.filter(state="running"), "retry": Job.objects.final(),
+            "pause": Job.objects.all(), "pause what runs": Job.objects.filter(state="running"),
+            "resume": Job.objects.all(),
+            "resume what was to pause": Job.objects.filter(state="running", pause_requested_at__isnull=False),
         }  # fmt: skip
         rows = list(among[wish].order_by("pk"))
         if rows:
@@ -115,7 +122,22 @@ class Lifecycle(RuleBasedStateMachine):
             getattr(self, wish.split(maxsplit=1)[0])(row)
 
     def start(self, row: Job) -> None:
-        assert job_manager.start_job(row.id) == Answer.STARTED
+        held = row.reason == "not started"
+        assert job_manager.start_job(row.id) == (Answer.STARTED if held else Answer.ALREADY_STARTED)
+
+    def pause(self, row: Job) -> None:
+        impossible = row.is_final or (row.state == "running" and row.cancel_requested_at is not None)
+        expected = Answer.REQUESTED if row.state == "running" else Answer.PAUSED
+        if row.state == "running" and row.pause_requested_at is not None:
+            impossible = row.cancel_requested_at is not None
+        assert job_manager.pause_job(row.id, reason="a wish") == (Answer.NOT_POSSIBLE if impossible else expected)
+
+    def resume(self, row: Job) -> None:
+        is_held = row.state == "paused" or (row.state == "running" and row.pause_requested_at is not None)
+        assert job_manager.resume_job(row.id) == (Answer.RESUMED if is_held else Answer.NOT_PAUSED)
+        now = Job.objects.get(pk=row.pk)
+        assert now.state != "paused"
+        assert (now.pause_requested_at, now.checkpoint) == (None if is_held else row.pause_requested_at, row.checkpoint)
 
     def cancel(self, row: Job) -> None:
         expected = Answer.ALREADY_FINAL if row.is_final else Answer.CANCELLED
@@ -200,16 +222,33 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _finish(self, claimed: Claimed, end: str) -> None:
         before = Job.objects.get(pk=claimed.row["id"])
-        execution._run(claimed, _ending(ENDS[end]))
+        execution._run(claimed, self._keeping(claimed) if end == "checkpoint" else _ending(ENDS[end]))
         after = Job.objects.get(pk=before.pk)
         if before.state == "running" and before.attempt_id == claimed.row["attempt_id"]:
             asked = before.cancel_requested_at is not None and end != "complete"
             assert after.state == "cancelled" if asked else after.state != "running"
+            if before.pause_requested_at is not None and not asked:
+                assert after.state == "paused" or (after.is_final and end not in ("checkpoint", "snooze"))
             assert Attempt.objects.get(pk=claimed.row["attempt_id"]).outcome
         else:
             assert (after.state, after.attempt_id) == (before.state, before.attempt_id)
             assert after.event_seq == before.event_seq + 1
             assert after.events.get(seq=after.event_seq).name == "stale"
+
+    def _keeping(self, claimed: Claimed) -> Any:
+        """A body that keeps its number, which the next attempt finds."""
+
+        def body() -> str:
+            assert claimed.context.resume_data == claimed.row["checkpoint"]
+            claimed.context.checkpoint(claimed.row["attempt"])
+            return "done"
+
+        return body
+
+    @invariant()
+    def what_was_kept_is_of_this_run(self) -> None:
+        for row in Job.objects.filter(checkpoint__isnull=False):
+            assert 1 <= row.checkpoint <= row.attempt
 
     # --- what must hold
 

@@ -119,7 +119,12 @@ def _partitioned(dice: Random) -> Order:
     return Order("partitioned", dice.choice((mixed, one_by_one)), (f"customer {dice.randrange(CUSTOMERS)}",))
 
 
+def _once(dice: Random) -> Order:
+    seconds = round(dice.uniform(0.1, 1), 2)
+    return Order("once", nap, (seconds,), {"at_most_once": True}, ends=frozenset({"completed", "failed"}))
+
+
 _KINDS = (
     (_short, 40), (_long, 7), (_failing, 8), (_retried, 9), (_snoozing, 6), (_later, 6), (_keyed, 6), (_limited, 8),
-    (_partitioned, 8),
+    (_partitioned, 8), (_once, 5),
 )  # fmt: skip

@@ -30,7 +30,7 @@ def judge(told: Told, effects: Path) -> Verdict:
     rows = {job.external_id: job for job in Job.objects.exclude(external_id="")}
     lost, double = [*_lost(told, rows)], [*_double()]
     overlaps = [*_overlaps()]
-    wrong = [*lost, *double, *_odd_ends(told, rows), *_broken(effects)]
+    wrong = [*lost, *double, *_odd_ends(told, rows), *_run_again(rows, effects), *_broken(effects)]
     wrong += [
         f"I5: {peak:g} of {name} in flight at once, the limit is {size}" for name, peak, size in overlaps if peak > size
     ]
@@ -78,6 +78,14 @@ def _odd_ends(told: Told, rows: Rows) -> Iterator[str]:
             yield f"odd: {order.kind}, and it ended {job.state}: {job.error_message}\n{history(job)}"
         if job.state == "cancelled" and job.id not in told.asked:
             yield f"odd: it was cancelled, and nobody had asked\n{history(job)}"
+
+
+def _run_again(rows: Rows, effects: Path) -> Iterator[str]:
+    """I8: what may run at most once had one effect at most."""
+    counts = Counter(line["job"] for line in ledger.read(effects, EFFECT))
+    for job in rows.values():
+        if job.at_most_once and counts[str(job.id)] > 1:
+            yield f"I8: it may run at most once, and ran {counts[str(job.id)]} times\n{history(job)}"
 
 
 def _overlaps() -> Iterator[tuple[str, float, int]]:

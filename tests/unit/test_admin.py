@@ -17,7 +17,7 @@ from django.urls import reverse
 from jobs import job, job_manager
 from jobs.admin import JobAdmin, actions
 from jobs.admin.base import ReadOnlyAdmin
-from jobs.models import Attempt, Job, JobLog, Limit, Pool, Priority, Worker
+from jobs.models import Attempt, Job, JobLog, Limit, Pool, Priority, TaskPause, Worker
 from jobs.querysets import counting, search
 from tests.app import people, stages
 
@@ -67,7 +67,8 @@ def told(response: Any) -> list[str]:
 # --- who sees and changes what ---------------------------------------------------------------------------------------
 
 CHANGEABLE = {Pool, Limit, Priority}
-OURS = [model for model in admin.site._registry if model._meta.app_label == "jobs"]
+OWN = {TaskPause}  # which has a test of its own
+OURS = [model for model in admin.site._registry if model._meta.app_label == "jobs" and model not in OWN]
 
 
 @pytest.mark.parametrize("role", ["anonymous", "owner", "other", "staff"])
@@ -228,13 +229,14 @@ def test_attempts_keep_the_order_of_their_index(row: Job, admin_client: Client) 
 # --- cancel and retry ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["cancel", "retry"])
+@pytest.mark.parametrize("verb", ["cancel", "retry", "pause", "resume"])
 @pytest.mark.parametrize("may", [False, True])
 def test_an_action_needs_its_permission(verb: str, may: bool, row: Job) -> None:
-    state = "pending" if verb == "cancel" else "failed"
+    state = {"retry": "failed", "resume": "paused"}.get(verb, "pending")
     stages.put(row, state)
-    other_verb = {"cancel": "retry", "retry": "cancel"}[verb]
-    browser = people.client("staff", "view_job", f"{verb if may else other_verb}_job")
+    needed = "pause" if verb == "resume" else verb
+    others = {"cancel_job", "retry_job", "pause_job"} - {f"{needed}_job"}
+    browser = people.client("staff", "view_job", *([f"{needed}_job"] if may else others))
     offered = dict(browser.get(JOBS).context["action_form"].fields["action"].choices)
     assert (f"{verb}_selected" in offered) == may
     act(browser, f"{verb}_selected", [row], confirmed="yes")
@@ -250,6 +252,36 @@ def test_an_action_asks_once_more(row: Job, admin_client: Client) -> None:
     assert response.status_code == 302
     after = stages.fresh(row)
     assert (after.state, after.reason, after.cancel_requested_by) == ("cancelled", "no longer needed", "superuser")
+
+
+def test_pause_and_resume_ask_once_more_and_count(admin_client: Client) -> None:
+    rows = [job_manager.submit(nothing) for _ in range(3)]
+    stages.put(rows[1], "running")
+    stages.put(rows[2], "failed")
+    assert "held at once" in act(admin_client, "pause_selected", rows).content.decode()
+    response = act(admin_client, "pause_selected", rows, confirmed="yes", reason="maintenance")
+    refused, paused, asked = ("1 not paused: they have ended, or are about to be cancelled", "1 paused",
+                              "1 running: paused at their next checkpoint")  # fmt: skip
+    assert told(response) == [f"{refused}, {paused}, {asked}."]
+    assert (stages.fresh(rows[0]).reason, stages.fresh(rows[0]).paused_by) == ("maintenance", "superuser")
+    assert told(act(admin_client, "resume_selected", rows[:2], confirmed="yes"))[-1] == "2 resumed."
+
+
+def test_a_task_is_paused_by_adding_it_and_resumed_by_an_action(row: Job) -> None:
+    add, tasks = reverse("admin:jobs_taskpause_add"), reverse("admin:jobs_taskpause_changelist")
+    assert people.client("staff", "view_job").get(add).status_code == 403
+    browser = people.client("operator", "pause_task")
+    assert "There is no task" in browser.post(add, {"task": "admin.nothnig"}).content.decode()
+    assert browser.post(add, {"task": "admin.nothing", "pause_reason": "maintenance"}).status_code == 302
+    pause = TaskPause.objects.get()
+    assert (pause.paused_by, pause.pause_reason) == ("operator", "maintenance")
+    page = browser.get(tasks).content.decode()
+    assert "maintenance" in page
+    assert browser.get(change(pause)).status_code == 200
+    assert browser.post(reverse("admin:jobs_taskpause_delete", args=[pause.pk])).status_code == 403
+    response = browser.post(tasks, {"action": "resume_selected", "_selected_action": [pause.pk]})
+    assert told(response) == ["Resumed: admin.nothing."]
+    assert not TaskPause.objects.exists()
 
 
 def test_cancel_counts_every_answer(admin_client: Client) -> None:

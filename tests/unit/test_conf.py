@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_RESCUES": 3,
     "LOOK_AHEAD": 1,
     "GRACE": 10,
+    "HOOK_TIMEOUT": 60,
     "MEMORY_TOLERANCE": 1.2,
     "DISK_TOLERANCE": 1.2,
     "SAMPLE_EVERY": 0.5,

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from jobs import JobState, context, job, job_manager, signals, transitions
-from jobs.control import Answer, cancel, delete, delete_rows, retry, start
+from jobs.control import Answer, cancel, delete, delete_rows, retry
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Job, JobEvent, JobLog, Pool
 from jobs.publishing import Doorbell
@@ -39,18 +39,18 @@ def row() -> Job:
 def test_a_held_job_is_started_once(clock: Clock) -> None:
     held = job_manager.submit(nothing, start=False)
     later = clock.forward(60)
-    assert start(held.id, "ann") == Answer.STARTED
+    assert job_manager.start_job(held.id, actor="ann") == Answer.STARTED
     now = stages.fresh(held)
     assert (now.state, now.reason, now.eligible_at) == ("pending", "", later)
     assert now.rank == pytest.approx(later.timestamp(), abs=0.001)
     assert now.events.get(name="resume").actor == "ann"
-    assert start(held.id) == Answer.ALREADY_STARTED
+    assert job_manager.start_job(held.id) == Answer.ALREADY_STARTED
     assert stages.edges(held) == ["create", "resume"]
 
 
 def test_a_held_job_of_the_future_is_scheduled(clock: Clock) -> None:
     held = job_manager.submit(nothing, start=False, run_after=3600)
-    assert start(held.id) == Answer.STARTED
+    assert job_manager.start_job(held.id) == Answer.STARTED
     now = stages.fresh(held)
     due = clock.moment + timedelta(hours=1)
     assert (now.state, now.eligible_at) == ("scheduled", due)
@@ -59,7 +59,7 @@ def test_a_held_job_of_the_future_is_scheduled(clock: Clock) -> None:
 
 def test_what_a_person_has_paused_is_not_started(row: Job) -> None:
     transitions.move("pause", "id = %s", [stages.key(row)], sets={"reason": "wait for ann"})
-    assert start(row.id) == Answer.ALREADY_STARTED
+    assert job_manager.start_job(row.id) == Answer.ALREADY_STARTED
     assert stages.fresh(row).state == "paused"
 
 
@@ -236,7 +236,7 @@ def test_deleting_in_bulk_leaves_alone_what_has_not_ended(row: Job) -> None:
     assert list(Job.objects.all()) == [row]
 
 
-@pytest.mark.parametrize("act", [start, cancel, retry, delete], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", [cancel, retry, delete], ids=lambda act: act.__name__)
 def test_a_job_that_is_not_there(act: Callable[..., Any]) -> None:
     with pytest.raises(JobNotFound):
         act(uuid4())

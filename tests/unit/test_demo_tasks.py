@@ -146,6 +146,11 @@ def test_twin_primes_do_not_depend_on_the_step(step: int) -> None:
     assert list(primes.twins(1000, step))[-1] == primes.Found(1000, 35)
 
 
+def test_twin_primes_go_on_from_where_they_were() -> None:
+    half = list(primes.twins(100_000, 7000))[6]
+    assert list(primes.twins(100_000, 1000, half))[-1] == list(primes.twins(100_000))[-1]
+
+
 def test_twin_primes_are_counted_as_far_as_asked() -> None:
     assert tasks.count_twin_primes(1_000_000) == {"below": 1_000_000, "pairs": 8169}
 

@@ -191,6 +191,21 @@ def test_the_exit_that_kills_a_child_is_not_recorded(row: Job, signal: int) -> N
     assert stages.fresh(row).state == "running"
 
 
+def test_what_its_clean_up_raises_is_no_failure_of_the_body(row: Job) -> None:
+    """TERM came as SystemExit; the roll-back in `finally` went wrong as well."""
+    attempt_id = stages.queue(row)
+
+    def body(*_: Any, **__: Any) -> None:
+        try:
+            raise SystemExit(-(256 - 15))
+        finally:
+            raise ValueError("no connection")
+
+    with pytest.raises(ValueError, match="no connection"):
+        execution.perform(row.id, attempt_id, body, None)
+    assert stages.fresh(row).state == "running"
+
+
 # --- a structured failure
 
 

@@ -23,8 +23,9 @@ from jobs.exceptions import (
     ResultUnavailable,
     UnknownFilter,
     UnknownPool,
+    UnknownTask,
 )
-from jobs.models import Job, Pool
+from jobs.models import Job, Pool, TaskPause
 from jobs.querysets.filters import PRIVATE
 from jobs.transitions import ALL_COLUMNS
 from tests.app import stages
@@ -83,6 +84,14 @@ CALLS: dict[str, Callable[[Any], tuple[list[Any], dict[str, Any]]]] = {
     "cancel_job": lambda row: ([row.id], {"reason": "enough"}),
     "stop": lambda row: ([row.id, ValueError("wrong")], {}),
     "retry_job": lambda row: ([stages.put(row, "failed").id], {}),
+    "pause_job": lambda row: ([row.id], {"reason": "maintenance"}),
+    "resume_job": lambda row: ([stages.put(row, "paused").id], {}),
+    "cancel_jobs": lambda _: ([], {"task": "manager.double", "reason": "enough"}),
+    "pause_jobs": lambda _: ([], {"status": "pending"}),
+    "resume_jobs": lambda row: ([], {"task": stages.put(row, "paused").task}),
+    "retry_jobs": lambda row: ([], {"task": stages.put(row, "failed").task}),
+    "pause_task": lambda _: (["manager.double", "maintenance"], {}),
+    "resume_task": lambda _: (["manager.double"], {}),
     "set_priority": lambda row: ([row.id, "high"], {}),
     "pause_pool": lambda _: (["default", "maintenance"], {}),
     "drain_pool": lambda _: (["default"], {"reason": "to be removed"}),
@@ -320,6 +329,84 @@ def test_cancel_job_answers(row: Job) -> None:
     assert job_manager.cancel_job(row.id, reason="wrong file", actor="ann") == Answer.CANCELLED == "CANCELLED"
     assert job_manager.cancel_job(row.id) == Answer.ALREADY_FINAL
     assert (stages.fresh(row).reason, stages.fresh(row).cancel_requested_by) == ("wrong file", "ann")
+
+
+def test_pause_job_and_resume_job_answer(row: Job) -> None:
+    assert job_manager.pause_job(str(row.id), reason="maintenance", actor="ann") == Answer.PAUSED == "PAUSED"
+    assert (stages.fresh(row).reason, stages.fresh(row).paused_by) == ("maintenance", "ann")
+    assert job_manager.resume_job(str(row.id), actor="ann") == Answer.RESUMED
+    assert job_manager.resume_job(row.id) == Answer.NOT_PAUSED
+
+
+def test_resume_job_withdraws_a_request(row: Job) -> None:
+    stages.claim(row)
+    assert job_manager.pause_job(row.id) == Answer.REQUESTED
+    assert job_manager.resume_job(row.id) == Answer.RESUMED
+
+
+def test_cancel_jobs_counts_every_answer(row: Job) -> None:
+    others = job_manager.submit_many(double, [([n], {}) for n in range(3)], priority="high")
+    stages.claim(others[0])
+    stages.put(others[1], "completed")
+    answers = job_manager.cancel_jobs(priority="high", reason="wrong file", actor="ann")
+    assert answers == {Answer.CANCELLED: 1, Answer.REQUESTED: 1}
+    assert answers["ALREADY_FINAL"] == 0
+    assert stages.fresh(others[2]).reason == "wrong file"
+    assert stages.fresh(row).state == "pending"
+    assert not stages.fresh(others[0]).cancel_force
+    assert job_manager.cancel_jobs(task="manager.double", force=True) == {Answer.CANCELLED: 1, Answer.REQUESTED: 1}
+    asked = stages.fresh(others[0])
+    assert (asked.cancel_force, asked.reason, asked.cancel_requested_by) == (True, "wrong file", "ann")
+    with pytest.raises(InvalidOption, match="Say which jobs to cancel"):
+        job_manager.cancel_jobs(reason="all of them")
+    with pytest.raises(UnknownFilter, match="Did you mean 'task'"):
+        job_manager.cancel_jobs(tsk="manager.double")
+
+
+def test_pause_jobs_and_resume_jobs_count(row: Job) -> None:
+    assert job_manager.pause_jobs(status="pending", reason="maintenance") == {"PAUSED": 1}
+    assert job_manager.resume_jobs(state="paused", actor="ann") == {"RESUMED": 1}
+
+
+def test_resume_jobs_of_a_named_manager_are_its_own(row: Job) -> None:
+    other = JobManager[Any, Any, Any]("other").submit(double, [1])
+    assert JobManager("other").pause_jobs(task="manager.double") == {"PAUSED": 1}
+    assert [stages.fresh(one).state for one in (row, other)] == ["pending", "paused"]
+
+
+def test_retry_jobs_counts_every_answer(row: Job) -> None:
+    held = [job_manager.run_job("k", double, [1]).job]
+    job_manager.cancel_job(held[0].id)
+    held.append(job_manager.run_job("k", double, [2]).job)
+    stages.put(row, "failed")
+    assert job_manager.retry_jobs(task="manager.double") == {"REQUEUED": 1, "KEY_TAKEN": 1}
+
+
+def test_pause_task_takes_back_what_is_queued_and_admits_no_more() -> None:
+    stages.start_worker()
+    rows = job_manager.submit_many(double, [([n], {}) for n in range(3)])
+    running = stages.claim(rows[0])
+    stages.admit()
+    other = job_manager.submit("manager.other")
+    assert job_manager.pause_task("manager.double", "maintenance", actor="ada") == Answer.PAUSED
+    assert [stages.fresh(one).state for one in rows] == ["running", "pending", "pending"]
+    assert [bell.task for bell in stages.admit()] == ["manager.other"]
+    assert job_manager.pause_task("manager.double", "again", actor="bob") == Answer.PAUSED
+    pause = TaskPause.objects.get()
+    assert (pause.task, pause.paused_by, pause.pause_reason) == ("manager.double", "ada", "maintenance")
+    assert {stages.fresh(one).release_count for one in rows} == {0}
+    assert (running.row["id"], other.state) == (rows[0].id, "pending")
+    with pytest.raises(UnknownTask, match=r"manager\.double"):
+        job_manager.pause_task("manager.duoble")
+
+
+def test_resume_task_lets_it_go_on(row: Job) -> None:
+    stages.start_worker()
+    assert job_manager.resume_task("manager.double") == Answer.NOT_PAUSED
+    job_manager.pause_task("manager.double")
+    assert stages.admit() == []
+    assert job_manager.resume_task("manager.double", actor="ada") == Answer.RESUMED
+    assert stages.fresh(row).state == "queued" or stages.admit()
 
 
 def test_stop_answers_and_names_the_error(row: Job) -> None:

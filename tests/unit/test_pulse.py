@@ -15,7 +15,7 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from jobs import JobTask, job, job_manager, liveness
-from jobs.endings import timed_out
+from jobs.endings import INTERRUPTED, timed_out
 from jobs.execution import Claimed
 from jobs.models import Job, Worker
 from jobs.worker import request
@@ -181,6 +181,21 @@ def test_who_was_stopped_on_purpose_is_named_so(heart: Pulse) -> None:
     heart._report_news()
     assert (stages.fresh(row).state, stages.fresh(row).error_category) == ("failed", "timeout")
     book.withdraw(attempt_id)
+
+
+def test_what_is_being_stopped_is_not_lost_meanwhile(heart: Pulse, boot_id: UUID) -> None:
+    """A cold shutdown: Celery has forgotten the request, and the body still cleans up."""
+    heart._beat()
+    row = job_manager.submit(nothing)
+    attempt_id = stages.claim(row, boot_id).row["attempt_id"]
+    book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+    for _ in range(3):
+        heart._beat()
+    assert stages.fresh(row).state == "running"
+    book.withdraw(attempt_id)
+    for _ in range(3):
+        heart._beat()
+    assert stages.fresh(row).state == "pending"
 
 
 def test_what_was_not_begun_is_given_back_when_the_worker_leaves(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
 
 from jobs import job, job_manager, pools, transitions
+from jobs.context import JobPaused
 from jobs.explain import worker_command
 from jobs.models import Attempt, Job, Pool
 from jobs.querysets import counting
@@ -103,6 +105,8 @@ def test_every_view_has_its_login_its_csrf_check_and_no_transaction() -> None:
         "job-image",
         "job-cancel",
         "job-retry",
+        "job-pause",
+        "job-resume",
         "pool-list",
     }
     for pattern in patterns:
@@ -167,16 +171,44 @@ def test_who_retries_a_job(role: str, row: Job) -> None:
         assert row.events.get(name="requeue").actor == role
 
 
-@pytest.mark.parametrize("name", ["detail", "image", "cancel", "retry"])
+@pytest.mark.parametrize("role", people.ROLES)
+def test_who_pauses_and_resumes_a_job(role: str, row: Job) -> None:
+    browser = people.client(role)
+    assert browser.post(url("pause", row), {"reason": "maintenance"}).status_code == DONE[role]
+    after = stages.fresh(row)
+    assert after.state == ("paused" if role in MAY else "pending")
+    if role in MAY:
+        assert (after.reason, after.paused_by) == ("maintenance", role)
+        assert url("resume", row) in page(browser, url("detail", row))
+    assert browser.post(url("resume", row)).status_code == DONE[role]
+    assert stages.fresh(row).state == "pending"
+
+
+def test_a_paused_job_says_by_whom_and_why(row: Job, admin_client: Client) -> None:
+    claimed = stages.claim(row)
+    admin_client.post(url("pause", row), {"reason": "new <b>disks</b>"})
+    asked = page(admin_client, url("detail", row))
+    assert "asked to pause by superuser" in asked
+    assert "What is asked of it" in asked
+    assert url("pause", row) not in asked
+    assert "pausing" in page(admin_client, LIST)
+    with pytest.raises(JobPaused):
+        claimed.context.checkpoint({"tile": 41})
+    paused = page(admin_client, url("detail", row))
+    assert "Checkpoint" in paused
+    assert "new &lt;b&gt;disks&lt;/b&gt;" in paused
+
+
+@pytest.mark.parametrize("name", ["detail", "image", "cancel", "retry", "pause", "resume"])
 def test_a_foreign_job_is_as_missing_as_one_that_is_not_there(name: str, row: Job) -> None:
     browser = people.client("other")
-    ask = browser.post if name in {"cancel", "retry"} else browser.get
+    ask = browser.get if name in {"detail", "image"} else browser.post
     foreign, missing = ask(url(name, row)), ask(url(name, str(uuid4())))
     assert foreign.status_code == missing.status_code == 404
     assert foreign.content == missing.content
 
 
-@pytest.mark.parametrize("name", ["cancel", "retry"])
+@pytest.mark.parametrize("name", ["cancel", "retry", "pause", "resume"])
 def test_reading_changes_nothing(name: str, row: Job, admin_client: Client) -> None:
     before = Job.objects.values().get(pk=row.pk)
     assert admin_client.get(url(name, row)).status_code == 405
@@ -216,6 +248,11 @@ def test_the_token_is_asked_for_where_the_host_has_no_middleware_for_it(row: Job
         ("running", "cancel", "Asked to stop"),
         ("completed", "cancel", "Nothing to cancel"),
         ("failed", "retry", "Queued again"),
+        ("pending", "pause", "Paused."),
+        ("running", "pause", "Asked to pause"),
+        ("failed", "pause", "Not paused"),
+        ("paused", "resume", "Resumed."),
+        ("pending", "resume", "Nothing to resume"),
         ("completed", "retry", "only a failed or cancelled job"),
     ],
 )
@@ -454,6 +491,8 @@ def test_a_job_without_a_key_is_known_by_its_arguments(admin_client: Client) -> 
 
 
 def _statements(browser: Client, address: str) -> int:
+    """With nothing known of any lane: the first look at one reads a job of it."""
+    cast(Any, import_module("jobs.limits.look"))._facts.clear()
     with CaptureQueriesContext(connection) as captured:
         assert browser.get(address).status_code == 200
     return len(captured)

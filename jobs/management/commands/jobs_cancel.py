@@ -10,14 +10,11 @@ from jobs import bulk
 from jobs.bulk import Forecast
 from jobs.encoding import clean_text
 from jobs.management.bulk_command import Act, BulkCommand
-from jobs.states import UNFINISHED
 
 
 class Command(BulkCommand):
     help = "Cancel jobs: those that wait at once, running ones by request. By id, or by filter in batches."
     verb = "cancel"
-    sources = UNFINISHED
-    newest_first = True  # the slots of what runs, the oldest, must not go to what is about to be cancelled
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

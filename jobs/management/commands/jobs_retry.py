@@ -7,14 +7,11 @@ from typing import Any
 from jobs import bulk
 from jobs.bulk import Forecast
 from jobs.management.bulk_command import Act, BulkCommand
-from jobs.states import EDGES
 
 
 class Command(BulkCommand):
     help = "Run failed and cancelled jobs again, as a new run. By id, or by filter in batches, oldest first."
     verb = "retry"
-    sources = EDGES["requeue"].sources
-    newest_first = False
 
     def act(self, options: dict[str, Any]) -> Act:
         return lambda ids: bulk.retry(ids, actor="jobs_retry")

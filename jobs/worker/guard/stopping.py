@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 FROZEN_AT_MOST = 2.0  # seconds; a database that hangs must not keep a process frozen
 _SLACK = 1.0  # seconds between a process's age by the kernel and its attempt's by the database
 _DEAD_WITHIN = 1.0
+_GOES_ON = {psutil.STATUS_RUNNING, psutil.STATUS_SLEEPING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_IDLE}
 
 
 def stop(
@@ -81,6 +82,8 @@ class _Frozen:
     def __enter__(self) -> Self:
         self._process.suspend()
         self._timer.start()
+        while self._process.status() in _GOES_ON and not self._is_let_go:
+            time.sleep(0.0005)  # the signal takes its time to a process that is on another core
         return self
 
     def __exit__(self, *_: object) -> None:

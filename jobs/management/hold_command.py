@@ -1,0 +1,67 @@
+"""What `jobs_pause` and `jobs_resume` have in common: jobs as every bulk command has them, or a task or a pool."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from django.core.management.base import CommandError
+
+from jobs import bulk, pools, taskpause
+from jobs.conf import settings
+from jobs.exceptions import UnknownPool, UnknownTask
+from jobs.management import arguments, output
+from jobs.management.bulk_command import BulkCommand
+from jobs.models import Pool, TaskPause
+
+
+class HoldCommand(BulkCommand):
+    """`--task` or `--pool` alone means the task or the pool, and not the jobs that it has at the moment."""
+
+    words: ClassVar = bulk.PAUSE_WORDS
+
+    @abstractmethod
+    def hold_task(self, name: str, options: dict[str, Any]) -> bool:
+        """Do it to a task; whether that changed something."""
+
+    @abstractmethod
+    def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
+        """Do it to a pool; whether that changed something."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        given = [name for name in arguments.FILTERS if options[name] is not None]
+        if options["ids"] or given not in (["task"], ["pool"]):
+            super().handle(*args, **options)
+            return
+        (kind,) = given
+        try:
+            changed = self._do(kind, options[kind], options)
+        except (UnknownTask, UnknownPool) as error:
+            raise CommandError(str(error)) from error
+        self._tell(kind, options[kind], changed, options)
+
+    def _do(self, kind: str, name: str, options: dict[str, Any]) -> bool:
+        if options["dry_run"]:
+            return _is_paused(kind, name) == (self.verb == "resume")
+        return self.hold_task(name, options) if kind == "task" else self.hold_pool(name, options)
+
+    def _tell(self, kind: str, name: str, changed: bool, options: dict[str, Any]) -> None:
+        if options["as_json"]:
+            told = {"dry_run": options["dry_run"], kind: name, "changed": changed, "paused": _is_paused(kind, name)}
+            self.stdout.write(output.as_json(told))
+            return
+        if options["dry_run"]:
+            self.stdout.write("Dry run: nothing is changed. It would be:")
+        is_done = "paused: nothing of it starts until it is resumed" if self.verb == "pause" else "resumed"
+        so = "" if changed else " (already so)" if self.verb == "pause" else " (was not paused)"
+        self.stdout.write(output.printable(f"{kind} {name}: {is_done}{so}"))
+
+
+def _is_paused(kind: str, name: str) -> bool:
+    using = settings.DATABASE
+    if kind == "task":
+        taskpause.must_exist(name)
+        return TaskPause.objects.using(using).filter(task=name).exists()
+    pools.must_exist(name)
+    open_one = Pool.objects.using(using).filter(name=name, paused_at=None, draining_at=None)
+    return not open_one.exists()
