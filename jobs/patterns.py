@@ -9,6 +9,7 @@ from django.db.models import Count
 from jobs.models import Job
 from jobs.querysets.counting import CEILING
 from jobs.querysets.jobs import JobQuerySet
+from jobs.querysets.search import within_newest
 from jobs.states import JobState
 
 
@@ -27,8 +28,8 @@ class ErrorGroup:
 def error_groups(jobs: JobQuerySet, limit: int) -> list[ErrorGroup]:
     """The most frequent patterns among the newest 10,000 failures of these jobs, at most `limit`."""
     failed = jobs.filter(state=JobState.FAILED).exclude(error_fingerprint="")
-    window = failed.newest().values_list("pk", flat=True)[:CEILING]
-    counted = failed.filter(pk__in=window).order_by().values_list("error_fingerprint").annotate(count=Count("pk"))
+    window = within_newest(failed, CEILING)
+    counted = window.order_by().values_list("error_fingerprint").annotate(count=Count("pk"))
     found = list(counted.order_by("-count", "error_fingerprint")[:limit])
     shown = ((mark, count, failed.alike(mark).newest().first()) for mark, count in found)
     return [ErrorGroup(mark, count, newest) for mark, count, newest in shown if newest is not None]

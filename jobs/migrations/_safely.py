@@ -63,7 +63,7 @@ class AddFields(Operation):
             missing = [field for field in new if field.column not in there]
             _briefly(schema_editor, lambda: [schema_editor.add_field(before, field) for field in missing])
             return
-        with transaction.atomic(using=schema_editor.connection.alias):
+        with _whole(schema_editor.connection):
             for one, before, after in self._states(app_label, from_state):
                 one.database_forwards(app_label, schema_editor, before, after)
 

@@ -82,7 +82,7 @@ class PrivateMariaDB:
         return [
             "--no-defaults", f"--datadir={self._data}", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--socket={self.directory / 'socket'}", f"--pid-file={self._pid_file}",
-            "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync",
+            "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
         ]  # fmt: skip
 
     def _answers(self) -> bool:
