@@ -474,7 +474,7 @@ MUTATIONS = {
     ),
     "prune without a look": Mutation(
         _patch("jobs.steward.trees.lock", lambda ids, kept: dict.fromkeys(ids, "failed")), UNIT,
-        "unit/test_pruning.py::test_a_root_that_runs_again_meanwhile_keeps_what_is_left", "assert",
+        "unit/test_pruning.py::test_a_job_that_has_run_and_ended_anew_meanwhile_stays", "assert",
     ),
     "prune below the new-born": Mutation(
         _patch("jobs.steward.trees.with_children", lambda ids: set()), UNIT,

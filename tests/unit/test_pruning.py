@@ -140,6 +140,22 @@ def test_a_job_put_under_one_that_was_chosen_keeps_it(clock: Clock, monkeypatch:
     assert other.pk not in left()
 
 
+def test_a_job_that_has_run_and_ended_anew_meanwhile_stays(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is final again when it is locked, and a second old."""
+    row, other = ended("failed"), ended("failed")
+    age(row, other)
+    first = trees.with_children
+
+    def it_ends_anew(ids: Any) -> Any:
+        monkeypatch.setattr(trees, "with_children", first)
+        Job.objects.filter(pk=row.pk).update(finished_at=clock.moment)
+        return first(ids)
+
+    monkeypatch.setattr(trees, "with_children", it_ends_anew)
+    assert pruning.prune(ALL) == Counter(failed=1)
+    assert left() == {row.pk}
+
+
 def test_what_somebody_has_requeued_meanwhile_stays(clock: Clock) -> None:
     rows = [ended("failed") for _ in range(3)]
     age(*rows)
