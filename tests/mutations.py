@@ -499,6 +499,8 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person",),
+    "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
+    "hooks": ("hooks of anybody",),
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),
