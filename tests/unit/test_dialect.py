@@ -116,6 +116,15 @@ def test_mariadb_inserts_many_rows_at_once() -> None:
     row = "(%s, UTC_TIMESTAMP(6))"
     assert many == f"INSERT INTO t (a, b) VALUES {row}, {row}, {row} ON DUPLICATE KEY UPDATE b = VALUES(b)"
     assert words.repeated("INSERT INTO t (a) VALUES (%s)", 2) == "INSERT INTO t (a) VALUES (%s), (%s)"
+    assert words.repeated("UPDATE t SET a = %s WHERE id = %s", 2) is None
+
+
+def test_postgresql_inserts_few_rows_at_once() -> None:
+    words = PostgreSQL()
+    insert = f"INSERT INTO t (a, b) VALUES (%s, %s) {words.or_set(['a'], 'b')}"
+    row = "(%s, %s)"
+    assert words.repeated(insert, 2) == f"INSERT INTO t (a, b) VALUES {row}, {row} {words.or_set(['a'], 'b')}"
+    assert words.repeated(insert, 21) is None
 
 
 def test_mariadb_picks_by_a_statement_of_its_own() -> None:

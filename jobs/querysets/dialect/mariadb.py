@@ -105,9 +105,7 @@ class MariaDB(Dialect):
         return f"SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',SIMULTANEOUS_ASSIGNMENT') FOR {update}"
 
     def repeated(self, insert: str, times: int) -> str | None:
-        head, values, rest = insert.partition(" VALUES ")
-        row, also, end = rest.partition(" ON DUPLICATE KEY ")
-        return f"{head}{values}{', '.join([row] * times)}{also}{end}"
+        return self._repeated(insert, times, " ON DUPLICATE KEY ")
 
     def spelled(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         """Reserved words quoted, and a list among the parameters spread: `IN (%s)` takes as many as there are."""

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from jobs.querysets.dialect.words import PAYLOAD, Dialect
 
+MOST_REPEATED = 20  # rows of one INSERT
+
 
 class PostgreSQL(Dialect):
     """Data-modifying CTEs: one statement moves, records and returns."""
@@ -50,6 +52,10 @@ class PostgreSQL(Dialect):
 
     def picked(self, select: str) -> str:
         return f"id = ANY(ARRAY({select} FOR UPDATE SKIP LOCKED))"
+
+    def repeated(self, insert: str, times: int) -> str | None:
+        """Each number of rows is a statement of its own to be prepared, so there are few of them."""
+        return self._repeated(insert, times, " ON CONFLICT ") if times <= MOST_REPEATED else None
 
     def payload_rows(self, run_after: str) -> str:
         names = ", ".join(PAYLOAD)

@@ -97,6 +97,12 @@ class Dialect:
         """An INSERT of one row as one of many; None where the driver had better run it many times."""
         return None
 
+    def _repeated(self, insert: str, times: int, end: str) -> str | None:
+        """The same where the statement goes on with `end` behind its values; None for what is no such INSERT."""
+        head, values, rest = insert.partition(" VALUES ")
+        row, also, rest = rest.partition(end)
+        return f"{head}{values}{', '.join([row] * times)}{also}{rest}" if values else None
+
     def spelled(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         """A statement as the driver wants it."""
         return sql, params
