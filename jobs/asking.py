@@ -12,6 +12,7 @@ from jobs import encoding
 from jobs.conf import settings
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect, prepare
 from jobs.transitions import Sql
 
@@ -67,6 +68,7 @@ class Standing:
     runs_once: bool
 
 
+@done_again
 def answer_all(
     ids: Sequence[UUID],
     act: Callable[[Sequence[UUID]], Mapping[UUID, str]],
