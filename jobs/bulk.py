@@ -44,7 +44,7 @@ WORDS: dict[str, str] = {
 PAUSE_WORDS = {
     **WORDS,
     Answer.REQUESTED: "running: paused at their next checkpoint",
-    Answer.NOT_POSSIBLE: "not paused: they have ended, or are about to be cancelled",
+    Answer.NOT_POSSIBLE: "not paused: they have ended, are about to be cancelled, or run at most once",
 }
 REFUSED: frozenset[str] = frozenset(
     {Answer.KEY_TAKEN, Answer.NOT_FINAL, Answer.NOT_POSSIBLE, Answer.NOT_PAUSED, MISSING}
