@@ -37,6 +37,16 @@ def clean_actor(actor: str) -> str:
     return encoding.clean_text(actor, 200)
 
 
+def id_of(job_id: UUID | str) -> UUID:
+    """The id that is meant; JobNotFound for what is none."""
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except (ValueError, AttributeError, TypeError):
+        raise JobNotFound(job_id) from None
+
+
 def state_of(job_id: UUID) -> str:
     """Where a job stands just now; JobNotFound."""
     state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()

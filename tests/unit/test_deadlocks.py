@@ -84,13 +84,13 @@ def test_other_errors_are_not_done_again(error: OperationalError) -> None:
 
 
 REQUESTS: dict[str, tuple[str, Callable[[UUID], object]]] = {
-    "cancel": ("pending", lambda one: control.cancel(one)),
-    "cancel a running one": ("running", lambda one: control.cancel(one)),
+    "cancel": ("pending", control.cancel),
+    "cancel a running one": ("running", control.cancel),
     "stop": ("running", lambda one: stopping.stop(one, "enough")),
     "cancel many": ("running", lambda one: bulk.cancel([one])[one]),
     "pause": ("pending", lambda one: pausing.pause([one])[one]),
     "resume": ("paused", lambda one: pausing.resume([one])[one]),
-    "retry": ("failed", lambda one: control.retry(one)),
+    "retry": ("failed", control.retry),
     "retry many": ("failed", lambda one: bulk.retry([one])[one]),
     "priority": ("pending", lambda one: bulk.set_priority([one], "high")[one]),
     "pause its task": ("queued", lambda _: taskpause.pause("deadlocks.nobody")),
