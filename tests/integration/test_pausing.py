@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from jobs import Job, admission, execution, job_manager, transitions
+from jobs import Job, admission, execution, job_manager, publishing, transitions
 from jobs.models import Attempt, TaskPause
 from jobs.querysets.dialect import prepare
 from tests.app import stages
@@ -198,4 +198,5 @@ def _and_close(act: Callable[[], Any]) -> Any:
     try:
         return act()
     finally:
+        publishing.disconnect()
         connections.close_all()

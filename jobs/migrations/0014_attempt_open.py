@@ -24,7 +24,7 @@ def _replace(schema_editor, columns):
 class Migration(migrations.Migration):
     atomic = False  # an index is made outside of a transaction there
     dependencies = [
-        ("jobs", "0012_control"),
+        ("jobs", "0013_texts"),
     ]
     operations = [
         migrations.AlterField(
