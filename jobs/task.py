@@ -15,7 +15,7 @@ from uuid import UUID
 from celery import shared_task
 from celery import states as celery_states
 from celery.contrib.django.task import DjangoTask
-from celery.exceptions import Ignore, InvalidTaskError
+from celery.exceptions import Ignore
 
 from jobs import context, execution, inline, submission
 from jobs import hooks as aftercare
@@ -87,21 +87,6 @@ class JobTask(DjangoTask[Any, Any]):
         if not any(ran):
             raise Ignore
         return None
-
-    def start_strategy(self, app: Any, consumer: Any, **options: Any) -> Callable[..., None]:
-        """How a worker receives a message for this task: by Celery's way, once it is seen to be one.
-
-        Celery takes a missing id for a lost connection and fetches the message again, for ever; a body that is no
-        container ends the worker. Refused, such a message is logged and gone.
-        """
-        receive: Callable[..., None] = super().start_strategy(app, consumer, **options)
-
-        def look_and_receive(message: Any, body: Any, *rest: Any) -> None:
-            if body is None and not _is_readable(message):
-                raise InvalidTaskError(f"a message for {self.name} without an id, or with a body that is no list.")
-            receive(message, body, *rest)
-
-        return look_and_receive
 
     def delay(self, *args: Any, **kwargs: Any) -> JobResult:
         """Submit a job with these arguments."""
@@ -241,11 +226,6 @@ def job(
         return shared_task(bind=bind, base=JobTask, options=chosen, hooks=Hooks(), **extra)(body)
 
     return make if function is None else make(function)
-
-
-def _is_readable(message: Any) -> bool:
-    body = message.payload
-    return isinstance(body, dict) or (isinstance(body, (list, tuple)) and isinstance(message.headers.get("id"), str))
 
 
 def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _yaml(send: Send, trap: Path) -> None:
 def _garbage(send: Send, trap: Path) -> None:
     for body in (b"", b"\xff\xfe\0garbage", b"{", b"null", b'"text"', b"[" * 10_000):
         send(body, content_type="application/json", content_encoding="utf-8", headers=_headers())
-    send(b"[[], {}, {}]", content_type="application/json", content_encoding="no-such-code", headers=_headers())
+    send(b"\xff\xfe", content_type="application/json", content_encoding="no-such-code", headers=_headers())
     send(os.urandom(4096), content_type="application/octet-stream", content_encoding="binary")
 
 
@@ -63,7 +63,10 @@ def _without_headers(send: Send, trap: Path) -> None:
     send(BODY, serializer="json", headers={"jobs": [PAIR]})
     send(BODY, serializer="json", headers={"task": touch.name})
     send({"task": touch.name, "id": ID, "args": "no list", "kwargs": 7}, serializer="json")  # protocol 1
-    send(BODY, serializer="json", headers=_headers(lang="fortran", task=None))
+    for task in (None, 7, ["a", "list"]):
+        send(BODY, serializer="json", headers=_headers(task=task))
+    send(BODY, serializer="json", headers={"task": "nobody.knows"})
+    send({"task": "nobody.knows"}, serializer="json")
 
 
 def _strange_pairs(send: Send, trap: Path) -> None:

@@ -29,7 +29,10 @@ from jobs.context import JobContext
 from jobs.exceptions import JobAborted, JobRefused
 from jobs.publishing import Doorbell
 from jobs.steward import due, unsent
-from tests.app import limited  # noqa: F401  # registers what a crowd submits by name
+from tests.app import (
+    limited,  # noqa: F401  # registers what a crowd submits by name
+    stages,
+)
 from tests.app.jobs import nap, probe
 
 CONNECTIONS = 12  # of each process, where its threads share a pool of them
@@ -109,6 +112,7 @@ def settle_fallbacks(number: int, barrier: Barrier) -> int:
 def do_chores(number: int, barrier: Barrier, times: int) -> list[tuple[str, str]]:
     """Promote, admit and publish so many times, as a steward does; returns the pairs that were rung."""
     rung: list[Doorbell] = []
+    stages.start_worker()
     with publishing.delivered_by(rung.extend):
         barrier.wait()
         for _ in range(times):

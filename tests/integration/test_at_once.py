@@ -94,7 +94,6 @@ def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker) -> No
 
 def test_four_stewards_at_once_do_each_chore_once(stack: Stack) -> None:
     """Fault 30: whoever still believes himself in office promotes, admits and rings; each job once all the same."""
-    stages.start_worker(slots=1000)
     jobs = job_manager.submit_many(probe, [((), {})] * 400, run_after=3600)
     Job.objects.update(run_after=jobs[0].created_at)
     rung = [pair for told in crowd(4, do_chores, 5) for pair in told]
