@@ -13,7 +13,7 @@ from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import outcomes, state_of, wait_for_end, wait_for_lines
 from tests.services import PrivateRabbitMQ, Stack
 
-IMPATIENT = "consumer_timeout = 2000\nchannel_tick_interval = 1000\n"  # ms; half an hour and a minute by default
+IMPATIENT = "[{rabbit, [{consumer_timeout, 2000}, {channel_tick_interval, 1000}]}]."  # ms; by default 30 min and 1 min
 
 
 @pytest.fixture
@@ -21,14 +21,16 @@ def impatient(stack: Stack) -> Iterator[PrivateRabbitMQ]:
     """The broker of the stack, restarted with a consumer_timeout of 2 s; afterwards it has its own again."""
     broker = stack.broker
     assert isinstance(broker, PrivateRabbitMQ)
-    file = broker.directory / "config.conf"
+    file = broker.directory / "config.config"
     file.write_text(IMPATIENT)
-    broker.stop()
-    broker.start()
-    yield broker
-    file.unlink()
-    broker.stop()
-    broker.start()
+    try:
+        broker.stop()
+        broker.start()
+        yield broker
+    finally:
+        file.unlink()
+        broker.stop()
+        broker.start()
 
 
 @pytest.mark.every_stack
