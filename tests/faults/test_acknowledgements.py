@@ -48,4 +48,5 @@ def test_a_consumer_time_out_disturbs_nobody(
     recovered("19: consumer_timeout of 2 s, bodies of 8 s; all eight done", wait_for_end([*running, *waiting], 60))
     assert [outcomes(job) for job in [*running, *waiting]] == [["completed"]] * 8
     assert len(ledger.read(ledger_file, EFFECT)) == 8
+    assert "PRECONDITION_FAILED" in worker.text()  # the broker has closed its channel, over what waited
     assert not worker.ended()
