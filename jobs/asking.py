@@ -12,6 +12,7 @@ from jobs import encoding
 from jobs.conf import settings
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect, prepare
 from jobs.transitions import Sql
 
@@ -34,6 +35,16 @@ def rank_at(eligible: str) -> Sql:
 def clean_actor(actor: str) -> str:
     """Who asks, as it can be stored."""
     return encoding.clean_text(actor, 200)
+
+
+def id_of(job_id: UUID | str) -> UUID:
+    """The id that is meant; JobNotFound for what is none."""
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except (ValueError, AttributeError, TypeError):
+        raise JobNotFound(job_id) from None
 
 
 def state_of(job_id: UUID) -> str:
@@ -67,6 +78,7 @@ class Standing:
     runs_once: bool
 
 
+@done_again
 def answer_all(
     ids: Sequence[UUID],
     act: Callable[[Sequence[UUID]], Mapping[UUID, str]],

@@ -16,9 +16,10 @@ from django.db.models import Q
 from jobs import admission, control, encoding, pausing, transitions
 from jobs.asking import MISSING, Answers, Standing, answer_all, clean_actor, in_order, rank_at, standings
 from jobs.conf import settings
-from jobs.control import Answer, announce_request
+from jobs.control import Answer
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.jobs import JobQuerySet
 from jobs.querysets.statements import after_commit
@@ -43,7 +44,7 @@ WORDS: dict[str, str] = {
 PAUSE_WORDS = {
     **WORDS,
     Answer.REQUESTED: "running: paused at their next checkpoint",
-    Answer.NOT_POSSIBLE: "not paused: they have ended, or are about to be cancelled",
+    Answer.NOT_POSSIBLE: "not paused: they have ended, are about to be cancelled, or run at most once",
 }
 REFUSED: frozenset[str] = frozenset(
     {Answer.KEY_TAKEN, Answer.NOT_FINAL, Answer.NOT_POSSIBLE, Answer.NOT_PAUSED, MISSING}
@@ -73,7 +74,7 @@ def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "", force: boo
         moved = transitions.move("cancel", waited, [these], sets=sets, actor=actor, data=data)
         for pool in {one.row["pool"] for one in moved}:
             after_commit(admission.after_finish, pool)
-        asked = _request_cancel(among, these, reason, actor, force)
+        asked = control.ask_to_stop(among, [these], reason, actor, force)
         return {**dict.fromkeys((one.id for one in moved), Answer.CANCELLED), **dict.fromkeys(asked, Answer.REQUESTED)}
 
     return answer_all(ids, act, _when_cancelling)
@@ -193,29 +194,13 @@ def counted(answers: Answers) -> Counter[str]:
     return Counter(str(answer) for answer in answers.values())
 
 
-def _request_cancel(among: str, these: object, reason: str, actor: str, force: bool) -> list[UUID]:
-    """Ask those that run to stop, once: the first request stands, but one that forces makes it a forced one."""
-    change = (
-        "cancel_requested_by = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE cancel_requested_by END,"
-        " reason = CASE WHEN cancel_requested_at IS NULL THEN %s ELSE reason END,"
-        " cancel_requested_at = COALESCE(cancel_requested_at, {now}), cancel_force = %s,"
-    )
-    where = f"{among} AND state = 'running' AND (cancel_requested_at IS NULL OR (%s AND NOT cancel_force))"
-    data = {**({"reason": reason} if reason else {}), **({"force": True} if force else {})}
-    asked = transitions.ask(
-        change, [actor, reason, force], where, [these, force], "cancel_requested", actor=actor, data=data
-    )
-    for job_id in asked:
-        after_commit(announce_request, job_id, actor)
-    return asked
-
-
 def _when_cancelling(job: Standing) -> Answer | None:
     if job.state in FINAL:
         return Answer.ALREADY_FINAL
     return Answer.REQUESTED if job.state == JobState.RUNNING and job.is_to_be_cancelled else None
 
 
+@done_again
 def _each(ids: Sequence[UUID], request: Callable[[UUID], Answer]) -> Answers:
     with transaction.atomic(using=settings.DATABASE):
         return {job_id: _ask(request, job_id) for job_id in ids}

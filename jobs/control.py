@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from uuid import UUID
 
@@ -67,6 +67,7 @@ def withdraw(job_id: UUID, reason: str, actor: str) -> bool:
     return _cancel_waiting(job_id, reason, actor, where="id = %s AND state NOT IN ('queued', 'running')")
 
 
+@done_again
 def retry(job_id: UUID, actor: str = "") -> Answer:
     """Run a failed or cancelled job again: a new run, attempts start anew, history stays."""
     actor = _clean(actor)
@@ -156,24 +157,28 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
     return bool(moved)
 
 
-@done_again
 def _request_cancel(job_id: UUID, reason: str, actor: str, force: bool) -> bool:
-    """Ask a running job to stop, once: the first request stands, but that force may be added. False when it ended."""
-    using = settings.DATABASE
-    told = {name: value for name, value in (("reason", reason), ("force", force)) if value}
-    with transaction.atomic(using=using):
-        first = "cancel_requested_at IS NULL"
-        sets = (
-            f"cancel_force = %s, cancel_requested_by = CASE WHEN {first} THEN %s ELSE cancel_requested_by END,"
-            f" reason = CASE WHEN {first} THEN %s ELSE reason END,"
-            " cancel_requested_at = COALESCE(cancel_requested_at, {now})"  # last: MariaDB goes by what it has just set
-        )
-        fence = f" AND state = 'running' AND ({first} OR (%s AND NOT cancel_force))"
-        asked = change(using, sets, [force, actor, reason], _id(job_id), fence, [force], "id")
-        if asked:
-            transitions.note(job_id, "cancel_requested", actor=actor, data=told)
-            after_commit(announce_request, job_id, actor)
+    """Ask a running job to stop; False when it ended."""
+    asked = ask_to_stop("id = %s", [_id(job_id)], reason, actor, force)
     return bool(asked) or state_of(job_id) == "running"
+
+
+def ask_to_stop(where: str, params: Sequence[object], reason: str, actor: str, force: bool) -> list[UUID]:
+    """Ask those that run to stop, once: the first request stands, but one that forces makes it a forced one."""
+    first = "cancel_requested_at IS NULL"
+    change = (
+        f"cancel_force = %s, cancel_requested_by = CASE WHEN {first} THEN %s ELSE cancel_requested_by END,"
+        f" reason = CASE WHEN {first} THEN %s ELSE reason END,"
+        " cancel_requested_at = COALESCE(cancel_requested_at, {now}),"  # last: MariaDB goes by what it has just set
+    )
+    running = f"{where} AND state = 'running' AND ({first} OR (%s AND NOT cancel_force))"
+    data = {name: value for name, value in (("reason", reason), ("force", force)) if value}
+    asked = transitions.ask(
+        change, [force, actor, reason], running, [*params, force], "cancel_requested", actor=actor, data=data
+    )
+    for job_id in asked:
+        after_commit(announce_request, job_id, actor)
+    return asked
 
 
 def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:

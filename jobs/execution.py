@@ -23,7 +23,7 @@ from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
-from jobs.failures import Failure, failure_of
+from jobs.failures import Failure, failure_of, is_kill
 from jobs.flushing import Line, flusher, write_lines
 from jobs.hooks import NO_HOOKS, Hooks
 from jobs.models import Attempt, Job
@@ -148,7 +148,7 @@ def _run(claimed: Claimed, body: Body) -> None:
     except (JobInterrupted, JobPaused):
         _end(claimed, "interrupt")  # which becomes the pause that was asked for, unless it was withdrawn meanwhile
     except BaseException as error:
-        if _is_kill(error):
+        if is_kill(error):
             raise
         _fail(claimed, error)
         if isinstance(error, KeyboardInterrupt):
@@ -286,17 +286,6 @@ def _persist(write: Callable[[], T]) -> T:
             connection.close()
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-def _is_kill(error: BaseException | None) -> bool:
-    """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
-            return True
-        seen.add(id(error))
-        error = error.__context__
-    return False
 
 
 _HOSTNAME = socket.gethostname()[:200]

@@ -80,3 +80,14 @@ def _storable(result: Any) -> Any:
     except InvalidPayload as error:
         return {"unstorable": str(error)}
     return result
+
+
+def is_kill(error: BaseException | None) -> bool:
+    """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
+            return True
+        seen.add(id(error))
+        error = error.__context__
+    return False

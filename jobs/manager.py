@@ -9,27 +9,18 @@ from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from jobs import bulk, control, encoding, explain, patterns, pausing, pools, submission, taskpause
-from jobs.asking import Answers, one_answer
+from jobs.asking import Answers, id_of, one_answer
 from jobs.calls import JobLike
 from jobs.conf import settings
 from jobs.control import Answer
-from jobs.exceptions import (
-    InvalidOption,
-    JobCancelled,
-    JobFailed,
-    JobNotFinished,
-    JobNotFound,
-    ResultUnavailable,
-    UnknownFilter,
-)
+from jobs.exceptions import InvalidOption, JobNotFound, UnknownFilter
 from jobs.explain import Why
 from jobs.handles import JobHandle
 from jobs.models import Job
 from jobs.patterns import ErrorGroup
 from jobs.querysets.filters import PRIVATE, narrowed
 from jobs.querysets.jobs import JobQuerySet
-from jobs.states import JobState
-from jobs.status import status_of
+from jobs.status import result_of, status_of
 from jobs.steward import pruning
 from jobs.transitions import ALL_COLUMNS
 from jobs.twins import twin
@@ -104,7 +95,7 @@ class JobManager(Generic[Key, State, Action]):
 
     def get_job(self, /, job_id: UUID | str) -> Job:
         """The job's row; JobNotFound for an id that is not there or no id at all."""
-        job = Job.objects.using(settings.DATABASE).filter(pk=_uuid(job_id)).first()
+        job = Job.objects.using(settings.DATABASE).filter(pk=id_of(job_id)).first()
         if job is None:
             raise JobNotFound(job_id)
         return job
@@ -144,7 +135,7 @@ class JobManager(Generic[Key, State, Action]):
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
         """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
         try:
-            control.delete(_uuid(job_id))
+            control.delete(id_of(job_id))
         except JobNotFound:
             if not missing_ok:
                 raise
@@ -159,20 +150,11 @@ class JobManager(Generic[Key, State, Action]):
         Raises JobNotFinished (with the state), JobFailed (with errors and structured result), JobCancelled, or
         ResultUnavailable when the result could not be stored.
         """
-        job = self.get_job(job_id)
-        if job.state == JobState.FAILED:
-            raise JobFailed(job.error_message, result=job.result, category=job.error_category, errors=job.errors)
-        if job.state == JobState.CANCELLED:
-            raise JobCancelled(job.id, job.reason)
-        if job.state != JobState.COMPLETED:
-            raise JobNotFinished(job.state, job.id)
-        if job.result_error:
-            raise ResultUnavailable(job.result_error, job.id)
-        return job.result
+        return result_of(self.get_job(job_id))
 
     def why(self, /, job_id: UUID | str) -> Why:
         """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
-        return explain.why(_uuid(job_id))
+        return explain.why(id_of(job_id))
 
     def cancel_job(
         self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = ""
@@ -181,12 +163,12 @@ class JobManager(Generic[Key, State, Action]):
 
         A running one that has not stopped after its grace is stopped by its worker, with `force` at once.
         """
-        return control.cancel(_uuid(job_id), reason, actor, force=force)
+        return control.cancel(id_of(job_id), reason, actor, force=force)
 
     def pause_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """PAUSED at once when it waits, REQUESTED when it runs (it stops at its next checkpoint), else NOT_POSSIBLE.
 
-        It is not possible where the job has ended, or is about to be cancelled.
+        It is not possible where the job has ended, is about to be cancelled, or runs at most once.
         """
         return _one(pausing.pause, job_id, reason, actor)
 
@@ -203,21 +185,21 @@ class JobManager(Generic[Key, State, Action]):
         STOPPED or CANCELLED at once when it waits, REQUESTED when it runs, ALREADY_FINAL. With `wait` it returns when
         the code has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
         """
-        return JobHandle[State, Action](_uuid(job_id)).stop(error, wait=wait, timeout=timeout, actor=actor)
+        return JobHandle[State, Action](id_of(job_id)).stop(error, wait=wait, timeout=timeout, actor=actor)
 
     async def astop(
         self, /, job_id: UUID | str, error: BaseException | str | None = None, *, actor: str = ""
     ) -> Answer:
         """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
-        return await JobHandle[State, Action](_uuid(job_id)).astop(error, actor=actor)
+        return await JobHandle[State, Action](id_of(job_id)).astop(error, actor=actor)
 
     def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
-        return control.retry(_uuid(job_id), actor)
+        return control.retry(id_of(job_id), actor)
 
     def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
         """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
-        return control.set_priority(_uuid(job_id), priority, actor)
+        return control.set_priority(id_of(job_id), priority, actor)
 
     def cancel_jobs(self, /, *, reason: str = "", force: bool = False, actor: str = "", **filters: Any) -> Counter[str]:
         """Cancel the unfinished jobs that these filters choose, as `cancel_job` does; how many gave each answer."""
@@ -306,22 +288,13 @@ class JobManager(Generic[Key, State, Action]):
 
 def _one(request: Callable[..., Answers], job_id: UUID | str, *words: str) -> Answer:
     """Ask it of a single job."""
-    found = _uuid(job_id)
+    found = id_of(job_id)
     return Answer(one_answer(found, request([found], *words)))
 
 
 def _check_limit(limit: int) -> None:
     if not 0 <= limit <= _MOST_ROWS:
         raise InvalidOption(f"limit: {limit!r:.60} must be a number from 0 to {_MOST_ROWS:,}.", option="limit")
-
-
-def _uuid(job_id: UUID | str) -> UUID:
-    if isinstance(job_id, UUID):
-        return job_id
-    try:
-        return UUID(job_id)
-    except (ValueError, AttributeError, TypeError):
-        raise JobNotFound(job_id) from None
 
 
 job_manager: JobManager[Any, Any, Any] = JobManager()

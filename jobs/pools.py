@@ -13,6 +13,7 @@ from jobs import admission, encoding, transitions
 from jobs.conf import settings
 from jobs.exceptions import UnknownPool
 from jobs.models import Job, Limit, Pool, Worker
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import execute, query
 from jobs.states import FINAL, JobState
@@ -155,6 +156,7 @@ def take_back(name: str, why: str) -> int:
             return total
 
 
+@done_again
 def _close(name: str, sets: str, where: str, who: list[str], why: str) -> bool:
     """The pool's row is its admission's lock: once it is ours, no admission is under way that saw it open."""
     cleaned = [encoding.clean_text(who[0], 200), encoding.clean_text(who[1], 500)]

@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from jobs.conf import settings
+from jobs.exceptions import JobCancelled, JobFailed, JobNotFinished, ResultUnavailable
 from jobs.models import Job
+from jobs.states import JobState
 
 _TIMES = (
     "created_at", "updated_at", "run_after", "queued_at", "started_at", "finished_at", "cancel_requested_at",
@@ -29,6 +31,19 @@ def status_of(job: Job) -> dict[str, Any]:
         "polling_recommendation": _polling(job),
         "error": _error(job),
     }  # fmt: skip
+
+
+def result_of(job: Job) -> Any:
+    """What a completed job has returned; any other raises what became of it: see `JobManager.get_job_results`."""
+    if job.state == JobState.FAILED:
+        raise JobFailed(job.error_message, result=job.result, category=job.error_category, errors=job.errors)
+    if job.state == JobState.CANCELLED:
+        raise JobCancelled(job.id, job.reason)
+    if job.state != JobState.COMPLETED:
+        raise JobNotFinished(job.state, job.id)
+    if job.result_error:
+        raise ResultUnavailable(job.result_error, job.id)
+    return job.result
 
 
 def _polling(job: Job) -> dict[str, Any]:

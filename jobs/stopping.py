@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db import transaction
-
 from jobs import admission, control, encoding, transitions
-from jobs.asking import state_of
-from jobs.conf import settings
+from jobs.asking import param, state_of
 from jobs.control import Answer
 from jobs.failures import Failure
-from jobs.models import Job
-from jobs.querysets.deadlocks import done_again
-from jobs.querysets.dialect import prepare
-from jobs.querysets.statements import after_commit, change
+from jobs.querysets.statements import after_commit
 from jobs.states import FINAL, ErrorCategory
 from jobs.transitions import Sql
 
@@ -51,24 +45,22 @@ def _stop_waiting(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     stopped = Failure(ErrorCategory.STOPPED, kind, message).columns
     asked = {"cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor, "reason": message}
     sets = {**stopped, **asked, "fallback_due": False}
-    where, params = "id = %s AND state <> 'running'", [prepare(settings.DATABASE, Job, "id", job_id)]
+    where, params = "id = %s AND state <> 'running'", [param(job_id)]
     moved = transitions.move("fail", where, params, sets=sets, actor=actor, data={"reason": message})
     for one in moved:
         after_commit(admission.after_finish, one.row["pool"])
     return bool(moved)
 
 
-@done_again
 def _ask_running(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     """Ask a running job to stop, once: the first request stands. False when it does not run any more."""
-    using = settings.DATABASE
-    who = "cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s"
-    sets, values = f"{who}, stop_error_type = %s, stop_error_message = %s", [actor, message, kind, message]
-    first = " AND state = 'running' AND cancel_requested_at IS NULL"
-    with transaction.atomic(using=using):
-        asked = change(using, sets, values, prepare(using, Job, "id", job_id), first, [], "id")
-        if asked:
-            data = {"reason": message, "error": kind}
-            transitions.note(job_id, "cancel_requested", actor=actor, data=data)
-            after_commit(control.announce_request, job_id, actor)
+    change = "cancel_requested_at = {now}, cancel_requested_by = %s, reason = %s,"
+    change += " stop_error_type = %s, stop_error_message = %s,"
+    first = "id = %s AND state = 'running' AND cancel_requested_at IS NULL"
+    asked = transitions.ask(
+        change, [actor, message, kind, message], first, [param(job_id)], "cancel_requested",
+        actor=actor, data={"reason": message, "error": kind},
+    )  # fmt: skip
+    if asked:
+        after_commit(control.announce_request, job_id, actor)
     return bool(asked) or state_of(job_id) == "running"

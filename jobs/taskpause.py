@@ -14,6 +14,7 @@ from jobs import admission, encoding, transitions
 from jobs.conf import settings
 from jobs.exceptions import UnknownTask
 from jobs.models import Job, TaskPause
+from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import execute, query
 from jobs.transitions import Sql
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 
 
+@done_again
 def pause(task: str, reason: str = "", actor: str = "") -> bool:
     """Admit nothing more of it, and take back what no worker has begun; False when it was paused already.
 

@@ -454,7 +454,7 @@ MUTATIONS = {
         "unit/test_expired.py::test_it_is_never_claimed_too_late_however_late_the_steward_is", "assert",
     ),
     "expired may wait": Mutation(
-        _patch("jobs.steward.expired.give_up", lambda: 0), SQLITE,
+        _patch("jobs.steward.expired.steps", lambda: iter(())), SQLITE,
         f"{_JUDGING}test_what_is_not_started_in_time_never_is", "the end of",
     ),
     "failed in spite of a request": Mutation(

@@ -30,12 +30,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "fallback",
-                    models.CharField(
+                    models.TextField(
                         blank=True,
                         db_default="",
                         default="",
                         help_text="the task that is submitted in its place when it has failed",
-                        max_length=200,
                     ),
                 ),
                 (
@@ -51,12 +50,11 @@ class Migration(migrations.Migration):
                 ("stop_error_message", models.TextField(blank=True, db_default="", default="")),
                 (
                     "stop_error_type",
-                    models.CharField(
+                    models.TextField(
                         blank=True,
                         db_default="",
                         default="",
                         help_text="of the error that somebody stopped it with",
-                        max_length=200,
                     ),
                 ),
             ],

@@ -26,6 +26,13 @@ class JobKind(models.TextChoices):
     CONTAINER = "container"
 
 
+def _long_text(**options: Any) -> models.TextField[str, str]:
+    """A text of any length. PostgreSQL takes a varchar to be half full, and where it has counted nothing yet it
+    believes that a table whose row does not fit a page is empty.
+    """
+    return models.TextField(blank=True, default="", db_default="", **options)
+
+
 def _text(length: int = 200, **options: Any) -> models.CharField[str, str]:
     return models.CharField(max_length=length, blank=True, default="", db_default="", **options)
 
@@ -83,8 +90,8 @@ class Job(models.Model):
     estimated_duration = models.FloatField(null=True, blank=True, help_text="seconds, as declared")
 
     progress = models.FloatField(default=0, db_default=0, help_text="0-100")
-    message = _text(1000)
-    stage = _text()
+    message = _long_text()
+    stage = _long_text()
     sub_progress = models.FloatField(null=True, blank=True, help_text="0-100 within the stage")
     diagnostics = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
     live_state: PayloadField = PayloadField(null=True, blank=True)
@@ -93,7 +100,7 @@ class Job(models.Model):
     result_error = models.TextField(blank=True, default="", db_default="")
 
     error_category = _text(20)
-    error_type = _text()
+    error_type = _long_text()
     error_message = models.TextField(blank=True, default="", db_default="")
     error_fingerprint = models.CharField(
         max_length=16,
@@ -103,9 +110,9 @@ class Job(models.Model):
         help_text="alike failures have the same: jobs.fingerprints",
     )
     error_count = _count()
-    stop_error_type = _text(help_text="of the error that somebody stopped it with")
+    stop_error_type = _long_text(help_text="of the error that somebody stopped it with")
     stop_error_message = models.TextField(blank=True, default="", db_default="")
-    fallback = _text(help_text="the task that is submitted in its place when it has failed")
+    fallback = _long_text(help_text="the task that is submitted in its place when it has failed")
     fallback_due = models.BooleanField(
         default=False, db_default=False, help_text="failed, and that is still to be done"
     )
@@ -162,10 +169,10 @@ class Job(models.Model):
     )
 
     cancel_requested_at = _moment()
-    cancel_requested_by = _text()
+    cancel_requested_by = _long_text()
     cancel_force = models.BooleanField(default=False, db_default=False)
     pause_requested_at = _moment()
-    paused_by = _text()
+    paused_by = _long_text()
 
     objects = JobQuerySet.as_manager()
 

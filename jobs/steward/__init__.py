@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 RECONCILING = 10  # ticks from one reconciliation to the next
 CLEANING = 0.2  # seconds of each tick that retention may take
+LONGEST = 0.5  # seconds of each tick for what may concern a million jobs at once: the dead must be seen meanwhile
 
 
 class Steward:
@@ -80,7 +81,7 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            expired.give_up, due.promote, self._watch.run, overdue.give_up, unknown.give_up,
+            _expire, _promote, self._watch.run, overdue.give_up, unknown.give_up,
             fallbacks.submit_due, lost.release, unsent.publish, pools.restore, taskpause.take_back, self._round.run,
             admission.admit_everywhere, self._scoring.run,
         ]  # fmt: skip
@@ -121,6 +122,23 @@ class Steward:
         self._watch.forget()
         self._scoring.forget()
         self._end_cleaning()
+
+
+def _expire() -> None:
+    """Chore: fail what has expired, the longest overdue first; the next tick goes on."""
+    _for_a_moment(expired.steps())
+
+
+def _promote() -> None:
+    """Chore: what is due may run; the next tick goes on."""
+    _for_a_moment(due.steps())
+
+
+def _for_a_moment(steps: Iterator[int]) -> None:
+    until = time.monotonic() + LONGEST
+    for _ in steps:
+        if time.monotonic() >= until:
+            return
 
 
 def _do(chore: Callable[[], object]) -> None:

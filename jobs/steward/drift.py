@@ -111,9 +111,13 @@ def _of_the_dead() -> QuerySet[Attempt]:
 
 
 def _of_no_worker() -> QuerySet[Attempt]:
-    """Its row was deleted. An attempt that names none was begun outside of a worker, where nobody knows who lives."""
+    """Its row was deleted. An attempt that names none was begun outside of a worker, where nobody knows who lives.
+
+    A worker that begins writes its row beside its first claims, and may come second: so for STALE_AFTER it is believed.
+    """
     there = Worker.objects.filter(pk=OuterRef("worker_id"))
-    return _open().filter(~Exists(there), worker_id__isnull=False)
+    before = DbNow() - timedelta(seconds=settings.STALE_AFTER)
+    return _open().filter(~Exists(there), worker_id__isnull=False, started_at__lt=before)
 
 
 def _left_open() -> QuerySet[Attempt]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jobs import transitions
 from jobs.conf import settings
 from jobs.querysets.dialect import dialect
@@ -11,12 +13,15 @@ BATCH = 500
 
 def promote() -> int:
     """Move due jobs to pending, the longest due first; returns how many."""
+    return sum(steps())
+
+
+def steps() -> Iterator[int]:
+    """The same, one batch for each `next`."""
     due = dialect(settings.DATABASE).picked(
         "SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_after <= {now} ORDER BY run_after LIMIT %s"
     )
-    total = 0
-    while True:
-        moved = transitions.move("due", due, [BATCH], actor="steward")
-        total += len(moved)
-        if len(moved) < BATCH:
-            return total
+    moved = BATCH
+    while moved == BATCH:
+        moved = len(transitions.move("due", due, [BATCH], actor="steward"))
+        yield moved

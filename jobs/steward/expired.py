@@ -5,6 +5,8 @@ The claim refuses them from that moment on, so whoever comes late with this chor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from jobs import transitions
 from jobs.conf import settings
 from jobs.failures import Failure
@@ -18,12 +20,15 @@ _STATES = ", ".join(f"'{state}'" for state in sorted(NOT_RUNNING))
 
 def give_up() -> int:
     """Fail what has expired, category `expired`, the longest overdue first; returns how many jobs."""
+    return sum(steps())
+
+
+def steps() -> Iterator[int]:
+    """The same, one batch for each `next`."""
     error = Failure(ErrorCategory.EXPIRED, "JobExpired", MESSAGE).columns
     waiting = f"state IN ({_STATES}) AND expires_at IS NOT NULL AND expires_at <= {{now}}"
     found = dialect(settings.DATABASE).picked(f"SELECT id FROM jobs_job WHERE {waiting} ORDER BY expires_at LIMIT %s")
-    total = 0
-    while True:
-        moved = transitions.move("fail", found, [BATCH], sets=error, actor="steward")
-        total += len(moved)
-        if len(moved) < BATCH:
-            return total
+    moved = BATCH
+    while moved == BATCH:
+        moved = len(transitions.move("fail", found, [BATCH], sets=error, actor="steward"))
+        yield moved

@@ -63,15 +63,18 @@ class Scoring:
         return total
 
     def _next(self) -> list[Ended]:
-        words = dialect(settings.DATABASE)
+        words, began = dialect(settings.DATABASE), None
         if self._mark is None:
-            ((moment,),) = query(settings.DATABASE, f"SELECT {words.later('{now}')}", [-LOOKS_BACK])
+            sql = f"SELECT {words.later('{now}')}, {words.later('{now}')}"
+            ((moment, began),) = query(settings.DATABASE, sql, [-LOOKS_BACK, -SETTLED])
             self._mark = moment, prepare(settings.DATABASE, Job, "id", UUID(int=0))
         since, last = self._mark
         rows = query(settings.DATABASE, _ended_sql(words), [since, since, last, -SETTLED, BATCH])
         ended = [Ended(*row) for row in rows]
         if ended:
             self._mark = ended[-1].finished_at, ended[-1].job_id
+        if began is not None and len(ended) < BATCH:  # all the others have their score: not to be read with every tick
+            self._mark = began, prepare(settings.DATABASE, Job, "id", UUID(int=2**128 - 1))
         return ended
 
     def _score(self, one: Ended) -> float | None:

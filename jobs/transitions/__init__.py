@@ -114,6 +114,7 @@ def end_asked(where: str, params: Sequence[Any] = (), **options: Any) -> list[Mo
     )
 
 
+@done_again
 def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
     """The same for what somebody asked to stop, or to pause, and for what may not run again: cancel wins.
 
@@ -134,12 +135,12 @@ def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[s
         return moved + move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
 
 
-@done_again
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:
     """Write an event that moves nothing (`stale`, `drift`, …); False when the job is gone."""
     return bool(ask("", [], "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
 
 
+@done_again
 def ask(
     change: str, values: Sequence[Any], where: str, params: Sequence[Any], name: str, *, actor: str = "",
     data: Mapping[str, Any] | None = None,

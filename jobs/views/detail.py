@@ -65,7 +65,7 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 def _may_be_paused(job: Job) -> bool:
     is_asked = job.pause_requested_at is not None or job.cancel_requested_at is not None
-    return job.state in WAITING or (job.state == JobState.RUNNING and not is_asked)
+    return job.state in WAITING or (job.state == JobState.RUNNING and not is_asked and not job.at_most_once)
 
 
 def _may_be_resumed(job: Job) -> bool:

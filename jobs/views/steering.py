@@ -36,7 +36,10 @@ ANSWERS: dict[str, tuple[int, str]] = {
 PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
     Answer.PAUSED: (messages.SUCCESS, "Paused."),
     Answer.REQUESTED: (messages.SUCCESS, "Asked to pause: the job does at its next checkpoint, if it has one."),
-    Answer.NOT_POSSIBLE: (messages.ERROR, "Not paused: the job has ended, or is about to be cancelled."),
+    Answer.NOT_POSSIBLE: (
+        messages.ERROR,
+        "Not paused: the job has ended, is about to be cancelled, or runs at most once.",
+    ),
     Answer.RESUMED: (messages.SUCCESS, "Resumed."),
     Answer.NOT_PAUSED: (messages.INFO, "Nothing to resume: the job was not paused."),
 }

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -192,9 +193,11 @@ class Pulse:
         JobTask.worker_id = uuid4()
         self._identity = None
         for pid in children(self._controller.pool):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # Celery has buried it this moment
+                os.kill(pid, signal.SIGKILL)
         self._feeder.stop()  # it listens in the name of the old life
         self._feeder.start()
+        self._identity = self._register()  # at once: the new children claim in its name
 
 
 def _held(*collections: Iterable[Any]) -> set[Pair] | None:

@@ -10,15 +10,17 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from jobs import liveness, publishing
 from jobs.limits.lanes import Facts
 from jobs.liveness import Identity
-from jobs.models import Job, Limit
+from jobs.models import Job, Limit, Worker
 from jobs.querysets import statements
 from jobs.querysets.dialect import db_now, dialect
 from tests.app import stages
@@ -59,6 +61,7 @@ def crowded(stack: Stack) -> Iterator[None]:
     _fill(WAITING, LANES, "pending")
     _fill(FULL, FULL, "running")
     liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1000))
+    Worker.objects.update(beat_at=Now() + timedelta(hours=1))  # to explain takes longer than a worker may be silent
     publishing.breaker.succeeded()
     yield
     with connection.cursor() as cursor:

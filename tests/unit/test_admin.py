@@ -260,9 +260,8 @@ def test_pause_and_resume_ask_once_more_and_count(admin_client: Client) -> None:
     stages.put(rows[2], "failed")
     assert "held at once" in act(admin_client, "pause_selected", rows).content.decode()
     response = act(admin_client, "pause_selected", rows, confirmed="yes", reason="maintenance")
-    refused, paused, asked = ("1 not paused: they have ended, or are about to be cancelled", "1 paused",
-                              "1 running: paused at their next checkpoint")  # fmt: skip
-    assert told(response) == [f"{refused}, {paused}, {asked}."]
+    refused = "1 not paused: they have ended, are about to be cancelled, or run at most once"
+    assert told(response) == [f"{refused}, 1 paused, 1 running: paused at their next checkpoint."]
     assert (stages.fresh(rows[0]).reason, stages.fresh(rows[0]).paused_by) == ("maintenance", "superuser")
     assert told(act(admin_client, "resume_selected", rows[:2], confirmed="yes"))[-1] == "2 resumed."
 

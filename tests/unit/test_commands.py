@@ -379,7 +379,7 @@ def test_pause_and_resume_by_filter_and_by_id() -> None:
     assert (held.state, held.reason, held.paused_by) == ("paused", "maintenance", "jobs_pause")
     refused = run("jobs_pause", rows[6].id)
     assert refused.code == 1
-    assert refused.out == "1 not paused: they have ended, or are about to be cancelled\n"
+    assert refused.out == "1 not paused: they have ended, are about to be cancelled, or run at most once\n"
     assert run("jobs_resume", *FILTER, "--state", "paused", "--state", "running").out == "6 resumed\n"
     assert run("jobs_resume", rows[0].id).code == 1
 

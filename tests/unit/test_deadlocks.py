@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError, transaction
 
-from jobs.querysets import deadlocks
+from jobs import Job, bulk, control, job_manager, pausing, pools, stopping, taskpause
+from jobs.querysets import deadlocks, statements
 from jobs.querysets.deadlocks import DEADLOCK, done_again
+from tests.app import stages
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +81,43 @@ def test_other_errors_are_not_done_again(error: OperationalError) -> None:
     with pytest.raises(OperationalError):
         done_again(act)("never")
     assert act.calls == 1
+
+
+REQUESTS: dict[str, tuple[str, Callable[[UUID], object]]] = {
+    "cancel": ("pending", control.cancel),
+    "cancel a running one": ("running", control.cancel),
+    "stop": ("running", lambda one: stopping.stop(one, "enough")),
+    "cancel many": ("running", lambda one: bulk.cancel([one])[one]),
+    "pause": ("pending", lambda one: pausing.pause([one])[one]),
+    "resume": ("paused", lambda one: pausing.resume([one])[one]),
+    "retry": ("failed", control.retry),
+    "retry many": ("failed", lambda one: bulk.retry([one])[one]),
+    "priority": ("pending", lambda one: bulk.set_priority([one], "high")[one]),
+    "pause its task": ("queued", lambda _: taskpause.pause("deadlocks.nobody")),
+    "pause its pool": ("queued", lambda _: pools.pause("default")),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_person_is_told_of_a_deadlock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each statement of a request may be the one that falls; the request is done all the same, with one answer."""
+    state, ask = REQUESTS[name]
+    falls, run = [0], statements._run
+
+    def count(*args: Any) -> Any:
+        falls[0] -= 1
+        if falls[0] == 0:
+            raise of_mariadb()
+        return run(*args)
+
+    monkeypatch.setattr(statements, "_run", count)
+    answers = set()
+    for statement in range(1, 8):
+        row: Job = stages.put(job_manager.submit("deadlocks.nobody"), state)
+        taskpause.resume("deadlocks.nobody")
+        pools.resume("default")
+        falls[0] = statement
+        answers.add(ask(row.id))
+        falls[0] = 0
+    assert len(answers) == 1, answers

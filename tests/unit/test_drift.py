@@ -70,11 +70,27 @@ def test_running_without_an_attempt(row: Job, counted: Callable[[], Any]) -> Non
     assert (drift.check(), drift.reconcile()) == ([], 0)
 
 
-def test_running_on_a_worker_whose_row_was_deleted(row: Job, counted: Callable[[], Any]) -> None:
+def test_running_on_a_worker_that_has_no_row_yet(row: Job, clock: Clock, counted: Callable[[], Any]) -> None:
+    """Its children may claim before its first beat has come through: it lives, and nothing is taken from it."""
+    worker = uuid4()
+    stages.claim(row, worker)
+    clock.forward(19)
+    assert (found(), drift.reconcile()) == ([], 0)
+    assert stages.fresh(row).state == "running"
+    clock.forward(2)
+    assert found() == [("worker_gone", row.id)]
+
+
+@pytest.mark.parametrize("is_raw", [True, False], ids=["by hand", "by Django"])
+def test_running_on_a_worker_whose_row_was_deleted(
+    row: Job, clock: Clock, counted: Callable[[], Any], is_raw: bool
+) -> None:
     """No heartbeat to stand still, no fence to be seen: nobody else would ever find it."""
     worker = stages.start_worker()
     stages.claim(row, worker)
-    Worker.objects.filter(pk=worker)._raw_delete("default")
+    gone = Worker.objects.filter(pk=worker)
+    gone._raw_delete("default") if is_raw else gone.delete()
+    clock.forward(21)
     assert found() == [("worker_gone", row.id)]
     assert drift.reconcile() == 1
     assert stages.fresh(row).state == "pending"

@@ -229,6 +229,37 @@ def test_who_had_his_grace_is_told_before_he_is_killed(
     assert stages.fresh(row).state == "cancelled"
 
 
+def test_who_was_not_reached_was_not_told(
+    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database fails between the look and the blow: TERM comes first, with its time, once it answers again."""
+    row = _run_on(boot_id, child.pid, grace=0)
+    job_manager.cancel_job(row.id)
+    reread = guard._reread
+
+    def fail(_: UUID) -> Holder | None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(guard, "_reread", fail)
+    guard._guarded(guard._look)
+    assert book.is_empty()
+    monkeypatch.setattr(guard, "_reread", reread)
+    guard._look()
+    assert child.wait() == -signal.SIGTERM
+
+
+def test_what_a_shutdown_has_told_stays_told(
+    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = _run_on(boot_id, child.pid, grace=0)
+    assert row.attempt_id is not None
+    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    told = book.entry(row.attempt_id)
+    monkeypatch.setattr(watch, "stop", lambda *_: False)  # not judged in time
+    guard._look()
+    assert book.entry(row.attempt_id) == told
+
+
 def test_after_term_it_has_a_little_time(guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes]) -> None:
     row = _run_on(boot_id, child.pid, grace=0)
     job_manager.cancel_job(row.id)

@@ -23,8 +23,12 @@ UNLOCKED = (_safely.AddIndexConcurrently, _safely.RemoveIndexConcurrently, _safe
             _safely.AddUniqueConcurrently, _safely.RemoveConstraintIfThere)  # fmt: skip
 QUICK = (operations.RemoveField, operations.RemoveIndex, operations.RemoveConstraint, operations.AlterModelOptions,
          operations.CreateModel, operations.RenameIndex, operations.AlterModelManagers)  # fmt: skip
-# Alterations that change neither the column's type nor its NULL.
-HARMLESS = {"active_key": "drops a unique constraint, which another one has replaced by then"}
+# Alterations for which PostgreSQL neither rewrites nor reads the table.
+_TEXT = "varchar becomes text, and has no index"
+HARMLESS = {
+    "active_key": "drops a unique constraint, which another one has replaced by then",
+    **dict.fromkeys(("cancel_requested_by", "error_type", "message", "paused_by", "stage"), _TEXT),
+}
 
 
 def problems(migration: Any) -> list[str]:

@@ -115,7 +115,13 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
     heart: Pulse, feeder: StillFeeder, boot_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+
+    def kill(pid: int, _: int) -> None:
+        killed.append(pid)
+        if pid == 7:
+            raise ProcessLookupError  # Celery was quicker to bury it
+
+    monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(heart._controller.pool, "_pool", SimpleNamespace(_pool=_children(7, 8)), raising=False)
     heart._beat()
     liveness.retire(boot_id)
@@ -124,7 +130,6 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
     assert (feeder.stops, feeder.starts) == (1, 1)  # the next one listens in the name of the new life
     assert JobTask.worker_id is not None
     assert JobTask.worker_id != boot_id
-    heart._beat()
     assert list(Worker.objects.unfenced()) == [_worker(JobTask.worker_id)]
 
 

@@ -126,6 +126,21 @@ def test_each_is_read_once(clock: Clock, django_assert_num_queries: DjangoAssert
     assert scores(*rows) == [None] * 3
 
 
+def test_what_had_its_score_before_is_read_once_as_well(clock: Clock) -> None:
+    """A steward that begins looks back; idle after that, it must not look at all that again with every tick."""
+    rows = [done(clock, 1, estimated_duration=1) for _ in range(3)]
+    clock.forward(10)
+    assert Scoring().run() == 3
+    one = Scoring()
+    assert one.run() == 0
+    Attempt.objects.update(performance_score=None)
+    assert one.run() == 0
+    assert scores(*rows) == [None] * 3
+    rows.append(done(clock, 1, estimated_duration=1))
+    clock.forward(10)
+    assert (one.run(), scores(rows[-1])) == (1, [100])
+
+
 def test_more_than_a_batch_are_scored_in_order(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends at the very same moment among them."""
     monkeypatch.setattr(scoring, "BATCH", 3)

@@ -8,8 +8,9 @@ import pytest
 from django.db import connection
 
 from jobs import job_manager
+from jobs.models import Job
 from jobs.publishing import Doorbell
-from jobs.steward import Steward
+from jobs.steward import Steward, due, expired
 from tests.app import stages
 from tests.app.stages import Clock
 
@@ -41,3 +42,22 @@ def test_a_chore_that_fails_keeps_no_other_from_being_done(
     assert stages.fresh(waiting).state == "queued"
     assert "refused by the test" in caplog.text
     assert steward.is_leader
+
+
+def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
+    clock: Clock, rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million of them would take longer than the lease, and nobody dead would be seen meanwhile."""
+    monkeypatch.setattr("jobs.steward.LONGEST", 0)
+    monkeypatch.setattr(due, "BATCH", 2)
+    monkeypatch.setattr(expired, "BATCH", 2)
+    job_manager.submit_many("steward.nobody", [([], {})] * 3, run_after=1)
+    job_manager.submit_many("steward.nobody", [([], {})] * 3, expires=1)
+    clock.forward(2)
+    steward = Steward("test")
+    left = []
+    for _ in range(2):
+        steward.tick()
+        left.append([Job.objects.filter(state=state, run_after__isnull=state == "pending").count()
+                     for state in ("scheduled", "pending")])  # fmt: skip
+    assert left == [[1, 1], [0, 0]]

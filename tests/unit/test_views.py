@@ -184,6 +184,13 @@ def test_who_pauses_and_resumes_a_job(role: str, row: Job) -> None:
     assert stages.fresh(row).state == "pending"
 
 
+def test_what_runs_at_most_once_is_not_offered_a_pause_while_it_runs(admin_client: Client) -> None:
+    row = job_manager.submit(nothing, at_most_once=True)
+    assert url("pause", row) in page(admin_client, url("detail", row))
+    stages.claim(row)
+    assert url("pause", row) not in page(admin_client, url("detail", row))
+
+
 def test_a_paused_job_says_by_whom_and_why(row: Job, admin_client: Client) -> None:
     claimed = stages.claim(row)
     admin_client.post(url("pause", row), {"reason": "new <b>disks</b>"})

@@ -35,9 +35,12 @@ def pronounce(attempt_id: UUID, verdict: Verdict, *, is_told: bool) -> None:
     _entries[attempt_id] = Entry(heavier(before.verdict if before else None, verdict) or verdict, told_at)
 
 
-def withdraw(attempt_id: UUID) -> None:
-    """The attempt was not there any more: nothing was done."""
-    _entries.pop(attempt_id, None)
+def withdraw(attempt_id: UUID, before: Entry | None = None) -> None:
+    """Nothing was done: what stood before stands again. Else a process counts as told that was never told."""
+    if before is None:
+        _entries.pop(attempt_id, None)
+    else:
+        _entries[attempt_id] = before
 
 
 def entry(attempt_id: UUID) -> Entry | None:

@@ -99,10 +99,14 @@ class Guard:
 
     def _stop(self, holder: Holder, verdict: Verdict, pids: Collection[int], number: signal.Signals) -> None:
         """The verdict is written down first: Celery may hear of the death before this thread goes on."""
+        before, is_struck = book.entry(holder.attempt_id), False
         book.pronounce(holder.attempt_id, verdict, is_told=True)
-        if not stop(holder, pids, number, self._reread):
-            book.withdraw(holder.attempt_id)
-        elif number == signal.SIGKILL and wait_for_death(holder.pid):
+        try:
+            is_struck = stop(holder, pids, number, self._reread)
+        finally:
+            if not is_struck:
+                book.withdraw(holder.attempt_id, before)
+        if is_struck and number == signal.SIGKILL and wait_for_death(holder.pid):
             self._name(holder, verdict)
 
     def _name(self, holder: Holder, verdict: Verdict) -> None:
