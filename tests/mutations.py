@@ -286,6 +286,11 @@ MUTATIONS = {
         _patch("jobs.submission.active_key", lambda manager, key: uuid.uuid4().hex), POSTGRES,
         "integration/test_keys.py::test_two_hundred_callers_at_once_get_one_job", "JOB_ALREADY_RUNNING",
     ),
+    "take any message": Mutation(
+        _patch("jobs.worker.screening.is_readable", lambda message: True), FAULTS,
+        "faults/test_foreign_messages.py::test_a_message_that_is_no_doorbell_runs_nothing[prefork-_without_headers]",
+        "not within",
+    ),
     "no bound on a key's wait": Mutation(
         _no_key_wait, POSTGRES, "integration/test_keys.py::test_a_key_in_anothers_open_transaction_is_busy",
         "DID NOT RAISE",
@@ -501,6 +506,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "a person's wish": ("no wish of a person",),
     "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
     "hooks": ("hooks of anybody",),
+    "foreign messages": ("take any message",),
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),

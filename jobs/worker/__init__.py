@@ -19,7 +19,7 @@ from jobs import meter
 from jobs.checks import memory_database_error
 from jobs.scoreboard import SLOTS, Scoreboard
 from jobs.task import JobTask
-from jobs.worker import reception, sampling
+from jobs.worker import reception, sampling, screening
 from jobs.worker.feeder import Feeder
 from jobs.worker.guard import Guard
 from jobs.worker.guard.watch import can_stop
@@ -53,6 +53,7 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     if error is not None:
         raise SystemExit(str(error))
     reception.install()
+    screening.install(sender.app)
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
     set_up_logs = functools.partial(sender.app.log.setup, sender.loglevel, sender.logfile, hostname=sender.hostname)
     _running.board = Scoreboard()

@@ -5,6 +5,7 @@ import os
 from django.apps import AppConfig
 
 from tests import mutations
+from tests.app import points
 
 
 class TestAppConfig(AppConfig):
@@ -14,3 +15,4 @@ class TestAppConfig(AppConfig):
     def ready(self) -> None:
         if mutation := os.environ.get(mutations.VARIABLE):
             mutations.apply(mutation)
+        points.install()

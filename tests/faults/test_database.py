@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from jobs import job_manager
+from jobs import job_manager, liveness
 from jobs.models import Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
-from tests.app.faulty import EFFECT, hold
+from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import events, let_callers_admit, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Stack
+from tests.services.processes import wait_until
 
 OUTAGE = 40  # seconds: the promise of the issue; many times STALE_AFTER, which is 3 here
 
@@ -37,6 +38,27 @@ def test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later(
         time.sleep(25 if stack.is_sqlite else 5)  # the outage itself: there is nothing to wait for
     recovered("25: the database is back after the bodies ended; recorded", wait_for_end(jobs, 20))
     _check_that_nothing_was_lost(jobs, ledger_file)
+
+
+def test_a_doorbell_that_rings_while_the_database_is_away_starts_nothing_then(
+    served: StartWorker, stack: Stack, ledger_file: Path, recovered: Recovered
+) -> None:
+    """Fault 24: it is with the broker when the database goes; nobody can claim, and afterwards it runs once."""
+    worker = served()
+    wait_for(liveness.heartbeats, 10, "the first beat")
+    let_callers_admit()
+    worker.freeze()
+    job = job_manager.submit(touch)
+    assert state_of(job) == "queued"
+    job.refresh_from_db()
+    with _no_database(stack):
+        worker.thaw()
+        wait_until(lambda: f"{touch.name}[{job.attempt_id}] received" in worker.text(), 15, "the doorbell")
+        time.sleep(5)  # the outage itself, as above
+        assert ledger.read(ledger_file) == []
+    recovered("24: the database is back after the doorbell rang; done", wait_for_end([job], 30))
+    assert (state_of(job), outcomes(job)) == ("completed", ["completed"])
+    assert len(ledger.read(ledger_file, EFFECT)) == 1
 
 
 def test_an_outage_of_forty_seconds_rescues_nobody(

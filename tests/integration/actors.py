@@ -24,10 +24,15 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
-from jobs import execution, fallbacks, job_manager, rescue, transitions
+from jobs import admission, execution, fallbacks, job_manager, publishing, rescue, transitions
 from jobs.context import JobContext
 from jobs.exceptions import JobAborted, JobRefused
-from tests.app import limited  # noqa: F401  # registers what a crowd submits by name
+from jobs.publishing import Doorbell
+from jobs.steward import due, unsent
+from tests.app import (
+    limited,  # noqa: F401  # registers what a crowd submits by name
+    stages,
+)
 from tests.app.jobs import nap, probe
 
 CONNECTIONS = 12  # of each process, where its threads share a pool of them
@@ -102,6 +107,19 @@ def settle_fallbacks(number: int, barrier: Barrier) -> int:
     """Submit whatever is due in place of failed jobs, as a steward would; returns for how many jobs this one did."""
     barrier.wait()
     return fallbacks.submit_due()
+
+
+def do_chores(number: int, barrier: Barrier, times: int) -> list[tuple[str, str]]:
+    """Promote, admit and publish so many times, as a steward does; returns the pairs that were rung."""
+    rung: list[Doorbell] = []
+    stages.start_worker()
+    with publishing.delivered_by(rung.extend):
+        barrier.wait()
+        for _ in range(times):
+            due.promote()
+            admission.admit("default")
+            unsent.publish()
+    return [(str(job_id), str(attempt_id)) for bell in rung for job_id, attempt_id in bell.pairs]
 
 
 def revoke(number: int, barrier: Barrier, job_id: str) -> None:
@@ -193,6 +211,7 @@ def _keep(job_id: Any, attempt_id: Any) -> str:
 _WISHES: dict[str, Any] = {
     "pause": lambda job_id, _: job_manager.pause_job(job_id, reason="wish"),
     "resume": lambda job_id, _: job_manager.resume_job(job_id),
+    "retry": lambda job_id, _: job_manager.retry_job(job_id),
     "cancel": lambda job_id, _: job_manager.cancel_job(job_id, reason="wish"),
     "claim": _claim, "finish": _finish, "snooze": _snooze, "keep": _keep,
     "rescue": lambda job_id, attempt_id: len(rescue.rescue([(job_id, attempt_id)], "dead", "test")),

@@ -7,6 +7,7 @@ its own. How a test uses them: tests/README.md.
 from tests.services.finding import NoService, Service, find_mariadb, find_postgres, find_rabbitmq, find_redis
 from tests.services.mariadb import PrivateMariaDB
 from tests.services.postgres import PrivatePostgres
+from tests.services.proxy import Proxy
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.stacks import STACKS, Stack, open_stack
 from tests.services.valkey import PrivateValkey
@@ -19,6 +20,7 @@ __all__ = [
     "PrivatePostgres",
     "PrivateRabbitMQ",
     "PrivateValkey",
+    "Proxy",
     "Service",
     "Stack",
     "Worker",
