@@ -27,6 +27,7 @@ QUICK = (operations.RemoveField, operations.RemoveIndex, operations.RemoveConstr
 _TEXT = "varchar becomes text, and has no index"
 HARMLESS = {
     "active_key": "drops a unique constraint, which another one has replaced by then",
+    "worker": "the column stays as it is: no foreign key is enforced by the database",
     **dict.fromkeys(("cancel_requested_by", "error_type", "message", "paused_by", "stage"), _TEXT),
 }
 
