@@ -24,7 +24,10 @@ UNLOCKED = (_safely.AddIndexConcurrently, _safely.RemoveIndexConcurrently, _safe
 QUICK = (operations.RemoveField, operations.RemoveIndex, operations.RemoveConstraint, operations.AlterModelOptions,
          operations.CreateModel, operations.RenameIndex, operations.AlterModelManagers)  # fmt: skip
 # Alterations that change neither the column's type nor its NULL.
-HARMLESS = {"active_key": "drops a unique constraint, which another one has replaced by then"}
+HARMLESS = {
+    "active_key": "drops a unique constraint, which another one has replaced by then",
+    "worker": "what Django does with attempts of a deleted worker: no column changes, no statement is sent",
+}
 
 
 def problems(migration: Any) -> list[str]:
