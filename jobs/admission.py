@@ -32,12 +32,13 @@ logger = logging.getLogger(__name__)
 BATCH = 200  # jobs per admission transaction
 MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
 LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
-BACK_IN = 0.003  # seconds after which a feeder that has found the lock busy tries again
+BACK_IN = (0.003, 0.1)  # seconds after which a feeder that has found the lock busy tries again: at first, at most
 
 bell: Callable[[], None] | None = None
 """Wakes this process's feeder, where it has one: set by the worker."""
 
 _opens: dict[str, float] = {}  # pool → when (monotonic) to look again: a rate lets its next job start, the lock is free
+_busy: dict[str, float] = {}  # pool → seconds after which to try again, where the lock was busy the last time
 _spanning: dict[str, list[str]] = {}  # pool → the limits spanning pools that its last look has found
 _crowded: set[str] = set()  # pools with more lanes than a look sees
 
@@ -137,8 +138,9 @@ def _admit_batch(pool: str) -> _Pass | None:
         with transaction.atomic(using=settings.DATABASE):
             spanning = _spanning.get(pool, [])
             if not _lock(pool, spanning):
-                _opens[pool] = time.monotonic() + BACK_IN
+                _come_back(pool)
                 return None
+            _busy.pop(pool, None)
             seen = limits.look(pool, everywhere=bool(spanning), start=_start(pool))
             if seen is None:
                 return _Pass(())
@@ -151,6 +153,12 @@ def _admit_batch(pool: str) -> _Pass | None:
             break
     limits.ahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
     return done
+
+
+def _come_back(pool: str) -> None:
+    """Soon, for a pass takes milliseconds; later each time, for its holder may have been stopped in the midst of it."""
+    _busy[pool] = min(2 * _busy[pool], BACK_IN[1]) if pool in _busy else BACK_IN[0]
+    _opens[pool] = time.monotonic() + _busy[pool]
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:

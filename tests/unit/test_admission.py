@@ -290,3 +290,18 @@ def test_a_reservation_is_not_in_the_way_of_the_job_that_it_is_for(
     small = job_manager.submit(nothing, memory_mb=30, timeout=60)
     assert admission.admit("default") == 1
     assert _states([large, small]) == ["queued", "pending"]
+
+
+def test_who_finds_the_lock_busy_comes_back_later_each_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder may have been stopped in the midst of a pass, with the lock."""
+    stages.start_worker()
+    job_manager.submit("steward.nobody")
+    monkeypatch.setattr(admission, "_lock", lambda pool, spanning: False)
+    waits = []
+    for _ in range(8):
+        assert admission.admit("default") == 0
+        waits.append(admission.seconds_until_open() or 0.0)
+    assert waits[0] <= admission.BACK_IN[0] < waits[3] < waits[-1] <= admission.BACK_IN[1]
+    monkeypatch.undo()
+    assert admission.admit("default") == 1
+    assert admission.seconds_until_open() is None
