@@ -444,6 +444,7 @@ def test_whoever_may_not_see_a_holder_learns_how_many_there_are() -> None:
 def test_it_is_few_statements(django_assert_max_num_queries: Any) -> None:
     stages.start_worker(slots=1)
     busy, row = job_manager.submit(plain), job_manager.submit(plain)
+    why(row)  # this process meets the lane
     with django_assert_max_num_queries(3):  # job, look, position
         why(row)
     stages.queue(busy)
