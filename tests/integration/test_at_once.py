@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import uuid4
-
-from django.db import connections
 
 from jobs import execution, job_manager, transitions
 from jobs.models import Job, JobEvent
@@ -17,7 +11,7 @@ from jobs.states import FINAL
 from tests.app import stages
 from tests.app.jobs import nap, probe
 from tests.integration.actors import do_chores, wish
-from tests.integration.crowd import crowd
+from tests.integration.crowd import at_once, crowd
 from tests.integration.house import StartWorker
 from tests.invariants import check_invariants
 from tests.services import Stack
@@ -35,7 +29,7 @@ def test_a_key_is_asked_for_in_the_moment_its_job_ends(stack: Stack) -> None:
         transitions.move("run_now", "id = %s", [stages.key(first)])
         claimed = execution.claim(first.id, stages.queue(first), worker)
         assert claimed
-        answers = _at_once(
+        answers = at_once(
             lambda: execution.run(claimed, int),  # noqa: B023 - called in this round
             *[lambda: job_manager.run_job(number, probe, run_after=3600)] * 2,  # noqa: B023
         )[1:]
@@ -47,21 +41,6 @@ def test_a_key_is_asked_for_in_the_moment_its_job_ends(stack: Stack) -> None:
         seen.update(answer.type for answer in answers)
     print(dict(seen))  # noqa: T201 - both answers should come up
     check_invariants()
-
-
-def _at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What each answers that begins in the same moment, each with a connection of its own."""
-    barrier = threading.Barrier(len(acts))
-
-    def begin(act: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(10)
-            return act()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(acts)) as crew:
-        return [asked.result() for asked in [crew.submit(begin, act) for act in acts]]
 
 
 def test_a_retry_that_is_clicked_twice_is_one(stack: Stack) -> None:
@@ -80,7 +59,7 @@ def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker) -> No
         start_worker()
     total = len(job_manager.submit_many(nap, [((0.01,), {})] * 3000))
     wait_until(lambda: Job.objects.filter(state="completed").count() > 20, 20, "some that have ended")
-    counts = _at_once(*[lambda: job_manager.cancel_jobs(task=nap.name)] * 2)
+    counts = at_once(*[lambda: job_manager.cancel_jobs(task=nap.name)] * 2)
     wait_until(lambda: not Job.objects.exclude(state__in=FINAL).exists(), 30, "the end of all")
     ended = Counter(Job.objects.values_list("state", flat=True))
     print(counts, dict(ended))  # noqa: T201 - shown with a failure

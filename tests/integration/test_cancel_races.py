@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
-from django.db import connections
 
 from jobs import execution, job_manager, transitions
 from jobs.models import Attempt
 from tests.app import stages
 from tests.app.jobs import probe
+from tests.integration.crowd import at_once
 from tests.invariants import check_invariants
 from tests.services import Stack
 from tests.services.stacks import NAME
 
 ROUNDS = 60 if os.environ.get(NAME, "").startswith("mariadb") else 200  # each takes three times as long there
-
-
-def _at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What each answers that begins in the same moment, each with a connection of its own."""
-    barrier = threading.Barrier(len(acts))
-
-    def begin(act: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(10)
-            return act()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(acts)) as crew:
-        return [asked.result() for asked in [crew.submit(begin, act) for act in acts]]
 
 
 def test_cancel_against_claim(stack: Stack) -> None:
@@ -47,7 +29,7 @@ def test_cancel_against_claim(stack: Stack) -> None:
         ran: list[int] = []
         transitions.move("run_now", "id = %s", [stages.key(row)])
         attempt_id = stages.queue(row)
-        answer, did_run = _at_once(
+        answer, did_run = at_once(
             lambda: job_manager.cancel_job(row.id),  # noqa: B023 - called in this round
             lambda: execution.perform(row.id, attempt_id, lambda: ran.append(1), worker),  # noqa: B023
         )
@@ -71,7 +53,7 @@ def test_cancel_against_the_end(stack: Stack, ending: str) -> None:
         transitions.move("run_now", "id = %s", [stages.key(row)])
         claimed = execution.claim(row.id, stages.queue(row), worker)
         assert claimed is not None
-        answer, _ = _at_once(
+        answer, _ = at_once(
             lambda: job_manager.cancel_job(row.id),  # noqa: B023 - called in this round
             lambda: execution.run(claimed, _fail if ending == "badly" else int),  # noqa: B023
         )
