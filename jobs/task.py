@@ -52,6 +52,7 @@ class JobTask(DjangoTask[Any, Any]):
 
     abstract = True
     ignore_result = True
+    store_errors_even_if_ignored = False  # whatever the host's setting says: the row is the record
     typing = False  # the doorbell has no arguments; ours are checked at submit
     Request = "jobs.worker:JobRequest"
     options: JobOptions = JobOptions()

@@ -291,6 +291,10 @@ MUTATIONS = {
         "faults/test_foreign_messages.py::test_a_message_that_is_no_doorbell_runs_nothing[prefork-_without_headers]",
         "not within",
     ),
+    "an unknown task as Celery has it": Mutation(
+        _patch("jobs.worker.screening._unknown_task", lambda consumer, celerys: celerys), FAULTS,
+        "faults/test_foreign_messages.py::test_a_task_that_nobody_knows_while_the_database_is_away", "not within",
+    ),
     "no bound on a key's wait": Mutation(
         _no_key_wait, POSTGRES, "integration/test_keys.py::test_a_key_in_anothers_open_transaction_is_busy",
         "DID NOT RAISE",
@@ -506,7 +510,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "a person's wish": ("no wish of a person",),
     "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
     "hooks": ("hooks of anybody",),
-    "foreign messages": ("take any message",),
+    "foreign messages": ("take any message", "an unknown task as Celery has it"),
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
     "dead processes": ("wait for Celery", "one feeder for life"),

@@ -3,8 +3,10 @@
 Nothing here waits without a bound, and nothing here steers the platform beyond submitting a probe.
 """
 
+import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,7 @@ from jobs import job_manager
 from jobs.models import Attempt, Job, JobEvent, Worker
 from tests.app import ledger
 from tests.app.faulty import touch
+from tests.services import Stack
 from tests.services.processes import wait_until
 
 PROBE_WITHIN = 15  # seconds: what comes after a fault needs no hand to be healed (I7)
@@ -81,3 +84,18 @@ def probe() -> float:
     wait_for_end([job], PROBE_WITHIN - (time.monotonic() - begin))
     assert state_of(job) == "completed"
     return time.monotonic() - begin
+
+
+@contextmanager
+def no_database(stack: Stack) -> Iterator[None]:
+    """The server crashes and stays away; in SQLite somebody keeps the lock."""
+    connections.close_all()
+    if stack.server:
+        stack.server.stop()
+        yield
+        stack.server.start()
+        return
+    with closing(sqlite3.connect(stack.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")

@@ -2,14 +2,11 @@
 
 import os
 import signal
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from django.db import connections
 
 from jobs import job_manager, liveness
 from jobs.models import Job, Lease
@@ -17,7 +14,16 @@ from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, let_callers_admit, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
+from tests.faults.observing import (
+    events,
+    let_callers_admit,
+    no_database,
+    outcomes,
+    state_of,
+    wait_for,
+    wait_for_end,
+    wait_for_lines,
+)
 from tests.services import Stack
 from tests.services.processes import wait_until
 
@@ -32,7 +38,7 @@ def test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later(
     served()
     jobs = [job_manager.submit(hold, [str(gate)], {"talking": talking}) for talking in (False, True)]
     wait_for_lines(ledger_file, "begin", 2, 15)
-    with _no_database(stack):
+    with no_database(stack):
         gate.touch()
         wait_for_lines(ledger_file, EFFECT, 2, 10)
         time.sleep(25 if stack.is_sqlite else 5)  # the outage itself: there is nothing to wait for
@@ -51,7 +57,7 @@ def test_a_doorbell_that_rings_while_the_database_is_away_starts_nothing_then(
     job = job_manager.submit(touch)
     assert state_of(job) == "queued"
     job.refresh_from_db()
-    with _no_database(stack):
+    with no_database(stack):
         worker.thaw()
         wait_until(lambda: f"{touch.name}[{job.attempt_id}] received" in worker.text(), 15, "the doorbell")
         time.sleep(5)  # the outage itself, as above
@@ -72,7 +78,7 @@ def test_an_outage_of_forty_seconds_rescues_nobody(
     worker = served(concurrency=4)
     jobs = [job_manager.submit(hold, [str(one)], {"talking": talking}) for one in (early, late) for talking in (0, 1)]
     wait_for_lines(ledger_file, "begin", 4, 15)
-    with _no_database(stack):
+    with no_database(stack):
         time.sleep(OUTAGE / 2)  # the outage itself, as above
         early.touch()
         wait_for_lines(ledger_file, EFFECT, 2, 5)
@@ -99,18 +105,3 @@ def _check_that_nothing_was_lost(jobs: Sequence[Job], ledger_file: Path) -> None
         assert events(job) == ["create", "admit", "claim", "complete"]
     assert len(ledger.read(ledger_file, EFFECT)) == len(jobs)
     assert not WorkerRow.objects.filter(fenced_at__isnull=False).exists()
-
-
-@contextmanager
-def _no_database(stack: Stack) -> Iterator[None]:
-    """The server crashes and stays away; in SQLite somebody keeps the lock."""
-    connections.close_all()
-    if stack.server:
-        stack.server.stop()
-        yield
-        stack.server.start()
-        return
-    with closing(sqlite3.connect(stack.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")

@@ -17,8 +17,9 @@ from jobs.models import Job
 from tests.app import ledger
 from tests.app.faulty import EFFECT, touch
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import wait_for_end
+from tests.faults.observing import no_database, wait_for_end
 from tests.services import Stack
+from tests.services.processes import wait_until
 
 Send = Callable[..., Any]
 ID, PAIR = str(uuid4()), [str(uuid4()), str(uuid4())]
@@ -117,3 +118,18 @@ def test_a_message_that_is_no_doorbell_runs_nothing(
     assert not trap.exists()
     assert {job.state for job in Job.objects.all()} == {"completed"}
     assert Job.objects.count() == len(ledger.read(ledger_file, EFFECT)) == 8
+
+
+@pytest.mark.parametrize("headers", [{}, {"jobs": [PAIR]}], ids=["message", "doorbell"])
+def test_a_task_that_nobody_knows_while_the_database_is_away(
+    headers: dict[str, Any], served: StartWorker, stack: Stack, recovered: Recovered
+) -> None:
+    """Faults 22 and 23 with 24: Celery would record the failure from its event loop, and end over it."""
+    worker = served()
+    with no_database(stack), Connection(stack.broker_url) as connection:
+        headers = _headers(task="nobody.knows") | headers
+        Producer(connection.channel()).publish(BODY, serializer="json", routing_key="default", headers=headers)
+        wait_until(lambda: "nobody.knows" in worker.text(), 15, "the message")
+    job = job_manager.submit(touch)
+    recovered(f"22, 23, 24: {'doorbell' if headers else 'message'} for nobody, no database", wait_for_end([job], 30))
+    assert not worker.ended()

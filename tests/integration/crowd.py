@@ -83,6 +83,7 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
             barrier.wait(10)
             return act()
         finally:
+            publishing.disconnect()
             connections.close_all()
 
     with ThreadPoolExecutor(len(acts)) as crew:

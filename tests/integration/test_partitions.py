@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test import override_settings
 
 from jobs import Job, JobTask, admission, job_manager, limits
@@ -36,7 +35,7 @@ from tests.app.limited import (
     write_book,
 )
 from tests.integration.actors import ask_in, ask_many, submit_mixed, submit_to_pools
-from tests.integration.crowd import crowd
+from tests.integration.crowd import at_once, crowd
 from tests.integration.house import House, StartWorker, fresh, story
 from tests.invariants import check_invariants, peak_in_flight
 from tests.services import Stack
@@ -373,17 +372,8 @@ def elsewhere(submit: Callable[[], Job]) -> Job:
 
 
 def in_thread(act: Callable[[], object]) -> None:
-    """Do it on a connection of its own, and wait for its end."""
-
-    def live() -> None:
-        try:
-            act()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    thread.join(20)
+    """Do it on connections of its own, and wait for its end."""
+    at_once(act)
 
 
 def states(jobs: Iterable[Job]) -> list[str]:

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import signals
+from django.db import OperationalError
 from kombu.exceptions import DecodeError
 
 from jobs.worker.screening import Screen, is_readable
@@ -25,8 +27,8 @@ def test_a_message_says_its_task_and_its_id(headers: Any, payload: Any, expected
     taken: list[Any] = []
     refused: list[Any] = []
     message = SimpleNamespace(headers=headers, payload=payload)
-    consumer = SimpleNamespace(
-        create_task_handler=lambda: taken.append, on_unknown_message=lambda _, message: refused.append(message)
+    consumer = _consumer(
+        create_task_handler=lambda: taken.append, on_unknown_message=lambda _, one: refused.append(one)
     )
     Screen(consumer)
     consumer.create_task_handler()(message)
@@ -43,3 +45,43 @@ def test_what_cannot_be_decoded_is_celerys() -> None:
             raise DecodeError("no JSON")
 
     assert is_readable(Broken())
+
+
+class _Consumer(SimpleNamespace):
+    __hash__ = object.__hash__  # type: ignore[assignment]  # signals keep a table of senders
+
+
+def _consumer(**more: Any) -> Any:
+    return _Consumer(**{"create_task_handler": list, "on_unknown_task": list, "connection_errors": (), **more})
+
+
+@pytest.mark.parametrize("name", ["header", "body"])
+def test_a_doorbell_for_nobody_is_announced_and_not_recorded(name: str) -> None:
+    told: list[Any] = []
+    rejected: list[Any] = []
+    consumer = _consumer(on_unknown_task=lambda *_: pytest.fail("Celery's way writes to the database"))
+    Screen(consumer)
+    message = SimpleNamespace(
+        headers={"jobs": [], "id": "x"} | ({"task": "a.b"} if name == "header" else {}),
+        reject_log_error=lambda *how: rejected.append(how),
+    )
+
+    def hear(**said: Any) -> None:
+        told.append((said["sender"], said["message"], said["name"], said["id"]))
+
+    signals.task_unknown.connect(hear)
+    try:
+        consumer.on_unknown_task(None, message, KeyError("a.b"))
+    finally:
+        signals.task_unknown.disconnect(hear)
+    assert len(rejected) == 1
+    assert told == [(consumer, message, "a.b", "x")]
+
+
+def test_any_other_message_for_nobody_costs_no_worker() -> None:
+    def record(*_: Any) -> None:
+        raise OperationalError("the database is away")
+
+    consumer = _consumer(on_unknown_task=record)
+    Screen(consumer)
+    consumer.on_unknown_task(None, SimpleNamespace(headers=None), KeyError("a.b"))
