@@ -4,6 +4,9 @@ A group is a tier (`unit`, `property`, `integration`, `faults`, `browser`) or on
 (`faults:sqlite+redis`); none means all. Each tier, and each stack of a live tier, is a pytest process of its own:
 Django's settings are read once per process, so plain environment variables say which database and broker it uses. A
 stack for which there is no server is reported with the reason, and is a failure with REQUIRE_SERVICES=1.
+
+Several groups run in two lanes side by side, one from each end of the list: fault tests, which mostly wait, beside
+those that compute. Each group's output is shown when it has ended. `LANES=1` runs one after the other.
 """
 
 import os
@@ -11,10 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -31,21 +36,65 @@ NOTHING_COLLECTED = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one group ended."""
+    """How one group ended, in a line for the table."""
 
-    group: str
     passed: bool
-    text: str
-    seconds: float
+    line: str
 
 
 def main(words: Sequence[str]) -> int:
     """Run the groups named by `words`, print one line for each at the end, return 0 if all is well."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     groups, options = _split(words)
-    outcomes = [_run(group, options) for group in groups if (ROOT / "tests" / group.partition(":")[0]).is_dir()]
-    _print_table(outcomes)
+    groups = [group for group in groups if (ROOT / "tests" / group.partition(":")[0]).is_dir()]
+    if len(groups) == 1:
+        outcomes = [_run(groups[0], options)]
+    else:
+        outcomes = Lanes(groups, options, int(os.environ.get("LANES", "2"))).run()
+        print("\n=== all groups")
+    print(*(outcome.line for outcome in outcomes), sep="\n", flush=True)
     return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+@dataclass
+class Lanes:
+    """Groups side by side, each by a process of its own that runs this module for it alone."""
+
+    groups: Sequence[str]
+    options: Sequence[str]
+    number: int
+    _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self) -> list[Outcome]:
+        """How each ended, in the order of the groups. Whoever stops this process stops them."""
+        waiting = deque(self.groups)
+        ends = [waiting.popleft, waiting.pop][: self.number]
+        lanes = [threading.Thread(target=self._drive, args=(take,)) for take in ends]
+        try:
+            for lane in lanes:
+                lane.start()
+            for lane in lanes:
+                lane.join()
+        finally:
+            waiting.clear()
+            for child in self._running:
+                child.terminate()  # one that has ended is left alone
+        return [self._outcomes[group] for group in self.groups]
+
+    def _drive(self, take: Callable[[], str]) -> None:
+        while True:
+            try:
+                group = take()
+            except IndexError:
+                return
+            print(f"=== {group} begins", flush=True)
+            words = [sys.executable, "-m", "tests.run", group, *self.options]
+            child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self._running.append(child)
+            told = child.communicate()[0].rstrip()
+            print(told, flush=True)
+            self._outcomes[group] = Outcome(child.returncode == 0, told.rpartition("\n")[2])
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -70,7 +119,8 @@ def _run(group: str, options: Sequence[str]) -> Outcome:
             passed, text = os.environ.get("REQUIRE_SERVICES") != "1", f"SKIPPED: {reason}"
         finally:
             kill_marked(MARK, run)
-    return Outcome(group, passed, text, time.monotonic() - begin)
+    line = f"{'ok  ' if passed else 'FAIL'} {group:<28} {time.monotonic() - begin:6.1f} s  {text}"
+    return Outcome(passed, line)
 
 
 def _run_live(stack: str, tier: str, directory: Path, options: Sequence[str]) -> tuple[bool, str]:
@@ -97,12 +147,6 @@ def _count(report: Path, code: int) -> str:
     skipped = int(suite.get("skipped", 0))
     passed = int(suite.get("tests", 0)) - failed - skipped
     return f"{passed} passed" + (f", {failed} FAILED" if failed else "") + (f", {skipped} skipped" if skipped else "")
-
-
-def _print_table(outcomes: Sequence[Outcome]) -> None:
-    print("\n=== all groups")
-    for outcome in outcomes:
-        print(f"{'ok  ' if outcome.passed else 'FAIL'} {outcome.group:<28} {outcome.seconds:6.1f} s  {outcome.text}")
 
 
 if __name__ == "__main__":

@@ -32,3 +32,12 @@ def test_a_skip_fails_where_services_are_required(required: str, code: int) -> N
                           env=env | {"REQUIRE_SERVICES": required}, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == code, done.stdout
     assert "python -m tests.run integration" in done.stdout
+
+
+def test_groups_side_by_side_end_in_a_table_and_fail_together() -> None:
+    words = [sys.executable, "-m", "tests.run", "unit", "property", "--nonsense"]
+    done = subprocess.run(words, cwd=run.ROOT, check=False, capture_output=True, text=True)
+    *_, title, unit, proofs = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert title == "=== all groups"
+    assert [line.split()[:2] for line in (unit, proofs)] == [["FAIL", "unit"], ["FAIL", "property"]]
