@@ -8,7 +8,7 @@ that has no room is passed over, whoever waits in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -25,7 +25,7 @@ Key = tuple[Order, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """What one look allows: the lanes with room, best first, for so many jobs in all.
+    """What one look allows: the first lanes with room, best first, for so many jobs in all.
 
     `opens_at` (epoch seconds) is when a rate lets the next job start; None where no rate is in the way.
     """
@@ -57,26 +57,24 @@ class Stand:
 
 
 def plan(look: Look, most: int) -> Plan:
-    """Pass over the lanes without room, and put the others in their order."""
+    """Go through the lanes in their order, pass over those without room, and stop where the slots end.
+
+    Each job that is taken comes from the first lane in the order, and moves it back: so those behind the first `free`
+    lanes with room are not reached, and are not asked.
+    """
     tally = Tally(look)
     free = max(0, min(tally.free, most))
-    if not free:
-        return Plan(tally, 0, (), None)
-    reserve(tally)
-    with_room, waits = [], []
-    for head in _in_turn(tally):
+    with_room: list[Head] = []
+    waits: list[float] = []
+    for head in in_order(tally) if free else ():
         blocker = first_blocker(tally, head)
         if blocker is None:
             with_room.append(head)
+            if len(with_room) == free:
+                break
         elif blocker.kind == RATE and blocker.until is not None:
             waits.append(blocker.until)
-    return Plan(tally, free, sorted(with_room, key=tally.order), min(waits, default=None))
-
-
-def _in_turn(tally: Tally) -> Iterator[Head]:
-    """The lanes in any order, but readers and writers in theirs: who is kept holds back those behind."""
-    yield from (head for head in tally.look.heads if not head.facts.access)
-    yield from sorted((head for head in tally.look.heads if head.facts.access), key=tally.order)
+    return Plan(tally, free, with_room, min(waits, default=None))
 
 
 def stand(look: Look, lane: str) -> Stand:
@@ -134,14 +132,13 @@ def how_many(plan: Plan) -> int:
 
 
 def first_lanes(plan: Plan) -> dict[str, int]:
-    """The lanes of which jobs may be taken now, and how many of each have to be read for that.
+    """How many jobs of each lane have to be read to choose among them.
 
-    Each job that is taken comes from the first lane in the order, and moves it back: so those behind the first `free`
-    lanes are not reached.
+    Tenants take turns, so one more than a tenant's part of the slots is enough as a rule; `pick` ends where it is not.
     """
-    lanes = plan.lanes[: plan.free]
-    most = max(1, MOST_READ // len(lanes))
-    return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in lanes}
+    tenants = len({head.facts.tenant for head in plan.lanes})
+    most = max(1, min(plan.free // tenants + 1, MOST_READ // len(plan.lanes)))
+    return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in plan.lanes}
 
 
 def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:
