@@ -237,6 +237,13 @@ _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
 
 
+def _let_the_clean_up_have_its_way() -> None:
+    """What it raises over TERM goes on to Celery, which keeps the process."""
+    execution: Any = import_module("jobs.execution")
+    kill_in = execution.kill_in
+    execution.kill_in = lambda error: error if kill_in(error) else None
+
+
 def _believe_one_look() -> None:
     """The lesser of the last two looks is the last one."""
     sampling: Any = import_module("jobs.worker.sampling")
@@ -421,6 +428,10 @@ MUTATIONS = {
         _celerys_own_shutdown, FAULTS,
         "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
     ),
+    "a clean-up has its way": Mutation(
+        _let_the_clean_up_have_its_way, FAULTS,
+        "faults/test_stopping.py::test_who_fails_to_clean_up_ends_all_the_same", "the end of all",
+    ),
     "no eye on the memory": Mutation(
         _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
@@ -518,7 +529,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
     "stopping": (
         "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
-        "Celery's own shutdown",
+        "Celery's own shutdown", "a clean-up has its way",
     ),
     "resources": (
         "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",

@@ -14,7 +14,7 @@ from jobs.models import Attempt
 from jobs.task import JobTask
 from tests.app import ledger
 from tests.app.faulty import EFFECT, touch
-from tests.app.stubborn import brood, finish_late, obey, refuse, sit, spin, until, wait_for_child
+from tests.app.stubborn import brood, finish_late, fumble, obey, refuse, sit, spin, until, wait_for_child
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end
 from tests.services.processes import alive, wait_until
@@ -135,6 +135,25 @@ def test_who_refuses_to_end_is_killed(served: StartWorker, ledger_file: Path, re
     assert not alive(pid)
     assert {"JobAborted", "SystemExit"} <= {line["error"] for line in _line(ledger_file, "refused", job)}
     assert outcomes(job) == ["cancelled"]
+
+
+def test_who_fails_to_clean_up_ends_all_the_same(
+    served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered
+) -> None:
+    """What `finally` raises over TERM keeps neither the process nor the slot; the next job has a process of its own."""
+    served(concurrency=1)
+    job, pid = _begun(ledger_file, fumble, timeout=1, grace=1)
+    follower = job_manager.submit(until, [str(gate)])
+    begin = time.monotonic()
+    wait_for_end([job], 8)
+    recovered("7: time-out of 1 s, grace of 1 s, clean-up that fails: recorded", time.monotonic() - begin)
+    assert (outcomes(job), _fresh(job).error_category, _fresh(job).rescue_count) == (["failed"], "timeout", 0)
+    assert not alive(pid)
+    wait_until(lambda: _line(ledger_file, "begin", follower), 10, "the next job in its body")
+    gate.touch()
+    wait_for_end([follower], 10)
+    assert outcomes(follower) == ["completed"]
+    assert job_manager.get_job_results(follower.id) != pid
 
 
 def test_force_may_be_added_to_a_request(served: StartWorker, ledger_file: Path) -> None:
