@@ -432,6 +432,10 @@ MUTATIONS = {
         _let_the_clean_up_have_its_way, FAULTS,
         "faults/test_stopping.py::test_who_fails_to_clean_up_ends_all_the_same", "the end of all",
     ),
+    "orphans live on": Mutation(
+        _patch("jobs.worker.guard.families.remember", lambda pid: None), FAULTS,
+        "faults/test_stopping.py::test_the_processes_of_a_stopped_job_end_with_it[TERM]", "the end of its child",
+    ),
     "no eye on the memory": Mutation(
         _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
@@ -529,7 +533,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
     "stopping": (
         "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
-        "Celery's own shutdown", "a clean-up has its way",
+        "Celery's own shutdown", "a clean-up has its way", "orphans live on",
     ),
     "resources": (
         "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",

@@ -16,7 +16,8 @@ from celery.worker.state import task_ready
 from jobs.endings import INTERRUPTED
 from jobs.flushing import flusher
 from jobs.publishing import JOBS_HEADER
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
+from jobs.worker.guard.watch import children
 
 Pair = tuple[UUID, UUID]
 
@@ -48,6 +49,9 @@ class JobRequest(Request):
         """A cold shutdown stops it: the job waits again. Celery's own way would tell of a retry that never comes."""
         for _, attempt_id in pairs_of(self):
             book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+        pid: Any = self.worker_pid  # a number; its stub says text
+        if pid in children(pool):
+            families.remember(pid)
         try:
             super().cancel(pool, signal, emit_retry=False)
         except NotImplementedError:  # threads, solo: nobody can stop the code, but it may ask

@@ -167,13 +167,27 @@ def test_force_may_be_added_to_a_request(served: StartWorker, ledger_file: Path)
     assert (_fresh(job).reason, _fresh(job).cancel_requested_by) == ("first", "ann")
 
 
-def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_file: Path) -> None:
+@pytest.mark.parametrize("force", [True, False], ids=["KILL", "TERM"])
+def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_file: Path, force: bool) -> None:
     served()
-    job, _ = _begun(ledger_file, brood)
+    job, _ = _begun(ledger_file, brood, grace=1)
     (line,) = _line(ledger_file, "begin", job)
-    job_manager.cancel_job(job.id, force=True)
+    job_manager.cancel_job(job.id, force=force)
     wait_for_end([job], 5)
     wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
+
+
+def test_the_processes_of_an_interrupted_job_end_with_it(served: StartWorker, ledger_file: Path) -> None:
+    worker = served()
+    job, pid = _begun(ledger_file, brood)
+    (line,) = _line(ledger_file, "begin", job)
+    worker.send(signal.SIGQUIT)
+    wait_until(lambda: not alive(pid), 10, "its death")
+    wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
+    wait_for(lambda: outcomes(job) == ["interrupted"], 10, "the outcome")
+    job_manager.cancel_job(job.id)
+    worker.wait()
+    served()
 
 
 def test_on_abort_is_called_while_the_body_waits(served: StartWorker, ledger_file: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +24,7 @@ from jobs import JobTask, job, job_manager
 from jobs.endings import INTERRUPTED, Verdict
 from jobs.models import Attempt, Job
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import book, stopping, watch
+from jobs.worker.guard import book, families, stopping, watch
 from jobs.worker.guard.holders import Holder, holders
 from jobs.worker.guard.reasons import verdict_on
 from jobs.worker.guard.watch import Guard
@@ -49,8 +50,10 @@ class StillFeeder:
 @pytest.fixture(autouse=True)
 def empty_book() -> Iterator[None]:
     book._entries.clear()
+    families._families.clear()
     yield
     book._entries.clear()
+    families._families.clear()
 
 
 @pytest.fixture
@@ -59,6 +62,19 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def parent() -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
+    """A process, and one that it has started."""
+    process = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    started = psutil.Process(int(process.stdout.readline()))
+    yield process, started
+    for one in (process, started):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.communicate()
 
 
 @pytest.fixture
@@ -200,6 +216,32 @@ def test_a_database_that_hangs_freezes_nobody(child: subprocess.Popen[bytes], mo
 
     assert not stopping.stop(holder, [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_it_has_started_dies_with_it(
+    parent: tuple[subprocess.Popen[bytes], psutil.Process], number: signal.Signals
+) -> None:
+    process, started = parent
+    holder = dataclasses.replace(QUIET, pid=process.pid, elapsed=0)
+    assert stopping.stop(holder, [process.pid], number, lambda _: holder)
+    assert process.wait() == -number
+    families.bury()
+    assert stopping.wait_for_death(started.pid)
+    assert not families._families
+
+
+def test_what_it_has_started_lives_as_long_as_it_cleans_up(
+    parent: tuple[subprocess.Popen[bytes], psutil.Process],
+) -> None:
+    process, started = parent
+    families.remember(process.pid)
+    families.bury()
+    assert started.is_running()
+    process.kill()
+    process.wait()
+    families.bury()
+    assert stopping.wait_for_death(started.pid)
 
 
 # --- the look

@@ -20,7 +20,7 @@ from jobs.execution import Claimed
 from jobs.models import Job, Worker
 from jobs.worker import request
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import News, news, pairs_in, pairs_of
 from tests.app import stages
@@ -121,12 +121,14 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
         if pid == 7:
             raise ProcessLookupError  # Celery was quicker to bury it
 
+    noted: list[int] = []
+    monkeypatch.setattr(families, "remember", lambda pid: noted.append(pid) if pid not in killed else None)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(heart._controller.pool, "_pool", SimpleNamespace(_pool=_children(7, 8)), raising=False)
     heart._beat()
     liveness.retire(boot_id)
     heart._beat()
-    assert killed == [7, 8]
+    assert noted == killed == [7, 8]  # what they have started dies with them
     assert (feeder.stops, feeder.starts) == (1, 1)  # the next one listens in the name of the new life
     assert JobTask.worker_id is not None
     assert JobTask.worker_id != boot_id

@@ -14,7 +14,7 @@ from celery.worker.request import Request
 
 from jobs.endings import INTERRUPTED, Verdict
 from jobs.flushing import flusher
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.request import JobRequest, news
 
 PAIR = (uuid4(), uuid4())
@@ -67,6 +67,17 @@ def test_a_shutdown_announces_no_retry(request_: JobRequest, celerys: list[Any])
     request_.cancel(None)
     assert celerys == [False]
     assert book.verdict_on(PAIR[1]) == INTERRUPTED
+
+
+@pytest.mark.parametrize(("pids", "noted"), [([71], [71]), ([], [])], ids=["a process", "a thread"])
+def test_a_shutdown_notes_what_a_process_has_started(
+    request_: JobRequest, celerys: list[Any], monkeypatch: pytest.MonkeyPatch, pids: list[int], noted: list[int]
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(families, "remember", seen.append)
+    request_.worker_pid = 71  # type: ignore[assignment]  # its stub says text
+    request_.cancel(SimpleNamespace(_pool=SimpleNamespace(_pool=[SimpleNamespace(pid=pid) for pid in pids])))
+    assert seen == noted
 
 
 def test_where_nothing_can_be_stopped_the_bodies_are_told(

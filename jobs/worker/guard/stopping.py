@@ -18,6 +18,7 @@ from uuid import UUID
 
 import psutil
 
+from jobs.worker.guard import families
 from jobs.worker.guard.holders import Holder
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def stop(
 def is_dead(pid: int) -> bool:
     """Whether a process is no more, or only waits to be buried by its parent."""
     try:
-        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return families.is_dead(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return True
 
@@ -91,16 +92,13 @@ class _Frozen:
         self._let_go()
 
     def strike(self, number: signal.Signals) -> bool:
-        """Signal it while it stands still; its own children die with it."""
+        """Signal it while it stands still, so that what it has started until now is known."""
         with self._lock:
             if self._is_let_go:
                 logger.warning("guard: process %d was not judged in time, and goes on", self._process.pid)
                 return False
-            family = self._process.children(recursive=True) if number == signal.SIGKILL else []
+            families.remember(self._process.pid)
             self._process.send_signal(number)
-        for child in family:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
         return True
 
     def _let_go(self) -> None:

@@ -19,7 +19,7 @@ from jobs.endings import INTERRUPTED, Verdict, end, heavier
 from jobs.task import JobTask
 from jobs.worker.feeder import Feeder
 from jobs.worker.forks import Statements
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.guard.holders import Holder, holders
 from jobs.worker.guard.reasons import verdict_on
 from jobs.worker.guard.stopping import is_dead, stop, wait_for_death
@@ -66,8 +66,10 @@ class Guard:
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_EVERY):
+            self._guarded(families.bury)
             self._guarded(self._look)
         self._guarded(self._close)
+        self._guarded(families.bury)
         connections[settings.DATABASE].close()
 
     def _guarded(self, act: Any) -> None:
@@ -110,7 +112,8 @@ class Guard:
             self._name(holder, verdict)
 
     def _name(self, holder: Holder, verdict: Verdict) -> None:
-        """Take the edge; then its slot is free."""
+        """Take the edge, its process being dead; then its slot is free."""
+        families.bury()
         with self._statements.own():
             moved = end(holder.pair, verdict, str(self._controller.hostname))
         for one in moved:
