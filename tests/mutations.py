@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -436,6 +437,10 @@ MUTATIONS = {
         _patch("jobs.worker.guard.families.remember", lambda pid: None), FAULTS,
         "faults/test_stopping.py::test_the_processes_of_a_stopped_job_end_with_it[TERM]", "the end of its child",
     ),
+    "TERM whatever it is": Mutation(
+        _patch("jobs.worker.guard.watch.TERM", signal.SIGTERM), FAULTS,
+        "faults/test_stopping.py::test_a_remapped_term_lets_it_clean_up_as_well", "assert",
+    ),
     "no eye on the memory": Mutation(
         _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
@@ -534,6 +539,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "stopping": (
         "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
         "Celery's own shutdown", "a clean-up has its way", "orphans live on",
+        "TERM whatever it is",
     ),
     "resources": (
         "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",

@@ -122,6 +122,16 @@ def test_who_does_not_look_is_told_to_end_after_the_grace(
     assert (state_of(job), outcomes(job)) == ("cancelled", ["cancelled"])
 
 
+def test_a_remapped_term_lets_it_clean_up_as_well(served: StartWorker, ledger_file: Path) -> None:
+    """As hosts do whose platform sends SIGTERM for a cold shutdown: a child is deaf to the real one."""
+    served(env=GRACE | {"REMAP_SIGTERM": "SIGQUIT"})
+    job, pid = _begun(ledger_file, sit)
+    job_manager.cancel_job(job.id)
+    wait_for_end([job], 5)
+    assert _line(ledger_file, "cleaned", job)
+    assert (outcomes(job), alive(pid)) == (["cancelled"], False)
+
+
 def test_who_refuses_to_end_is_killed(served: StartWorker, ledger_file: Path, recovered: Recovered) -> None:
     """It catches JobAborted, and the SystemExit of TERM: KILL follows, within grace + 5 s."""
     served(env=GRACE)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from billiard.common import TERM_SIGNAL
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 from django.db import Error, connections
@@ -27,6 +28,7 @@ from jobs.worker.guard.stopping import is_dead, stop, wait_for_death
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5  # seconds
+TERM = signal.Signals(TERM_SIGNAL)  # what a child takes for it: under REMAP_SIGTERM it is deaf to the real one
 TERM_WITHIN = 2.0  # seconds between TERM, which lets `finally` run, and KILL; a shutdown leaves the job's grace
 
 
@@ -143,7 +145,7 @@ def _next_signal(holder: Holder, verdict: Verdict) -> signal.Signals | None:
     entry = book.entry(holder.attempt_id)
     told_at = entry.told_at if entry else None
     if told_at is None:
-        return signal.SIGTERM if verdict.is_gentle else signal.SIGKILL
+        return TERM if verdict.is_gentle else signal.SIGKILL
     patience = holder.grace if verdict.edge == "interrupt" else TERM_WITHIN
     is_patient = verdict.is_gentle and time.monotonic() - told_at < patience
     return None if is_patient else signal.SIGKILL
