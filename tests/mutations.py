@@ -144,6 +144,11 @@ def _celerys_own_shutdown() -> None:
     del request.JobRequest.cancel
 
 
+def _celerys_own_limits() -> None:
+    request: Any = import_module("jobs.worker.request")
+    del request.JobRequest.on_accepted
+
+
 def _announce_at_once() -> None:
     submission: Any = import_module("jobs.submission.inserting")
     submission.after_commit = lambda act, *args: act(*args)
@@ -441,6 +446,9 @@ MUTATIONS = {
         _patch("jobs.worker.guard.watch.TERM", signal.SIGTERM), FAULTS,
         "faults/test_stopping.py::test_a_remapped_term_lets_it_clean_up_as_well", "assert",
     ),
+    "Celery's own limits": Mutation(
+        _celerys_own_limits, FAULTS, "faults/test_stopping.py::test_celerys_own_limits_do_not_reach_a_job", "assert",
+    ),
     "no eye on the memory": Mutation(
         _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
@@ -539,7 +547,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "stopping": (
         "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
         "Celery's own shutdown", "a clean-up has its way", "orphans live on",
-        "TERM whatever it is",
+        "TERM whatever it is", "Celery's own limits",
     ),
     "resources": (
         "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",

@@ -37,6 +37,16 @@ news: queue.SimpleQueue[News] = queue.SimpleQueue()
 class JobRequest(Request):
     """Reports lost attempts before Celery's own handling, which may hand the message out again at once."""
 
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """Take Celery's own time limits off: they kill without a second look, and know nothing of attempts."""
+        own: Any = self  # the stub leaves it out
+        result = own._apply_result and own._apply_result()
+        take_off = getattr(result, "_on_timeout_cancel", None)  # of processes; no other pool has limits
+        if take_off is not None:
+            result._soft_timeout = result._timeout = 0  # None would be the worker's
+            take_off(result)
+        super().on_accepted(pid, time_accepted)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         if _is_dead(exc_info.exception):
             pairs = pairs_of(self)

@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ ROUNDS = 20
 GRACE = {"JOBCENTER_TEST_JOBS": '{"GRACE": 1}'}
 
 
-def _begun(ledger_file: Path, task: JobTask, **options: Any) -> tuple[Job, int]:
+def _begun(ledger_file: Path, task: JobTask, args: Sequence[Any] = (), **options: Any) -> tuple[Job, int]:
     """A job in its body, and the process that runs it."""
-    job = job_manager.submit(task, **options)
+    job = job_manager.submit(task, args, **options)
     wait_until(lambda: _line(ledger_file, "begin", job), 15, f"{task.name} in its body")
     return job, _line(ledger_file, "begin", job)[-1]["pid"]
 
@@ -250,6 +251,21 @@ def test_a_time_out_that_is_ignored_is_enforced_once(
     assert outcomes(job) == ["retried", "failed"]
     assert [name for name in events(job) if name in ("retry", "fail")] == ["retry", "fail"]
     assert [one.error_category for one in Attempt.objects.filter(job=job)] == ["timeout"] * 2
+
+
+def test_celerys_own_limits_do_not_reach_a_job(served: StartWorker, ledger_file: Path, gate: Path) -> None:
+    """Of a worker that has some for its other tasks: not while it runs, and not while it waits for its last jobs."""
+    worker = served(options=["--soft-time-limit", "1", "--time-limit", "2"])
+    job, pid = _begun(ledger_file, until, args=[str(gate)])
+    time.sleep(3)
+    worker.send(signal.SIGTERM)
+    time.sleep(1)
+    assert alive(pid)
+    gate.touch()
+    wait_for_end([job], 5)
+    assert outcomes(job) == ["completed"]
+    worker.wait()
+    served()
 
 
 def test_a_request_weighs_more_than_a_time_out(served: StartWorker, ledger_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from billiard.exceptions import Terminated
+from billiard.pool import ApplyResult
 from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 
@@ -61,6 +63,15 @@ def test_a_failure_of_the_task_itself_is_celerys(request_: JobRequest, celerys: 
     request_.on_failure(SimpleNamespace(exception=ValueError("internal")))
     assert news.empty()
     assert celerys == ["on_failure"]
+
+
+def test_celerys_own_limits_are_taken_off(request_: JobRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Request, "on_accepted", lambda *_: None)
+    cancelled: list[Any] = []
+    result: Any = ApplyResult({}, None, soft_timeout=1, timeout=2, on_timeout_cancel=cancelled.append)
+    monkeypatch.setattr(request_, "_apply_result", weakref.ref(result))
+    request_.on_accepted(71, 0.0)
+    assert (result._soft_timeout, result._timeout, cancelled) == (0, 0, [result])
 
 
 def test_a_shutdown_announces_no_retry(request_: JobRequest, celerys: list[Any]) -> None:
