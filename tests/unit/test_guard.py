@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from django.test import override_settings
 from jobs import JobTask, job, job_manager
 from jobs.endings import INTERRUPTED, Verdict
 from jobs.models import Attempt, Job
+from jobs.scoreboard import Scoreboard
+from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
 from jobs.worker.guard import book, families, stopping, watch
 from jobs.worker.guard.holders import Holder, holders
@@ -184,6 +187,33 @@ def test_a_stranger_is_not_even_frozen(child: subprocess.Popen[bytes]) -> None:
     assert not stopping.stop(holder, [], signal.SIGKILL, reread)
     assert not stopping.stop(dataclasses.replace(holder, elapsed=3600), [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
+
+
+def test_a_stranger_is_told_of_once(child: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture) -> None:
+    stopping._say_once.cache_clear()
+    holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
+    for _ in range(2):
+        assert not stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+    assert caplog.text.count("is not touched") == 1
+
+
+def test_the_word_of_a_process_weighs_more_than_two_clocks(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's clock was put forward by an hour."""
+    board = Scoreboard()
+    board.begin(0, 1, child.pid, QUIET.attempt_id.bytes, 0.0, 0.0, 0)
+    monkeypatch.setattr(sampling._running, "sampler", sampling.Sampler(board))
+    holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
+    other = dataclasses.replace(holder, attempt_id=uuid4())
+    assert not stopping.stop(other, [child.pid], signal.SIGKILL, lambda _: other)
+    assert stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+
+
+@pytest.mark.parametrize(("elapsed", "is_it"), [(10_000, True), (10_090, True), (10_200, False)])
+def test_two_clocks_may_drift_apart(elapsed: float, is_it: bool) -> None:
+    process: Any = SimpleNamespace(create_time=lambda: time.time() - 10_000)
+    assert stopping._is_old_enough(process, dataclasses.replace(QUIET, elapsed=elapsed)) == is_it
 
 
 def test_a_database_that_fails_stops_nobody(child: subprocess.Popen[bytes]) -> None:
