@@ -436,15 +436,27 @@ def test_the_first_telling_counts_and_the_weightier_verdict() -> None:
     found = book.entry(attempt_id)
     assert found
     assert (found.verdict, found.told_at) == (FORCED, told)
-    book.forget_old()
+    book.forget_old([])
     assert not book.is_empty()
 
 
 def test_what_nobody_asks_for_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     book.pronounce(uuid4(), FORCED, is_told=True)
     monkeypatch.setattr(book, "_KEPT", -1.0)
-    book.forget_old()
+    book.forget_old([])
     assert book.is_empty()
+
+
+def test_what_cleans_up_for_long_is_not_forgotten(
+    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold shutdown, and a grace of minutes: when it is over KILL must follow, or the worker waits for ever."""
+    row = _run_on(boot_id, child.pid, grace=600)
+    assert row.attempt_id is not None
+    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    monkeypatch.setattr(book, "_KEPT", -1.0)
+    guard._look()
+    assert book.verdict_on(row.attempt_id) == INTERRUPTED
 
 
 def test_the_clock_is_the_databases(clock: stages.Clock, boot_id: UUID) -> None:

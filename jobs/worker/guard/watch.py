@@ -84,10 +84,11 @@ class Guard:
             logger.exception("guard: went wrong, and goes on")
 
     def _look(self) -> None:
-        book.forget_old()
         if book.is_empty() and not state.active_requests:
             return
-        for holder in self._holders():
+        held = self._holders()
+        book.forget_old({holder.attempt_id for holder in held})
+        for holder in held:
             self._judge(holder, children(self._controller.pool))
 
     def _judge(self, holder: Holder, pids: Collection[int]) -> None:
