@@ -13,11 +13,11 @@ import pytest
 from jobs import Job, job_manager
 from jobs.models import Attempt
 from jobs.task import JobTask
-from tests.app import ledger
+from tests.app import ledger, points
 from tests.app.faulty import EFFECT, touch
 from tests.app.stubborn import brood, finish_late, fumble, obey, refuse, sit, spin, until, wait_for_child
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end
+from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services.processes import alive, wait_until
 
 ROUNDS = 20
@@ -290,6 +290,27 @@ def test_only_the_one_is_stopped(served: StartWorker, ledger_file: Path, gate: P
     assert {state_of(job) for job in [neighbour, *followers]} == {"completed"}
     assert len(ledger.read(ledger_file, EFFECT)) == 11
     assert pid not in worker.children()
+
+
+@pytest.mark.parametrize("force", [True, False], ids=["KILL", "TERM"])
+def test_who_has_gone_on_to_another_job_is_not_touched(
+    served: StartWorker, ledger_file: Path, gate: Path, force: bool
+) -> None:
+    """Fault 36: the body ends after the guard has chosen its process, which is at the next job when the blow comes."""
+    served(concurrency=1, env={points.POINT: "before_blow"})
+    victim, pid = _begun(ledger_file, until, [f"{gate}-victim"], grace=0)
+    innocent = job_manager.submit(until, [str(gate)])
+    job_manager.cancel_job(victim.id, force=force)
+    wait_for_lines(ledger_file, "about to strike", 1, 10)
+    Path(f"{gate}-victim").touch()
+    wait_until(lambda: _line(ledger_file, "begin", innocent), 10, "the next job in the same process")
+    assert _line(ledger_file, "begin", innocent)[0]["pid"] == pid
+    points.blow_gate(ledger_file).touch()
+    (blow,) = wait_for_lines(ledger_file, "blow", 1, 10)
+    gate.touch()
+    wait_for_end([victim, innocent], 10)
+    assert (blow["is_struck"], outcomes(victim), outcomes(innocent)) == (False, ["completed"], ["completed"])
+    assert job_manager.get_job_results(innocent.id) == pid
 
 
 def test_a_child_that_dies_by_itself_is_lost(served: StartWorker, ledger_file: Path) -> None:
