@@ -352,8 +352,8 @@ MUTATIONS = {
         "DID NOT RAISE",
     ),
     "a deadlock is the end": Mutation(
-        _patch("jobs.querysets.deadlocks._PAUSES", ()), MARIADB,
-        "integration/test_mariadb.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
+        _patch("jobs.querysets.deadlocks._PAUSES", ()), POSTGRES,
+        "integration/test_deadlocks.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
     ),
     "collations of the host": Mutation(
         _patch("jobs.models.collations.others", lambda using: []), MARIADB,
