@@ -82,12 +82,12 @@ def _storable(result: Any) -> Any:
     return result
 
 
-def is_kill(error: BaseException | None) -> bool:
-    """Whether this is how a pool child is told to die, or what its clean-up made of that: main names the outcome."""
+def kill_in(error: BaseException | None) -> SystemExit | None:
+    """The exit that tells a pool child to die, out of what its clean-up made of it: main names the outcome."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
-            return True
+            return error
         seen.add(id(error))
         error = error.__context__
-    return False
+    return None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -143,6 +144,11 @@ def _celerys_own_shutdown() -> None:
     del request.JobRequest.cancel
 
 
+def _celerys_own_limits() -> None:
+    request: Any = import_module("jobs.worker.request")
+    del request.JobRequest.on_accepted
+
+
 def _announce_at_once() -> None:
     submission: Any = import_module("jobs.submission.inserting")
     submission.after_commit = lambda act, *args: act(*args)
@@ -226,6 +232,44 @@ def _local_clock() -> None:
     words.Dialect.now = lambda self: self.literal(datetime.now(UTC))
 
 
+def _once_is_lost() -> None:
+    """Twice in a row, and nothing in between."""
+    pulse: Any = import_module("jobs.worker.pulse")
+    compare = pulse.Pulse._compare
+    pulse.Pulse._compare = lambda self: (compare(self), compare(self))
+
+
+def _memory_first() -> None:
+    pulse: Any = import_module("jobs.worker.pulse")
+    compare, held = pulse.Pulse._compare, pulse._held
+
+    def look(self: Any) -> None:
+        remembered = held(pulse.state.active_requests, pulse.state.reserved_requests)
+        pulse._held = lambda *_: remembered
+        compare(self)
+
+    pulse.Pulse._compare = look
+
+
+def _whoever_can_stop() -> None:
+    overdue: Any = import_module("jobs.steward.overdue")
+    assert "w.can_stop = %s" in overdue._OVERDUE
+    overdue._OVERDUE = overdue._OVERDUE.replace("w.can_stop = %s", "%s IS NOT NULL")
+
+
+def _the_last_request_counts() -> None:
+    transitions: Any = import_module("jobs.transitions")
+    ask, first = transitions.ask, "cancel_requested_at IS NULL"
+    transitions.ask = lambda change, values, where, *args, **how: ask(
+        change.replace(first, "1 = 1"), values, where.replace(first, "1 = 1"), *args, **how
+    )
+
+
+def _keep_what_was_taken() -> None:
+    reception: Any = import_module("jobs.worker.reception")
+    del reception.DoorbellQoS.restore_unacked
+
+
 UNIT = "unit"
 POSTGRES, SQLITE = "integration:postgres+redis", "integration:sqlite+redis"
 FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
@@ -235,6 +279,14 @@ _PARTITIONS = "integration/test_partitions.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
+_PULSE = "unit/test_pulse.py::"
+
+
+def _let_the_clean_up_have_its_way() -> None:
+    """What it raises over TERM goes on to Celery, which keeps the process."""
+    execution: Any = import_module("jobs.execution")
+    kill_in = execution.kill_in
+    execution.kill_in = lambda error: error if kill_in(error) else None
 
 
 def _believe_one_look() -> None:
@@ -300,8 +352,8 @@ MUTATIONS = {
         "DID NOT RAISE",
     ),
     "a deadlock is the end": Mutation(
-        _patch("jobs.querysets.deadlocks._PAUSES", ()), MARIADB,
-        "integration/test_mariadb.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
+        _patch("jobs.querysets.deadlocks._PAUSES", ()), POSTGRES,
+        "integration/test_deadlocks.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
     ),
     "collations of the host": Mutation(
         _patch("jobs.models.collations.others", lambda using: []), MARIADB,
@@ -421,6 +473,21 @@ MUTATIONS = {
         _celerys_own_shutdown, FAULTS,
         "faults/test_shutdowns.py::test_what_a_shutdown_stops_was_interrupted[cold]", "(the outcome|Retry|cancelled)",
     ),
+    "a clean-up has its way": Mutation(
+        _let_the_clean_up_have_its_way, FAULTS,
+        "faults/test_stopping.py::test_who_fails_to_clean_up_ends_all_the_same", "the end of all",
+    ),
+    "orphans live on": Mutation(
+        _patch("jobs.worker.guard.families.remember", lambda pid: None), FAULTS,
+        "faults/test_stopping.py::test_the_processes_of_a_stopped_job_end_with_it[TERM]", "the end of its child",
+    ),
+    "TERM whatever it is": Mutation(
+        _patch("jobs.worker.guard.watch.TERM", signal.SIGTERM), FAULTS,
+        "faults/test_stopping.py::test_a_remapped_term_lets_it_clean_up_as_well", "assert",
+    ),
+    "Celery's own limits": Mutation(
+        _celerys_own_limits, FAULTS, "faults/test_stopping.py::test_celerys_own_limits_do_not_reach_a_job", "assert",
+    ),
     "no eye on the memory": Mutation(
         _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
@@ -477,6 +544,30 @@ MUTATIONS = {
         _patch("jobs.steward.drift.reconcile", lambda: 0), FAULTS,
         "faults/test_drift.py::test_what_ran_on_a_worker_whose_row_was_deleted_is_taken_back", "the end of all",
     ),
+    "a worker without a row": Mutation(
+        _patch("jobs.steward.drift.timedelta", lambda seconds: timedelta()), UNIT,
+        "unit/test_drift.py::test_running_on_a_worker_that_has_no_row_yet", "worker_gone",
+    ),
+    "once is lost": Mutation(
+        _once_is_lost, UNIT, f"{_PULSE}test_a_job_that_memory_does_not_know_twice_in_a_row_is_lost", "pending",
+    ),
+    "memory first": Mutation(
+        _memory_first, UNIT, f"{_PULSE}test_what_begins_while_the_rows_are_read_is_no_suspect", "assert",
+    ),
+    "keep what was fetched": Mutation(
+        _patch("jobs.worker.pulse.give_back", lambda *_: []), UNIT,
+        f"{_PULSE}test_what_was_not_begun_is_given_back_when_the_worker_leaves", "queued",
+    ),
+    "keep what was taken": Mutation(
+        _keep_what_was_taken, SQLITE,
+        "integration/test_reception.py::test_what_was_taken_and_not_begun_is_put_back", "not enough values",
+    ),
+    "whoever can stop": Mutation(
+        _whoever_can_stop, UNIT, "unit/test_overdue.py::test_others_are_left_alone", "assert 1 == 0",
+    ),
+    "the last request counts": Mutation(
+        _the_last_request_counts, UNIT, "unit/test_control.py::test_the_first_request_stands", "assert",
+    ),
     "prune within a live tree": Mutation(
         _patch("jobs.steward.trees._is_over", lambda *_: True), UNIT,
         "unit/test_pruning.py::test_a_tree_stays_as_a_whole_while_one_member_must", "assert",
@@ -505,20 +596,22 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "partitions in any order",
     ),
     "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
-    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
+    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation", "a worker without a row"),
     "database clock": ("local clock",),
-    "a person's wish": ("no wish of a person",),
+    "a person's wish": ("no wish of a person", "the last request counts"),
     "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
     "hooks": ("hooks of anybody",),
     "foreign messages": ("take any message", "an unknown task as Celery has it"),
     "commit before word": ("announced before the commit",),
     "outcome kept": ("record once",),
-    "dead processes": ("wait for Celery", "one feeder for life"),
+    "dead processes": ("wait for Celery", "one feeder for life", "once is lost", "memory first"),
+    "what was not begun": ("keep what was fetched", "keep what was taken"),
     "broker away": ("knock patiently", "no breaker"),
     "deadlocks and collations": ("a deadlock is the end", "collations of the host", "from left to right"),
     "stopping": (
         "no guard", "no second look", "no look at the age", "frozen for ever", "no name for the dead",
-        "Celery's own shutdown",
+        "Celery's own shutdown", "a clean-up has its way", "orphans live on",
+        "TERM whatever it is", "Celery's own limits", "whoever can stop",
     ),
     "resources": (
         "no eye on the memory", "one look is proof", "nobody holds a directory", "no look behind the lock",

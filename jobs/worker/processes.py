@@ -36,12 +36,21 @@ def look_at(process: psutil.Process) -> Tree | None:
         return None
     if memory is None:
         return None
-    for below in _descendants(process.pid):
+    for below in descendants(process.pid):
         with suppress(*_GONE):
             memory += below.memory_full_info().uss // 1024
             cpu += _cpu_seconds(below)
             number += 1
     return Tree(memory, cpu, number)
+
+
+def descendants(pid: int) -> Iterator[psutil.Process]:
+    """Its children, theirs, and so on."""
+    with suppress(*_GONE):
+        for child in _children(pid):
+            with suppress(*_GONE):
+                yield psutil.Process(child)
+            yield from descendants(child)
 
 
 def _own_kb(pid: int) -> int | None:
@@ -56,14 +65,6 @@ def _cpu_seconds(process: psutil.Process) -> float:
     """With those of its children that have ended."""
     times = process.cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
-
-
-def _descendants(pid: int) -> Iterator[psutil.Process]:
-    with suppress(*_GONE):
-        for child in _children(pid):
-            with suppress(*_GONE):
-                yield psutil.Process(child)
-            yield from _descendants(child)
 
 
 def _children(pid: int) -> list[int]:

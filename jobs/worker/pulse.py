@@ -30,7 +30,7 @@ from jobs.task import JobTask
 from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
 from jobs.worker.forks import Statements
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.guard.watch import can_stop, children
 from jobs.worker.request import News, news, pairs_of
 
@@ -193,6 +193,7 @@ class Pulse:
         JobTask.worker_id = uuid4()
         self._identity = None
         for pid in children(self._controller.pool):
+            families.remember(pid)
             with suppress(ProcessLookupError):  # Celery has buried it this moment
                 os.kill(pid, signal.SIGKILL)
         self._feeder.stop()  # it listens in the name of the old life

@@ -16,7 +16,8 @@ from celery.worker.state import task_ready
 from jobs.endings import INTERRUPTED
 from jobs.flushing import flusher
 from jobs.publishing import JOBS_HEADER
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
+from jobs.worker.guard.watch import children
 
 Pair = tuple[UUID, UUID]
 
@@ -36,6 +37,16 @@ news: queue.SimpleQueue[News] = queue.SimpleQueue()
 class JobRequest(Request):
     """Reports lost attempts before Celery's own handling, which may hand the message out again at once."""
 
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """Take Celery's own time limits off: they kill without a second look, and know nothing of attempts."""
+        own: Any = self  # the stub leaves it out
+        result = own._apply_result and own._apply_result()
+        take_off = getattr(result, "_on_timeout_cancel", None)  # of processes; no other pool has limits
+        if take_off is not None:
+            result._soft_timeout = result._timeout = 0  # None would be the worker's
+            take_off(result)
+        super().on_accepted(pid, time_accepted)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         if _is_dead(exc_info.exception):
             pairs = pairs_of(self)
@@ -48,6 +59,9 @@ class JobRequest(Request):
         """A cold shutdown stops it: the job waits again. Celery's own way would tell of a retry that never comes."""
         for _, attempt_id in pairs_of(self):
             book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+        pid: Any = self.worker_pid  # a number; its stub says text
+        if pid in children(pool):
+            families.remember(pid)
         try:
             super().cancel(pool, signal, emit_retry=False)
         except NotImplementedError:  # threads, solo: nobody can stop the code, but it may ask

@@ -58,11 +58,17 @@ def reading(attempt_id: UUID) -> Reading | None:
     return None if _running.sampler is None else _running.sampler.readings.get(attempt_id)
 
 
+def is_running(attempt_id: UUID, pid: int) -> bool:
+    """Whether a child says on the scoreboard that it runs an attempt at this moment."""
+    entries = () if _running.sampler is None else _running.sampler.board.running()
+    return any((entry.attempt_id, entry.pid) == (attempt_id, pid) for _, entry in entries)
+
+
 class Sampler:
     """The thread, and what it has seen."""
 
     def __init__(self, board: Scoreboard) -> None:
-        self._board = board
+        self.board = board
         self._watched: dict[tuple[int, int], _Watched] = {}
         self.readings: dict[UUID, Reading] = {}
         self._ending = threading.Event()
@@ -87,14 +93,14 @@ class Sampler:
             reading = watched.look(now)
             if reading is not None:
                 readings[watched.entry.attempt_id] = reading
-                self._board.note(slot, turn, watched.most)
+                self.board.note(slot, turn, watched.most)
         self.readings = readings  # as a whole: another thread reads it
         tmpdirs.sweep()
 
     def _lasting(self) -> Iterator[tuple[tuple[int, int], Entry]]:
         """What has run for a while: of all that ends sooner its own process tells, and it costs nothing here."""
         since = time.monotonic() - settings.SAMPLE_EVERY
-        for slot, entry in self._board.running():
+        for slot, entry in self.board.running():
             if entry.began <= since:
                 yield (slot, entry.turn), entry
 

@@ -1,21 +1,25 @@
-"""Exact points at which a process of a worker dies, once, and a wrong clock for all of them, by its environment.
+"""Exact points at which a process of a worker dies, once, or waits, and a wrong clock for all, by its environment.
 
-`JOBCENTER_TEST_POINT=after_claim` kills the first pool child that comes to that point; `JOBCENTER_TEST_CLOCK=600` has
-every process of the worker believe that it is ten minutes later.
+`JOBCENTER_TEST_POINT=after_claim` kills the first pool child that comes to that point; `before_blow` has the guard wait
+between its look and its first blow; `JOBCENTER_TEST_CLOCK=600` has every process of the worker believe that it is ten
+minutes later.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tests.app import ledger
 
 POINT, CLOCK = "JOBCENTER_TEST_POINT", "JOBCENTER_TEST_CLOCK"
+_WAIT_AT_MOST = 60  # seconds
 
 
 def install() -> None:
@@ -65,6 +69,28 @@ def _die_once() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def blow_gate(ledger_file: Path) -> Path:
+    """The file that lets the guard go on to its first blow."""
+    return ledger_file.with_suffix(".blow")
+
+
+def _before_blow() -> None:
+    """What it does then it notes: `blow`, and whether it struck."""
+    watch: Any = import_module("jobs.worker.guard.watch")
+    stop = watch.stop
+
+    def stop_later(*args: Any) -> bool:
+        ledger.note("about to strike")
+        until = time.monotonic() + _WAIT_AT_MOST
+        while not blow_gate(Path(os.environ[ledger.VARIABLE])).exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        is_struck: bool = stop(*args)
+        ledger.note("blow", is_struck=is_struck)
+        return is_struck
+
+    watch.stop = stop_later
+
+
 def _set_clock(seconds: float) -> None:
     machine: Any = import_module("time_machine")  # it patches functions as soon as it is loaded
     machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True).start()
@@ -75,4 +101,5 @@ _POINTS: dict[str, Callable[[], None]] = {
     "after_claim": _before("run"),
     "after_body": _before("_end"),
     "after_finish": _after("perform"),
+    "before_blow": _before_blow,
 }

@@ -43,6 +43,16 @@ def sit(self: JobTask, seconds: float = LONGEST) -> None:
 
 
 @job(bind=True)
+def fumble(self: JobTask) -> None:
+    """Sleep without a look, and fail to clean up when the process is told to end."""
+    _note(self, "begin")
+    try:
+        time.sleep(LONGEST)
+    finally:
+        raise ConnectionError("nothing left to roll back on")
+
+
+@job(bind=True)
 def refuse(self: JobTask) -> None:
     """Go on whatever is raised, `SystemExit` included; notes each kind once."""
     _note(self, "begin")

@@ -21,7 +21,7 @@ def test_a_fallback_is_not_lost_with_who_failed_the_job(
     assert (failed.state, failed.error_category, failed.fallback_due) == ("failed", "expired", True)
     served(concurrency=1)
     seconds = wait_for(lambda: Job.objects.count() == 2, 15, "the fallback")
-    recovered("14: who failed a job is killed before its fallback; submitted by the steward", seconds)
+    recovered("who failed a job is killed before its fallback; submitted by the steward", seconds)
     (made,) = Job.objects.exclude(pk=failed.pk)
     wait_for_end([made], 15)
     made.refresh_from_db()

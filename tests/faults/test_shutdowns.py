@@ -134,14 +134,14 @@ def test_where_nobody_can_stop_the_code_it_is_asked(
     served()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_whatever_a_body_does_the_next_job_runs(
-    served: StartWorker, ledger_file: Path, pool: Literal["prefork", "threads"], recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: Literal["prefork", "threads", "solo"], recovered: Recovered
 ) -> None:
-    """Fault 10, one process or thread: an outcome in bounds, and the same worker serves on."""
+    """Fault 10, each pool, one process or thread: an outcome in bounds, and the same worker serves on."""
     deadly = {"os._exit", "os._exit(0)", "abort", "SIGKILL"}
     worker = served(pool=pool, concurrency=1, env={"JOBCENTER_TEST_JOBS": '{"MAX_RESCUES": 0}'})
-    for how in sorted(BAD_ENDS.keys() - (deadly if pool == "threads" else set())):
+    for how in sorted(BAD_ENDS.keys() - (set() if pool == "prefork" else deadly)):
         begin = time.monotonic()
         bad, good = job_manager.submit(end_badly, [how]), job_manager.submit(touch)
         wait_for_end([bad, good], 20)

@@ -4,6 +4,7 @@ import os
 import signal
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ import pytest
 from jobs import Job, job_manager
 from jobs.models import Attempt
 from jobs.task import JobTask
-from tests.app import ledger
+from tests.app import ledger, points
 from tests.app.faulty import EFFECT, touch
-from tests.app.stubborn import brood, finish_late, obey, refuse, sit, spin, until, wait_for_child
+from tests.app.stubborn import brood, finish_late, fumble, obey, refuse, sit, spin, until, wait_for_child
 from tests.faults.conftest import Recovered, StartWorker
-from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end
+from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services.processes import alive, wait_until
 
 ROUNDS = 20
 GRACE = {"JOBCENTER_TEST_JOBS": '{"GRACE": 1}'}
 
 
-def _begun(ledger_file: Path, task: JobTask, **options: Any) -> tuple[Job, int]:
+def _begun(ledger_file: Path, task: JobTask, args: Sequence[Any] = (), **options: Any) -> tuple[Job, int]:
     """A job in its body, and the process that runs it."""
-    job = job_manager.submit(task, **options)
+    job = job_manager.submit(task, args, **options)
     wait_until(lambda: _line(ledger_file, "begin", job), 15, f"{task.name} in its body")
     return job, _line(ledger_file, "begin", job)[-1]["pid"]
 
@@ -122,6 +123,16 @@ def test_who_does_not_look_is_told_to_end_after_the_grace(
     assert (state_of(job), outcomes(job)) == ("cancelled", ["cancelled"])
 
 
+def test_a_remapped_term_lets_it_clean_up_as_well(served: StartWorker, ledger_file: Path) -> None:
+    """As hosts do whose platform sends SIGTERM for a cold shutdown: a child is deaf to the real one."""
+    served(env=GRACE | {"REMAP_SIGTERM": "SIGQUIT"})
+    job, pid = _begun(ledger_file, sit)
+    job_manager.cancel_job(job.id)
+    wait_for_end([job], 5)
+    assert _line(ledger_file, "cleaned", job)
+    assert (outcomes(job), alive(pid)) == (["cancelled"], False)
+
+
 def test_who_refuses_to_end_is_killed(served: StartWorker, ledger_file: Path, recovered: Recovered) -> None:
     """It catches JobAborted, and the SystemExit of TERM: KILL follows, within grace + 5 s."""
     served(env=GRACE)
@@ -137,6 +148,25 @@ def test_who_refuses_to_end_is_killed(served: StartWorker, ledger_file: Path, re
     assert outcomes(job) == ["cancelled"]
 
 
+def test_who_fails_to_clean_up_ends_all_the_same(
+    served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered
+) -> None:
+    """What `finally` raises over TERM keeps neither the process nor the slot; the next job has a process of its own."""
+    served(concurrency=1)
+    job, pid = _begun(ledger_file, fumble, timeout=1, grace=1)
+    follower = job_manager.submit(until, [str(gate)])
+    begin = time.monotonic()
+    wait_for_end([job], 8)
+    recovered("7: time-out of 1 s, grace of 1 s, clean-up that fails: recorded", time.monotonic() - begin)
+    assert (outcomes(job), _fresh(job).error_category, _fresh(job).rescue_count) == (["failed"], "timeout", 0)
+    assert not alive(pid)
+    wait_until(lambda: _line(ledger_file, "begin", follower), 10, "the next job in its body")
+    gate.touch()
+    wait_for_end([follower], 10)
+    assert outcomes(follower) == ["completed"]
+    assert job_manager.get_job_results(follower.id) != pid
+
+
 def test_force_may_be_added_to_a_request(served: StartWorker, ledger_file: Path) -> None:
     served()
     job, _ = _begun(ledger_file, sit, grace=60)
@@ -148,13 +178,27 @@ def test_force_may_be_added_to_a_request(served: StartWorker, ledger_file: Path)
     assert (_fresh(job).reason, _fresh(job).cancel_requested_by) == ("first", "ann")
 
 
-def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_file: Path) -> None:
+@pytest.mark.parametrize("force", [True, False], ids=["KILL", "TERM"])
+def test_the_processes_of_a_stopped_job_end_with_it(served: StartWorker, ledger_file: Path, force: bool) -> None:
     served()
-    job, _ = _begun(ledger_file, brood)
+    job, _ = _begun(ledger_file, brood, grace=1)
     (line,) = _line(ledger_file, "begin", job)
-    job_manager.cancel_job(job.id, force=True)
+    job_manager.cancel_job(job.id, force=force)
     wait_for_end([job], 5)
     wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
+
+
+def test_the_processes_of_an_interrupted_job_end_with_it(served: StartWorker, ledger_file: Path) -> None:
+    worker = served()
+    job, pid = _begun(ledger_file, brood)
+    (line,) = _line(ledger_file, "begin", job)
+    worker.send(signal.SIGQUIT)
+    wait_until(lambda: not alive(pid), 10, "its death")
+    wait_until(lambda: not alive(line["child"]), 2, "the end of its child")
+    wait_for(lambda: outcomes(job) == ["interrupted"], 10, "the outcome")
+    job_manager.cancel_job(job.id)
+    worker.wait()
+    served()
 
 
 def test_on_abort_is_called_while_the_body_waits(served: StartWorker, ledger_file: Path) -> None:
@@ -209,6 +253,21 @@ def test_a_time_out_that_is_ignored_is_enforced_once(
     assert [one.error_category for one in Attempt.objects.filter(job=job)] == ["timeout"] * 2
 
 
+def test_celerys_own_limits_do_not_reach_a_job(served: StartWorker, ledger_file: Path, gate: Path) -> None:
+    """Of a worker that has some for its other tasks: not while it runs, and not while it waits for its last jobs."""
+    worker = served(options=["--soft-time-limit", "1", "--time-limit", "2"])
+    job, pid = _begun(ledger_file, until, args=[str(gate)])
+    time.sleep(3)
+    worker.send(signal.SIGTERM)
+    time.sleep(1)
+    assert alive(pid)
+    gate.touch()
+    wait_for_end([job], 5)
+    assert outcomes(job) == ["completed"]
+    worker.wait()
+    served()
+
+
 def test_a_request_weighs_more_than_a_time_out(served: StartWorker, ledger_file: Path) -> None:
     served()
     job, _ = _begun(ledger_file, spin, timeout=1, grace=2)
@@ -231,6 +290,27 @@ def test_only_the_one_is_stopped(served: StartWorker, ledger_file: Path, gate: P
     assert {state_of(job) for job in [neighbour, *followers]} == {"completed"}
     assert len(ledger.read(ledger_file, EFFECT)) == 11
     assert pid not in worker.children()
+
+
+@pytest.mark.parametrize("force", [True, False], ids=["KILL", "TERM"])
+def test_who_has_gone_on_to_another_job_is_not_touched(
+    served: StartWorker, ledger_file: Path, gate: Path, force: bool
+) -> None:
+    """Fault 36: the body ends after the guard has chosen its process, which is at the next job when the blow comes."""
+    served(concurrency=1, env={points.POINT: "before_blow"})
+    victim, pid = _begun(ledger_file, until, [f"{gate}-victim"], grace=0)
+    innocent = job_manager.submit(until, [str(gate)])
+    job_manager.cancel_job(victim.id, force=force)
+    wait_for_lines(ledger_file, "about to strike", 1, 10)
+    Path(f"{gate}-victim").touch()
+    wait_until(lambda: _line(ledger_file, "begin", innocent), 10, "the next job in the same process")
+    assert _line(ledger_file, "begin", innocent)[0]["pid"] == pid
+    points.blow_gate(ledger_file).touch()
+    (blow,) = wait_for_lines(ledger_file, "blow", 1, 10)
+    gate.touch()
+    wait_for_end([victim, innocent], 10)
+    assert (blow["is_struck"], outcomes(victim), outcomes(innocent)) == (False, ["completed"], ["completed"])
+    assert job_manager.get_job_results(innocent.id) == pid
 
 
 def test_a_child_that_dies_by_itself_is_lost(served: StartWorker, ledger_file: Path) -> None:

@@ -6,7 +6,9 @@ import dataclasses
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,8 +24,10 @@ from django.test import override_settings
 from jobs import JobTask, job, job_manager
 from jobs.endings import INTERRUPTED, Verdict
 from jobs.models import Attempt, Job
+from jobs.scoreboard import Scoreboard
+from jobs.worker import sampling
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import book, stopping, watch
+from jobs.worker.guard import book, families, stopping, watch
 from jobs.worker.guard.holders import Holder, holders
 from jobs.worker.guard.reasons import verdict_on
 from jobs.worker.guard.watch import Guard
@@ -49,8 +53,10 @@ class StillFeeder:
 @pytest.fixture(autouse=True)
 def empty_book() -> Iterator[None]:
     book._entries.clear()
+    families._families.clear()
     yield
     book._entries.clear()
+    families._families.clear()
 
 
 @pytest.fixture
@@ -59,6 +65,19 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def parent() -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
+    """A process, and one that it has started."""
+    process = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    started = psutil.Process(int(process.stdout.readline()))
+    yield process, started
+    for one in (process, started):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.communicate()
 
 
 @pytest.fixture
@@ -170,6 +189,33 @@ def test_a_stranger_is_not_even_frozen(child: subprocess.Popen[bytes]) -> None:
     assert child.poll() is None
 
 
+def test_a_stranger_is_told_of_once(child: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture) -> None:
+    stopping._say_once.cache_clear()
+    holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
+    for _ in range(2):
+        assert not stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+    assert caplog.text.count("is not touched") == 1
+
+
+def test_the_word_of_a_process_weighs_more_than_two_clocks(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's clock was put forward by an hour."""
+    board = Scoreboard()
+    board.begin(0, 1, child.pid, QUIET.attempt_id.bytes, 0.0, 0.0, 0)
+    monkeypatch.setattr(sampling._running, "sampler", sampling.Sampler(board))
+    holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
+    other = dataclasses.replace(holder, attempt_id=uuid4())
+    assert not stopping.stop(other, [child.pid], signal.SIGKILL, lambda _: other)
+    assert stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+
+
+@pytest.mark.parametrize(("elapsed", "is_it"), [(10_000, True), (10_090, True), (10_200, False)])
+def test_two_clocks_may_drift_apart(elapsed: float, is_it: bool) -> None:
+    process: Any = SimpleNamespace(create_time=lambda: time.time() - 10_000)
+    assert stopping._is_old_enough(process, dataclasses.replace(QUIET, elapsed=elapsed)) == is_it
+
+
 def test_a_database_that_fails_stops_nobody(child: subprocess.Popen[bytes]) -> None:
     def reread(_: UUID) -> Holder | None:
         raise OperationalError("away")
@@ -200,6 +246,32 @@ def test_a_database_that_hangs_freezes_nobody(child: subprocess.Popen[bytes], mo
 
     assert not stopping.stop(holder, [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_it_has_started_dies_with_it(
+    parent: tuple[subprocess.Popen[bytes], psutil.Process], number: signal.Signals
+) -> None:
+    process, started = parent
+    holder = dataclasses.replace(QUIET, pid=process.pid, elapsed=0)
+    assert stopping.stop(holder, [process.pid], number, lambda _: holder)
+    assert process.wait() == -number
+    families.bury()
+    assert stopping.wait_for_death(started.pid)
+    assert not families._families
+
+
+def test_what_it_has_started_lives_as_long_as_it_cleans_up(
+    parent: tuple[subprocess.Popen[bytes], psutil.Process],
+) -> None:
+    process, started = parent
+    families.remember(process.pid)
+    families.bury()
+    assert started.is_running()
+    process.kill()
+    process.wait()
+    families.bury()
+    assert stopping.wait_for_death(started.pid)
 
 
 # --- the look
@@ -364,15 +436,27 @@ def test_the_first_telling_counts_and_the_weightier_verdict() -> None:
     found = book.entry(attempt_id)
     assert found
     assert (found.verdict, found.told_at) == (FORCED, told)
-    book.forget_old()
+    book.forget_old([])
     assert not book.is_empty()
 
 
 def test_what_nobody_asks_for_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     book.pronounce(uuid4(), FORCED, is_told=True)
     monkeypatch.setattr(book, "_KEPT", -1.0)
-    book.forget_old()
+    book.forget_old([])
     assert book.is_empty()
+
+
+def test_what_cleans_up_for_long_is_not_forgotten(
+    guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold shutdown, and a grace of minutes: when it is over KILL must follow, or the worker waits for ever."""
+    row = _run_on(boot_id, child.pid, grace=600)
+    assert row.attempt_id is not None
+    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    monkeypatch.setattr(book, "_KEPT", -1.0)
+    guard._look()
+    assert book.verdict_on(row.attempt_id) == INTERRUPTED
 
 
 def test_the_clock_is_the_databases(clock: stages.Clock, boot_id: UUID) -> None:

@@ -18,9 +18,10 @@ from jobs import JobTask, job, job_manager, liveness
 from jobs.endings import INTERRUPTED, timed_out
 from jobs.execution import Claimed
 from jobs.models import Job, Worker
-from jobs.worker import request
+from jobs.rescue import Pair, open_attempts
+from jobs.worker import pulse, request
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.pulse import Pulse
 from jobs.worker.request import News, news, pairs_in, pairs_of
 from tests.app import stages
@@ -121,12 +122,14 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
         if pid == 7:
             raise ProcessLookupError  # Celery was quicker to bury it
 
+    noted: list[int] = []
+    monkeypatch.setattr(families, "remember", lambda pid: noted.append(pid) if pid not in killed else None)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(heart._controller.pool, "_pool", SimpleNamespace(_pool=_children(7, 8)), raising=False)
     heart._beat()
     liveness.retire(boot_id)
     heart._beat()
-    assert killed == [7, 8]
+    assert noted == killed == [7, 8]  # what they have started dies with them
     assert (feeder.stops, feeder.starts) == (1, 1)  # the next one listens in the name of the new life
     assert JobTask.worker_id is not None
     assert JobTask.worker_id != boot_id
@@ -163,6 +166,23 @@ def test_a_job_that_came_back_to_memory_is_not_lost(
         monkeypatch.setattr(state, "reserved_requests", known)
         heart._beat()
     assert stages.fresh(row).state == "running"
+
+
+def test_what_begins_while_the_rows_are_read_is_no_suspect(
+    heart: Pulse, boot_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is read after the rows: whoever stands in them was there before."""
+    heart._beat()
+    row = job_manager.submit(nothing)
+    read = open_attempts
+
+    def begin_and_read(worker: UUID) -> set[Pair]:
+        monkeypatch.setattr(state, "active_requests", {Taken(row, stages.claim(row, boot_id))})
+        return read(worker)
+
+    monkeypatch.setattr(pulse, "open_attempts", begin_and_read)
+    heart._beat()
+    assert heart._suspects == set()
 
 
 def test_news_of_the_dead_and_the_unknown_is_written_down(heart: Pulse, feeder: StillFeeder) -> None:

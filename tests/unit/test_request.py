@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,12 +10,13 @@ from uuid import uuid4
 
 import pytest
 from billiard.exceptions import Terminated
+from billiard.pool import ApplyResult
 from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from jobs.endings import INTERRUPTED, Verdict
 from jobs.flushing import flusher
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.request import JobRequest, news
 
 PAIR = (uuid4(), uuid4())
@@ -63,10 +65,30 @@ def test_a_failure_of_the_task_itself_is_celerys(request_: JobRequest, celerys: 
     assert celerys == ["on_failure"]
 
 
+def test_celerys_own_limits_are_taken_off(request_: JobRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Request, "on_accepted", lambda *_: None)
+    cancelled: list[Any] = []
+    result: Any = ApplyResult({}, None, soft_timeout=1, timeout=2, on_timeout_cancel=cancelled.append)
+    monkeypatch.setattr(request_, "_apply_result", weakref.ref(result))
+    request_.on_accepted(71, 0.0)
+    assert (result._soft_timeout, result._timeout, cancelled) == (0, 0, [result])
+
+
 def test_a_shutdown_announces_no_retry(request_: JobRequest, celerys: list[Any]) -> None:
     request_.cancel(None)
     assert celerys == [False]
     assert book.verdict_on(PAIR[1]) == INTERRUPTED
+
+
+@pytest.mark.parametrize(("pids", "noted"), [([71], [71]), ([], [])], ids=["a process", "a thread"])
+def test_a_shutdown_notes_what_a_process_has_started(
+    request_: JobRequest, celerys: list[Any], monkeypatch: pytest.MonkeyPatch, pids: list[int], noted: list[int]
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(families, "remember", seen.append)
+    request_.worker_pid = 71  # type: ignore[assignment]  # its stub says text
+    request_.cancel(SimpleNamespace(_pool=SimpleNamespace(_pool=[SimpleNamespace(pid=pid) for pid in pids])))
+    assert seen == noted
 
 
 def test_where_nothing_can_be_stopped_the_bodies_are_told(

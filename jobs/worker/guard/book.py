@@ -6,6 +6,7 @@ Used by Celery's event loop, the pulse and the guard: every step is one operatio
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -59,9 +60,9 @@ def is_empty() -> bool:
     return not _entries
 
 
-def forget_old() -> None:
-    """Drop what nobody will ask for any more."""
+def forget_old(held: Collection[UUID]) -> None:
+    """Drop what nobody will ask for any more: of what is held still, a long grace may not be over yet."""
     oldest = time.monotonic() - _KEPT
     for attempt_id, found in list(_entries.items()):
-        if found.written_at < oldest:
+        if found.written_at < oldest and attempt_id not in held:
             _entries.pop(attempt_id, None)

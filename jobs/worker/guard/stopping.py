@@ -7,6 +7,7 @@ it holds no lock of the pool either: a child writes into the pool's pipes before
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import threading
@@ -18,12 +19,15 @@ from uuid import UUID
 
 import psutil
 
+from jobs.worker import sampling
+from jobs.worker.guard import families
 from jobs.worker.guard.holders import Holder
 
 logger = logging.getLogger(__name__)
 
 FROZEN_AT_MOST = 2.0  # seconds; a database that hangs must not keep a process frozen
 _SLACK = 1.0  # seconds between a process's age by the kernel and its attempt's by the database
+_DRIFT = 0.01  # of the attempt's age, for two clocks that do not run alike
 _DEAD_WITHIN = 1.0
 _GOES_ON = {psutil.STATUS_RUNNING, psutil.STATUS_SLEEPING, psutil.STATUS_DISK_SLEEP, psutil.STATUS_IDLE}
 
@@ -37,7 +41,7 @@ def stop(
     """
     try:
         process = psutil.Process(holder.pid)
-        if holder.pid not in children or not _is_old_enough(process, holder):
+        if holder.pid not in children or not _is_it(process, holder):
             return False
         with _Frozen(process) as frozen:
             still = reread(holder.attempt_id)
@@ -49,7 +53,7 @@ def stop(
 def is_dead(pid: int) -> bool:
     """Whether a process is no more, or only waits to be buried by its parent."""
     try:
-        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return families.is_dead(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return True
 
@@ -64,9 +68,23 @@ def wait_for_death(pid: int) -> bool:
     return True
 
 
+def _is_it(process: psutil.Process, holder: Holder) -> bool:
+    """Whether this is the process in which the attempt began, by its own word, or as its age leaves no doubt."""
+    if sampling.is_running(holder.attempt_id, holder.pid) or _is_old_enough(process, holder):
+        return True
+    _say_once(holder.pid, holder.attempt_id)
+    return False
+
+
 def _is_old_enough(process: psutil.Process, holder: Holder) -> bool:
     """One that began after the attempt is another one with the same number."""
-    return time.time() - process.create_time() + _SLACK >= holder.elapsed
+    return time.time() - process.create_time() >= holder.elapsed * (1 - _DRIFT) - _SLACK
+
+
+@functools.lru_cache(maxsize=256)
+def _say_once(pid: int, attempt_id: UUID) -> None:
+    """The guard comes by twice a second."""
+    logger.warning("guard: process %d is younger than attempt %s, and is not touched", pid, attempt_id)
 
 
 class _Frozen:
@@ -91,16 +109,13 @@ class _Frozen:
         self._let_go()
 
     def strike(self, number: signal.Signals) -> bool:
-        """Signal it while it stands still; its own children die with it."""
+        """Signal it while it stands still, so that what it has started until now is known."""
         with self._lock:
             if self._is_let_go:
                 logger.warning("guard: process %d was not judged in time, and goes on", self._process.pid)
                 return False
-            family = self._process.children(recursive=True) if number == signal.SIGKILL else []
+            families.remember(self._process.pid)
             self._process.send_signal(number)
-        for child in family:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
         return True
 
     def _let_go(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from billiard.common import TERM_SIGNAL
 from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 from django.db import Error, connections
@@ -19,7 +20,7 @@ from jobs.endings import INTERRUPTED, Verdict, end, heavier
 from jobs.task import JobTask
 from jobs.worker.feeder import Feeder
 from jobs.worker.forks import Statements
-from jobs.worker.guard import book
+from jobs.worker.guard import book, families
 from jobs.worker.guard.holders import Holder, holders
 from jobs.worker.guard.reasons import verdict_on
 from jobs.worker.guard.stopping import is_dead, stop, wait_for_death
@@ -27,6 +28,7 @@ from jobs.worker.guard.stopping import is_dead, stop, wait_for_death
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5  # seconds
+TERM = signal.Signals(TERM_SIGNAL)  # what a child takes for it: under REMAP_SIGTERM it is deaf to the real one
 TERM_WITHIN = 2.0  # seconds between TERM, which lets `finally` run, and KILL; a shutdown leaves the job's grace
 
 
@@ -66,8 +68,10 @@ class Guard:
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_EVERY):
+            self._guarded(families.bury)
             self._guarded(self._look)
         self._guarded(self._close)
+        self._guarded(families.bury)
         connections[settings.DATABASE].close()
 
     def _guarded(self, act: Any) -> None:
@@ -80,10 +84,11 @@ class Guard:
             logger.exception("guard: went wrong, and goes on")
 
     def _look(self) -> None:
-        book.forget_old()
         if book.is_empty() and not state.active_requests:
             return
-        for holder in self._holders():
+        held = self._holders()
+        book.forget_old({holder.attempt_id for holder in held})
+        for holder in held:
             self._judge(holder, children(self._controller.pool))
 
     def _judge(self, holder: Holder, pids: Collection[int]) -> None:
@@ -110,7 +115,8 @@ class Guard:
             self._name(holder, verdict)
 
     def _name(self, holder: Holder, verdict: Verdict) -> None:
-        """Take the edge; then its slot is free."""
+        """Take the edge, its process being dead; then its slot is free."""
+        families.bury()
         with self._statements.own():
             moved = end(holder.pair, verdict, str(self._controller.hostname))
         for one in moved:
@@ -140,7 +146,7 @@ def _next_signal(holder: Holder, verdict: Verdict) -> signal.Signals | None:
     entry = book.entry(holder.attempt_id)
     told_at = entry.told_at if entry else None
     if told_at is None:
-        return signal.SIGTERM if verdict.is_gentle else signal.SIGKILL
+        return TERM if verdict.is_gentle else signal.SIGKILL
     patience = holder.grace if verdict.edge == "interrupt" else TERM_WITHIN
     is_patient = verdict.is_gentle and time.monotonic() - told_at < patience
     return None if is_patient else signal.SIGKILL
