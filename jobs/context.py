@@ -117,13 +117,8 @@ class JobContext:
         Raises JobTimedOut when it is over its time-out.
         """
         self._watch()
-        if self.hook:
-            return
-        self._stop_if_told()
-        if self.draft.is_late:
-            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
-        if flusher.is_interrupting:
-            raise JobInterrupted
+        if not self.hook:
+            self._stop_if_told()
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -154,8 +149,8 @@ class JobContext:
 
         Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
         With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
-        once it is resumed. Raises JobAborted as `check` does, and JobFailed inside a transaction of the body's own,
-        which could take it back.
+        once it is resumed. Raises what `check` raises, after the data is stored, and JobFailed inside a transaction of
+        the body's own, which could take it back.
         """
         stored = encoding.dumps(data, field="checkpoint")
         if self.id is None or self.attempt_id is None or self.hook:
@@ -190,6 +185,10 @@ class JobContext:
     def _stop_if_told(self) -> None:
         if self.draft.stop_reason is not None:
             raise JobAborted(self.draft.stop_reason)
+        if self.draft.is_late:
+            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
+        if flusher.is_interrupting:
+            raise JobInterrupted
 
     @property
     def tmpdir(self) -> Path:

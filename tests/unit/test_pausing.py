@@ -12,8 +12,8 @@ import pytest
 from django.db import OperationalError, transaction
 
 from jobs import Answer, JobState, JobTask, execution, flushing, job, job_manager, rescue, transitions
-from jobs.context import JobContext, JobPaused, JobSnoozed
-from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound
+from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
+from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound, JobTimedOut
 from jobs.execution import Claimed
 from jobs.models import Job
 from jobs.states import UNFINISHED
@@ -304,6 +304,20 @@ def test_an_attempt_that_no_longer_counts_keeps_nothing(row: Job, running: Claim
     with pytest.raises(JobAborted, match="no longer counts"):
         running.context.checkpoint(2)
     assert stages.fresh(row).checkpoint == 1
+
+
+@pytest.mark.parametrize("by", [JobTimedOut, JobInterrupted])
+def test_a_body_that_only_checkpoints_is_told_to_stop(
+    by: type[BaseException], row: Job, running: Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its time-out and of a shutdown as well; what it kept before that stays."""
+    if by is JobTimedOut:
+        running.context.draft.deadline = 0.0
+    else:
+        monkeypatch.setattr(flushing.flusher, "is_interrupting", True)
+    with pytest.raises(by):
+        running.context.checkpoint(7)
+    assert (stages.fresh(row).checkpoint, running.context.resume_data) == (7, 7)
 
 
 def test_what_cannot_be_stored_is_refused(row: Job, running: Claimed) -> None:
