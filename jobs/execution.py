@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
-from jobs import admission, bodies, context, encoding, sequels, transitions
+from jobs import admission, bodies, context, encoding, leaving, sequels, transitions
 from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
@@ -257,7 +257,7 @@ def _move_and_tell(
     claimed: Claimed, edge: str, fence: str, options: dict[str, Any], lines: Sequence[Line]
 ) -> Sequence[Moved]:
     """One statement, or with lines left to write one transaction: whoever sees the end sees the last line as well."""
-    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    act = leaving.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
     if not lines:
         return act(edge, fence, claimed.fence, **options)
     with transaction.atomic(using=settings.DATABASE):

@@ -143,7 +143,7 @@ def _one_outcome(history: History) -> Iterator[str]:
     ends = defaultdict(list)
     for event in history.edges():
         if event.from_state == "running":
-            ends[event.attempt_id].append(EDGES[event.name].outcome)
+            ends[event.attempt_id].append(EDGES[_counts_as(event)].outcome)
     for attempt in history.attempts:
         if claims.pop(attempt.id, 0) != 1:
             yield f"I2: attempt {attempt.id} was not claimed exactly once"
@@ -155,6 +155,11 @@ def _one_outcome(history: History) -> Iterator[str]:
     finals = sum(event.to_state in FINAL for event in history.edges())
     if finals != history.job.run - (0 if history.job.is_final else 1):
         yield f"I2: {finals} ends in {history.job.run} runs"
+
+
+def _counts_as(event: JobEvent) -> str:
+    """The edge that an event counts as: a pause in place of a retry, or a rescue, is one of these as well."""
+    return str(event.data.get("instead_of", event.name))
 
 
 def _replay(history: History) -> Iterator[str]:
@@ -194,12 +199,13 @@ def _open_attempts(history: History) -> Iterator[str]:
 def _recount(history: History) -> Iterator[str]:
     """I6: the counters of the row, counted again."""
     job = history.job
-    names = Counter(event.name for event in history.this_run())
+    names = Counter(_counts_as(event) for event in history.this_run())
     counted = {
         "run": 1 + sum(event.name == "requeue" for event in history.edges()),
         "attempt": names["claim"],
         "retry_count": names["retry"],
         "rescue_count": names["rescue"],
+        "error_count": names["retry"] + names["rescue"] + names["fail"],
         "active_key": None if job.is_final else job.key_hash,
     }
     for name, expected in counted.items():

@@ -9,7 +9,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from jobs import execution, job_manager, transitions
+from jobs import execution, job_manager, leaving, transitions
 from jobs.models import Attempt, Job, JobEvent, Worker
 from tests.app import ledger, stages
 from tests.app.jobs import probe
@@ -64,6 +64,18 @@ def test_requeue_begins_a_new_count() -> None:
     check_invariants(limit=1)
 
 
+def test_a_pause_in_place_of_a_retry_counts_as_one() -> None:
+    job = running()
+    job_manager.pause_job(job.id, reason="maintenance")
+    leaving.give_back("retry", "id = %s", [job.id.hex])
+    check_invariants()
+    JobEvent.objects.filter(name="pause").update(data={})
+    with pytest.raises(AssertionError) as told:
+        check_invariants()
+    for wrong in ("I2: attempt", "I6: retry_count is 1, counted 0", "I6: error_count is 1, counted 0"):
+        assert wrong in str(told.value)
+
+
 def _edit(model: type[Job | JobEvent | Attempt], **columns: object) -> Callable[[], object]:
     return lambda: model._base_manager.update(**columns)
 
@@ -100,6 +112,7 @@ def _another_attempt() -> None:
         (_edit(Job, attempt=2), "I6: attempt is 2"),
         (_edit(Job, retry_count=1), "I6: retry_count is 1"),
         (_edit(Job, rescue_count=1), "I6: rescue_count is 1"),
+        (_edit(Job, error_count=1), "I6: error_count is 1"),
         (_edit(Job, run=2), "I6: run is 2"),
         (_edit(Attempt, number=2), "numbered"),
         (_an_event(name="fallback"), "I8: 1 fallbacks for 0 failures"),
@@ -171,7 +184,7 @@ def _paused_without_a_word() -> None:
 
 
 def _failed_without_its_fallback() -> None:
-    stages.put(job_manager.submit(probe), "failed", fallback="other", fallback_due=True)
+    stages.put(job_manager.submit(probe), "failed", fallback="other", fallback_due=True, error_count=1)
     Job.objects.update(event_seq=2)
     job = Job.objects.get()
     JobEvent.objects.create(job=job, name="fail", from_state="pending", to_state="failed", seq=2, at=LONG_AGO)
