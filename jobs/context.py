@@ -77,6 +77,7 @@ class JobContext:
     _meter: meter.Meter | None = None
     _directory: tmpdirs.Held | None = None
     _used: meter.Columns | None = None
+    _has_ended: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
@@ -194,9 +195,12 @@ class JobContext:
     def tmpdir(self) -> Path:
         """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
 
-        What it takes on its disk is measured, and held against the job's `disk_mb`.
+        What it takes on its disk is measured, and held against the job's `disk_mb`. A hook that runs after the end has
+        one that is gone with the hook; for anybody else there is none any more, and JobFailed says so.
         """
         with _making:
+            if self._has_ended and not self.hook:
+                raise JobFailed("tmpdir after the end of the attempt: its directory is gone.")
             if self._directory is None:
                 self._directory = tmpdirs.make(self.attempt_id or uuid4())
                 if self.attempt_id is None:  # a stand-in is nobody's to close
@@ -209,12 +213,17 @@ class JobContext:
             self._meter = meter.start(self.attempt_id)
 
     def end(self) -> meter.Columns:
-        """The body has ended: its directory goes; what was used, as columns of the attempt. Again: the same answer."""
+        """The body has ended, or a hook: its directory goes; what the body used, as columns of the attempt.
+
+        Again: the same answer.
+        """
+        with _making:
+            directory, self._directory, self._has_ended = self._directory, None, True
         if self._used is None:
-            disk = None if self._directory is None else tmpdirs.size(self._directory.path)
+            disk = None if directory is None else tmpdirs.size(directory.path)
             self._used = {} if self._meter is None else self._meter.stop(disk)
-            if self._directory is not None:
-                tmpdirs.remove(self._directory)
+        if directory is not None:
+            tmpdirs.remove(directory)
         return self._used
 
     def _watch(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.test import override_settings
 
 from jobs import JobTask, context, execution, hooks, job, job_manager, liveness, rescue
 from jobs.context import JobContext, JobSnoozed
@@ -122,6 +124,29 @@ def test_on_cancel_comes_before_the_job_counts_as_cancelled(row: Job) -> None:
     assert told == [("on_cancel", "wrong file", "running"), ("cleanup", "cancelled", "cancelled")]
     assert stages.edges(row)[-3:] == ["on_cancel", "cancel", "cleanup"]
     assert not Hook.objects.exists()
+
+
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_a_hook_has_a_directory_that_goes_with_it(place: str, row: Job, clock: Clock, tmp_path: Path) -> None:
+    """The body's is gone by then; nobody else has one any more."""
+    seen: list[Path] = []
+    acts = Hooks(cleanup=lambda this: (seen.append(this.tmpdir), (this.tmpdir / "raw").touch()))
+    with override_settings(JOBS={"TMPDIR": str(tmp_path)}):
+        claimed = execution.claim(row.id, stages.queue(row), None, acts)
+        assert claimed is not None
+        if place == "here":
+            execution.run(claimed, lambda *_: seen.append(claimed.context.tmpdir))
+            claimed.context.hook = ""
+            with pytest.raises(JobFailed, match="its directory is gone"):
+                _ = claimed.context.tmpdir
+        else:
+            rescue.rescue([(row.id, claimed.row["attempt_id"])], "its process died", "steward")
+            job_manager.cancel_job(row.id)
+            clock.forward(3)
+            assert hooks.answer(row.id, Hook.objects.get().id, acts, None)
+    assert len(seen) == (2 if place == "here" else 1)
+    assert "error" not in row.events.get(name="cleanup").data
+    assert not any(path.exists() for path in seen)
 
 
 def test_a_cancellation_in_place_of_a_snooze_comes_first(row: Job) -> None:
