@@ -131,9 +131,12 @@ class JobContext:
 
     @property
     def aborted(self) -> bool:
-        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends."""
+        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends.
+
+        In a hook it never is: nobody asks that to stop.
+        """
         self._watch()
-        return self.draft.should_stop or flusher.is_interrupting
+        return not self.hook and (self.draft.should_stop or flusher.is_interrupting)
 
     def on_abort(self, act: Callable[[], object]) -> None:
         """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
@@ -141,6 +144,8 @@ class JobContext:
         It is called in another thread than the body's, within about a second, or here where the job should stop
         already; what it raises is logged. The exception comes in the body, at its next `check()` or `progress()`.
         """
+        if self.hook:
+            return
         self.draft.on_stop(act)
         if self.aborted:
             self.draft.tell()
