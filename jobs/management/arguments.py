@@ -21,10 +21,10 @@ from jobs.exceptions import did_you_mean, shown
 from jobs.models import Job
 from jobs.querysets import search
 from jobs.querysets.jobs import JobQuerySet
-from jobs.states import FINAL, JobState
+from jobs.states import FINAL, ErrorCategory, JobState
 
 WRONG_USAGE = 2
-FILTERS = ("state", "status", "task", "key", "owner", "pool", "fingerprint")
+FILTERS = ("state", "status", "task", "key", "owner", "pool", "category", "fingerprint")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(rf"(\d{{1,9}}(?:\.\d{{1,6}})?)([{''.join(_UNITS)}])")
 _LONGEST = 100 * 365 * 86_400
@@ -44,6 +44,9 @@ def add_filters(parser: CommandParser) -> None:
     group.add_argument("--key", help="the run key, as text")
     group.add_argument("--owner", help="who submitted them")
     group.add_argument("--pool", help="the pool they belong to")
+    group.add_argument(
+        "--category", help=f"of the error that they failed of: {', '.join(ErrorCategory)}, or one of your own"
+    )
     group.add_argument("--fingerprint", help="of the error that they failed of: jobs_show and the job's page tell it")
 
 
@@ -72,6 +75,8 @@ def filtered(options: Mapping[str, Any]) -> JobQuerySet:
         jobs = jobs.filter(state__in=[state for state in JobState if states.status(state) == options["status"]])
     if options["key"] is not None:
         jobs = search.with_key_text(jobs, options["key"])
+    if options["category"] is not None:
+        jobs = jobs.of_category(options["category"])
     if options["fingerprint"] is not None:
         jobs = jobs.alike(options["fingerprint"])
     plain = {name: options[name] for name in ("task", "owner", "pool") if options[name] is not None}

@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from jobs import job, job_manager
+from jobs import endings, job, job_manager
 from jobs.management import arguments, output
 from jobs.management.bulk_command import BulkCommand
 from jobs.models import Attempt, Job, JobEvent, JobLog, Lease, Limit, Pool, TaskPause
@@ -241,12 +241,16 @@ def test_list_prints_a_table_newest_first() -> None:
         (["--owner", "ada"], {1}),
         (["--pool", "default", "--state", "failed"], {0}),
         (["--key", "castle", "--state", "failed"], set()),
+        (["--category", "disk"], {0}),
+        (["--category", ""], set()),
         (["--fingerprint", "0123456789abcdef"], {0}),
         (["--fingerprint", ""], set()),
     ],
 )
 def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) -> None:
-    failed = stages.put(job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef")
+    failed = stages.put(
+        job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef", error_category="disk"
+    )
     rows = [failed, job_manager.submit(nothing, owner="ada")]
     rows.append(job_manager.run_job("castle", greet, ["Ada"]).job)
     listed = {entry["job_id"] for entry in run("jobs_list", "--json", *words).data}
@@ -256,6 +260,35 @@ def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) ->
 def test_an_empty_list_is_no_data() -> None:
     assert run("jobs_list").out == ""
     assert run("jobs_list", "--json").data == []
+
+
+def test_failures_that_are_alike_are_counted() -> None:
+    assert run("jobs_list", "--groups").out == ""
+    columns = {"error_category": "disk", "error_type": "OSError", "error_message": "full\x1b[31m"}
+    rows = [stages.put(job_manager.submit(nothing), "failed", error_fingerprint=mark, **columns) for mark in "aba"]
+    shown = run("jobs_list", "--groups").out.splitlines()
+    assert shown[0].split() == ["count", "category", "last", "fingerprint", "newest", "job", "error"]
+    assert [line.split()[0] for line in shown[1:]] == ["2", "1"]
+    assert str(rows[2].id) in shown[1]
+    assert "OSError: full\ufffd[31m" in shown[1]
+    first, other = run("jobs_list", "--groups", "--json", "--category", "disk").data
+    assert (first["fingerprint"], first["count"], first["job_id"]) == ("a", 2, str(rows[2].id))
+    assert (other["category"], other["type"], other["count"]) == ("disk", "OSError", 1)
+    assert run("jobs_list", "--groups", "--json", "--task", "commands.greet").data == []
+
+
+def test_show_tells_what_bounds_it_and_why_it_ended() -> None:
+    row = job_manager.submit(nothing, timeout=300, grace=5, memory_mb=64, expires=3600)
+    claimed = stages.claim(row)
+    job_manager.stop(row.id, ValueError("wrong file"))
+    endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "it did not end"), "here")
+    shown = run("jobs_show", row.id).out
+    for text in ("time-out:         5 min 00 s", "grace:            5.0 s", "memory declared:  64 MB", "expires:",
+                 "category:         stopped", f"fingerprint:      {stages.fresh(row).error_fingerprint}",
+                 "“wrong file”", "it did not end"):  # fmt: skip
+        assert text in shown
+    data = run("jobs_show", row.id, "--json").data
+    assert (data["timeout"], data["grace"], data["memory_mb"], data["cancel_force"]) == (300, 5, 64, False)
 
 
 def test_show_tells_the_story_without_its_secrets() -> None:
