@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pwd
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -53,6 +55,16 @@ def add_filters(parser: CommandParser) -> None:
 def add_json(parser: CommandParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON instead of text")
+
+
+def add_person(parser: CommandParser) -> None:
+    """`--by`."""
+    parser.add_argument("--by", metavar="NAME", help="who asks for it, in the history; else this system's user")
+
+
+def person(options: Mapping[str, Any], command: str) -> str:
+    """Whom the history names: "ada (jobs_cancel)". Not by the environment, which anybody may set."""
+    return f"{options['by'] or _user()} ({command})"
 
 
 def add_batch(parser: CommandParser, default: int) -> None:
@@ -144,6 +156,13 @@ def json_list(text: str) -> list[Any]:
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object."""
     return _json(text, dict, 'an object, such as \'{"name": "Ada"}\'')  # type: ignore[no-any-return]
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has a number only
+        return f"user {os.getuid()}"
 
 
 def _json(text: str, kind: type, what: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pwd
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ OURS = [
     for verb in ("submit", "list", "show", "why", "cancel", "retry", "cleanup", "steward", "pool", "limits")
 ]
 DAY = 86_400
+USER = pwd.getpwuid(os.getuid()).pw_name
 
 
 @job(name="commands.greet")
@@ -127,7 +129,7 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["jobs_submit"], "required: task"),
         (["jobs_pool", "puase", "default"], "Did you mean 'pause'?"),
         (["jobs_pool", "show"], "required: NAME"),
-        (["jobs_pool", "resume", "default", "--reason", "x"], "goes with pause and drain"),
+        (["jobs_pool", "show", "default", "--reason", "x"], "not with show"),
     ],
 )
 def test_wrong_usage_ends_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -409,7 +411,7 @@ def test_pause_and_resume_by_filter_and_by_id() -> None:
     ended = run("jobs_pause", *FILTER, "--pool", "default", "--reason", "maintenance")
     assert ended.out == "4 paused\n1 running: paused at their next checkpoint\n"
     held = stages.fresh(rows[0])
-    assert (held.state, held.reason, held.paused_by) == ("paused", "maintenance", "jobs_pause")
+    assert (held.state, held.reason, held.paused_by) == ("paused", "maintenance", f"{USER} (jobs_pause)")
     refused = run("jobs_pause", rows[6].id)
     assert refused.code == 1
     assert refused.out == "1 not paused: they have ended, are about to be cancelled, or run at most once\n"
@@ -428,7 +430,7 @@ def test_a_task_alone_is_paused_as_such() -> None:
     assert run("jobs_pause", *FILTER, "--json").data == {
         "dry_run": False, "task": "commands.nothing", "changed": False, "paused": True,
     }  # fmt: skip
-    assert (TaskPause.objects.get().paused_by, stages.fresh(row).state) == ("jobs_pause", "pending")
+    assert (TaskPause.objects.get().paused_by, stages.fresh(row).state) == (f"{USER} (jobs_pause)", "pending")
     assert run("jobs_resume", *FILTER, "--dry-run").out.endswith("task commands.nothing: resumed\n")
     assert run("jobs_resume", *FILTER).out == "task commands.nothing: resumed\n"
     assert "was not paused" in run("jobs_resume", *FILTER).out
@@ -461,7 +463,34 @@ def test_cancel_by_filter_takes_only_what_has_not_ended() -> None:
         "failed",
     ]
     cancelled = stages.fresh(rows[0])
-    assert (cancelled.reason, cancelled.cancel_requested_by) == ("no longer needed", "jobs_cancel")
+    assert (cancelled.reason, cancelled.cancel_requested_by) == ("no longer needed", f"{USER} (jobs_cancel)")
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "event"),
+    [
+        ("jobs_cancel", "pending", "cancel"),
+        ("jobs_pause", "pending", "pause"),
+        ("jobs_resume", "paused", "resume"),
+        ("jobs_retry", "failed", "requeue"),
+    ],
+)
+def test_a_command_names_who_asks_and_why(command: str, state: str, event: str) -> None:
+    rows = [stages.put(job_manager.submit(nothing), state) for _ in range(2)]
+    run(command, rows[0].id, "--reason", "wrong file")
+    run(command, rows[1].id, "--by", "ada")
+    told = [JobEvent.objects.values("actor", "data").get(job=row, name=event) for row in rows]
+    assert told == [
+        {"actor": f"{USER} ({command})", "data": {"reason": "wrong file"}},
+        {"actor": f"ada ({command})", "data": {}},
+    ]
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    run("jobs_pool", "pause", "default")
+    assert Pool.objects.get(name="default").paused_by == f"user {2**31 - 7} (jobs_pool)"
 
 
 def test_cancel_goes_from_new_to_old_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -616,7 +645,8 @@ def test_a_pool_is_paused_drained_and_resumed() -> None:
     row = job_manager.submit(nothing)
     stages.queue(row)
     assert (
-        "paused by jobs_pool just now: disk full" in run("jobs_pool", "pause", "default", "--reason", "disk full").out
+        f"paused by {USER} (jobs_pool) just now: disk full"
+        in run("jobs_pool", "pause", "default", "--reason", "disk full").out
     )
     assert stages.fresh(row).state == "pending"
     assert "disk full (already so)" in run("jobs_pool", "pause", "default", "--reason", "other").out

@@ -214,6 +214,15 @@ def test_a_paused_job_waits_anew_from_now_on(row: Job, clock: Clock) -> None:
     assert job_manager.resume_job(row.id) == Answer.NOT_PAUSED
 
 
+def test_the_reason_to_go_on_is_in_the_history(row: Job, running: Claimed) -> None:
+    waits = job_manager.submit(walk)
+    for one, event in ((waits, "resume"), (row, "pause_withdrawn")):
+        job_manager.pause_job(one.id, reason="maintenance")
+        assert job_manager.resume_job(one.id, reason="the disk is new", actor="bob") == Answer.RESUMED
+        assert one.events.get(name=event).data == {"reason": "the disk is new"}
+        assert stages.fresh(one).reason == ""
+
+
 def test_one_of_the_future_is_scheduled_again(clock: Clock) -> None:
     row = job_manager.submit(walk, run_after=3600)
     job_manager.pause_job(row.id)
