@@ -37,6 +37,11 @@ def clean_actor(actor: str) -> str:
     return encoding.clean_text(actor, 200)
 
 
+def because(reason: str) -> dict[str, str]:
+    """The reason as the data of an event; nothing where nobody gave one."""
+    return {"reason": encoding.clean_text(reason, 10_000)} if reason else {}
+
+
 def id_of(job_id: UUID | str) -> UUID:
     """The id that is meant; JobNotFound for what is none."""
     if isinstance(job_id, UUID):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
 
 from jobs import admission, control, encoding, pausing, transitions
-from jobs.asking import MISSING, Answers, Standing, answer_all, clean_actor, in_order, rank_at, standings
+from jobs.asking import MISSING, Answers, Standing, answer_all, because, clean_actor, in_order, rank_at, standings
 from jobs.conf import settings
 from jobs.control import Answer
 from jobs.exceptions import JobNotFound
@@ -65,7 +66,7 @@ NEWEST_FIRST = frozenset({"cancel", "pause"})
 def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "", force: bool = False) -> Answers:
     """Cancel these jobs: CANCELLED, REQUESTED, ALREADY_FINAL or MISSING for each."""
     reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data, words = {"reason": reason} if reason else {}, dialect(settings.DATABASE)
+    data, words = because(reason), dialect(settings.DATABASE)
     sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
 
     def act(left: Sequence[UUID]) -> Answers:
@@ -85,29 +86,28 @@ def pause(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     return pausing.pause(ids, reason, actor)
 
 
-def resume(ids: Sequence[UUID], *, actor: str = "") -> Answers:
+def resume(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     """Resume these jobs: RESUMED, NOT_PAUSED or MISSING for each."""
-    return pausing.resume(ids, actor)
+    return pausing.resume(ids, actor, reason)
 
 
-def retry(ids: Sequence[UUID], *, actor: str = "") -> Answers:
+def retry(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     """Run these jobs again: REQUEUED, KEY_TAKEN, NOT_FINAL or MISSING for each.
 
     Those with a key one by one: of several that share one the first takes it.
     """
     words = dialect(settings.DATABASE)
     sets = {"rank": rank_at("{now}"), "run_after": Sql("NULL")}
+    told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
         where = in_order(f"{words.among('id')} AND key_hash IS NULL AND state IN ('failed', 'cancelled')")
-        moved = transitions.move(
-            "requeue", where, [words.ids(left)], to="'pending'", sets=sets, actor=clean_actor(actor)
-        )
+        moved = transitions.move("requeue", where, [words.ids(left)], to="'pending'", sets=sets, **told)
         for pool in {one.row["pool"] for one in moved}:
             admission.admit_on_commit(pool)
         done = {one.id for one in moved}
         others = [job_id for job_id in left if job_id not in done]
-        return {**dict.fromkeys(done, Answer.REQUEUED), **_each(others, lambda one: control.retry(one, actor=actor))}
+        return {**dict.fromkeys(done, Answer.REQUEUED), **_each(others, lambda one: control.retry(one, actor, reason))}
 
     return answer_all(ids, act, lambda _: None)
 

@@ -77,6 +77,7 @@ class JobContext:
     _meter: meter.Meter | None = None
     _directory: tmpdirs.Held | None = None
     _used: meter.Columns | None = None
+    _has_ended: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None:
@@ -117,13 +118,8 @@ class JobContext:
         Raises JobTimedOut when it is over its time-out.
         """
         self._watch()
-        if self.hook:
-            return
-        self._stop_if_told()
-        if self.draft.is_late:
-            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
-        if flusher.is_interrupting:
-            raise JobInterrupted
+        if not self.hook:
+            self._stop_if_told()
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -135,9 +131,12 @@ class JobContext:
 
     @property
     def aborted(self) -> bool:
-        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends."""
+        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends.
+
+        In a hook it never is: nobody asks that to stop.
+        """
         self._watch()
-        return self.draft.should_stop or flusher.is_interrupting
+        return not self.hook and (self.draft.should_stop or flusher.is_interrupting)
 
     def on_abort(self, act: Callable[[], object]) -> None:
         """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
@@ -145,6 +144,8 @@ class JobContext:
         It is called in another thread than the body's, within about a second, or here where the job should stop
         already; what it raises is logged. The exception comes in the body, at its next `check()` or `progress()`.
         """
+        if self.hook:
+            return
         self.draft.on_stop(act)
         if self.aborted:
             self.draft.tell()
@@ -154,8 +155,8 @@ class JobContext:
 
         Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
         With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
-        once it is resumed. Raises JobAborted as `check` does, and JobFailed inside a transaction of the body's own,
-        which could take it back.
+        once it is resumed. Raises what `check` raises, after the data is stored, and JobFailed inside a transaction of
+        the body's own, which could take it back.
         """
         stored = encoding.dumps(data, field="checkpoint")
         if self.id is None or self.attempt_id is None or self.hook:
@@ -190,14 +191,21 @@ class JobContext:
     def _stop_if_told(self) -> None:
         if self.draft.stop_reason is not None:
             raise JobAborted(self.draft.stop_reason)
+        if self.draft.is_late:
+            raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
+        if flusher.is_interrupting:
+            raise JobInterrupted
 
     @property
     def tmpdir(self) -> Path:
         """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
 
-        What it takes on its disk is measured, and held against the job's `disk_mb`.
+        What it takes on its disk is measured, and held against the job's `disk_mb`. A hook that runs after the end has
+        one that is gone with the hook; for anybody else there is none any more, and JobFailed says so.
         """
         with _making:
+            if self._has_ended and not self.hook:
+                raise JobFailed("tmpdir after the end of the attempt: its directory is gone.")
             if self._directory is None:
                 self._directory = tmpdirs.make(self.attempt_id or uuid4())
                 if self.attempt_id is None:  # a stand-in is nobody's to close
@@ -210,12 +218,17 @@ class JobContext:
             self._meter = meter.start(self.attempt_id)
 
     def end(self) -> meter.Columns:
-        """The body has ended: its directory goes; what was used, as columns of the attempt. Again: the same answer."""
+        """The body has ended, or a hook: its directory goes; what the body used, as columns of the attempt.
+
+        Again: the same answer.
+        """
+        with _making:
+            directory, self._directory, self._has_ended = self._directory, None, True
         if self._used is None:
-            disk = None if self._directory is None else tmpdirs.size(self._directory.path)
+            disk = None if directory is None else tmpdirs.size(directory.path)
             self._used = {} if self._meter is None else self._meter.stop(disk)
-            if self._directory is not None:
-                tmpdirs.remove(self._directory)
+        if directory is not None:
+            tmpdirs.remove(directory)
         return self._used
 
     def _watch(self) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from jobs import admission, encoding, signals, transitions
+from jobs.asking import because, state_of
 from jobs.asking import clean_actor as _clean
 from jobs.asking import param as _id
 from jobs.asking import rank_at as _rank
-from jobs.asking import state_of
 from jobs.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Hook, Job, JobEvent, JobLog
@@ -68,15 +69,13 @@ def withdraw(job_id: UUID, reason: str, actor: str) -> bool:
 
 
 @done_again
-def retry(job_id: UUID, actor: str = "") -> Answer:
+def retry(job_id: UUID, actor: str = "", reason: str = "") -> Answer:
     """Run a failed or cancelled job again: a new run, attempts start anew, history stays."""
-    actor = _clean(actor)
+    told: dict[str, Any] = {"actor": _clean(actor), "data": because(reason)}
     sets = {"rank": _rank("{now}"), "active_key": Sql("key_hash"), "run_after": Sql("NULL")}
     try:
         with transaction.atomic(using=settings.DATABASE):
-            moved = transitions.move(
-                "requeue", "id = %s", [_id(job_id)], to="'pending'", sets=sets, actor=_clean(actor)
-            )
+            moved = transitions.move("requeue", "id = %s", [_id(job_id)], to="'pending'", sets=sets, **told)
     except IntegrityError:
         return Answer.KEY_TAKEN
     if not moved:
@@ -150,7 +149,7 @@ def delete_rows(job_ids: list[UUID]) -> int:
 
 def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s AND state <> 'running'") -> bool:
     sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
-    data = {"reason": reason} if reason else {}
+    data = because(reason)
     moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
     for one in moved:
         after_commit(admission.after_finish, one.row["pool"])

@@ -14,6 +14,7 @@ from jobs import encoding, rates
 from jobs.models import Attempt, Job, Limit, LimitKind, Pool
 
 MAX_SHOWN = 20_000  # characters of one value on a page
+MAX_TOLD = 200  # characters of each thing that an event says
 MAX_EXCERPT = 60  # characters of all arguments in a list
 _PICTURES = ("base64", "image_png")
 
@@ -41,8 +42,12 @@ def excerpt(args: str, kwargs: str) -> str:
         pairs, has_more = encoding.beginning(head)
         words += [f"{name}={_word(value)}" if name else _word(value) for name, value in _masked(pairs)]
         words += ["…"] if has_more else []
-    text = ", ".join(words)
-    return text if len(text) <= MAX_EXCERPT else f"{text[: MAX_EXCERPT - 1].rstrip()}…"
+    return clipped(", ".join(words), MAX_EXCERPT)
+
+
+def clipped(text: str, limit: int) -> str:
+    """The beginning of a text on one line, with "…" for what follows."""
+    return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
 def shortened(text: str, limit: int) -> str:
@@ -119,6 +124,24 @@ def ran_for(job: Job, now: datetime | None) -> str:
         return ""
     end = job.finished_at or now
     return "" if end is None else duration((end - job.started_at).total_seconds())
+
+
+def told(data: Mapping[str, Any]) -> str:
+    """What an event says beside its name: a person's reason in quotes, why it came, what failed, in whose place."""
+    said = [f"“{data['reason']}”"] if data.get("reason") else []
+    said += [str(data[name]) for name in ("why", "error") if data.get(name)]
+    said += [f"in place of {data['instead_of']}"] if data.get("instead_of") else []
+    return " · ".join(clipped(" ".join(text.split()), MAX_TOLD) for text in said)
+
+
+def bounds(job: Job) -> list[tuple[str, str]]:
+    """What an attempt may take, by its title: time, and what was declared."""
+    seconds = (("Time-out", job.timeout), ("Grace", job.grace))
+    megabytes = (("Memory declared", job.memory_mb), ("Disk declared", job.disk_mb))
+    return [
+        *((title, duration(value)) for title, value in seconds if value is not None),
+        *((title, f"{value:,} MB") for title, value in megabytes if value is not None),
+    ]
 
 
 def attempts(job: Job) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from jobs import sequels, transitions
+from jobs import leaving, sequels
 from jobs.conf import settings
 from jobs.failures import Failure
 from jobs.models import Attempt, Job
@@ -67,8 +67,8 @@ def end(pair: Pair, verdict: Verdict, actor: str) -> Sequence[Moved]:
         return sequels.end(*pair, verdict.failure, **told)
     fence = [prepare(settings.DATABASE, Job, "id", value) for value in pair]  # of one type
     if verdict.edge == "interrupt":
-        return transitions.give_back("interrupt", sequels.FENCE, fence, **told)
-    return transitions.end_asked(sequels.FENCE, fence, **told)
+        return leaving.give_back("interrupt", sequels.FENCE, fence, **told)
+    return leaving.end_asked(sequels.FENCE, fence, **told)
 
 
 def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:

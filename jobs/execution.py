@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
-from jobs import admission, bodies, context, encoding, sequels, transitions
+from jobs import admission, bodies, context, encoding, leaving, sequels, transitions
 from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
@@ -35,11 +35,10 @@ from jobs.transitions import Moved, Sql
 logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 300  # seconds that a finishing write is tried again while the database is away
-_CLAIMED = (
-    "args", "kwargs", "metadata", "owner", "diagnostics", "timeout", "checkpoint",
-)  # fmt: skip
+_CLAIMED = ("args", "kwargs", "metadata", "owner", "diagnostics", "timeout", "checkpoint")
 _DOORBELL = "id = %s AND attempt_id = %s"
 _FENCE = _DOORBELL  # with the source `running`: a job that waits again has its last attempt's id still
+_TO_CANCEL = " AND cancel_requested_at IS NOT NULL AND stop_error_type = ''"
 _NOT_EXPIRED = " AND (expires_at IS NULL OR expires_at > {now})"
 _NOT_FENCED = " AND NOT EXISTS (SELECT 1 FROM jobs_worker WHERE boot_id = %s AND fenced_at IS NOT NULL)"
 Body = Callable[..., Any]
@@ -185,10 +184,14 @@ def _fail(claimed: Claimed, error: BaseException) -> None:
             break
         edge, fence = chosen.edge, _FENCE + chosen.condition
         if edge == "cancel":
-            aftercare.before_cancel(claimed.hooks, claimed.context, claimed.row, fence, claimed.fence, claimed.worker)
+            _before_cancel(claimed, fence)
         if _finish(claimed, edge, fence=fence, sets=chosen.sets, attempt=chosen.attempt):
             return
     _persist(lambda: _note_stale(claimed, edge))
+
+
+def _before_cancel(claimed: Claimed, fence: str) -> None:
+    aftercare.before_cancel(claimed.hooks, claimed.context, claimed.row, fence, claimed.fence, claimed.worker)
 
 
 def _in(seconds: float) -> dict[str, Sql]:
@@ -196,7 +199,12 @@ def _in(seconds: float) -> dict[str, Sql]:
 
 
 def _end(claimed: Claimed, edge: str, **how: Any) -> None:
-    """Take the edge that ends the attempt; one that no longer counts leaves an event."""
+    """Take the edge that ends the attempt; one that no longer counts leaves an event.
+
+    Where a cancellation will take the place of going back to waiting, its hook comes first, as it does elsewhere.
+    """
+    if edge in transitions.BACK_TO_WAITING:
+        _before_cancel(claimed, _FENCE + _TO_CANCEL)
     if not _finish(claimed, edge, **how):
         _persist(lambda: _note_stale(claimed, edge))
 
@@ -258,7 +266,7 @@ def _move_and_tell(
     claimed: Claimed, edge: str, fence: str, options: dict[str, Any], lines: Sequence[Line]
 ) -> Sequence[Moved]:
     """One statement, or with lines left to write one transaction: whoever sees the end sees the last line as well."""
-    act = transitions.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    act = leaving.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
     if not lines:
         return act(edge, fence, claimed.fence, **options)
     with transaction.atomic(using=settings.DATABASE):

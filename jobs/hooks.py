@@ -173,6 +173,7 @@ def _call(name: str, act: Act, held: Held, job: JobContext) -> None:
         data = {"error": encoding.clean_text(f"{kind}: {message}", 1000)}
     finally:
         context.release(token)
+        job.end()
     _, lines = job.draft.take() if job.outcome else ({}, [])
     if lines and job.attempt_id is not None:
         write_lines(held.job_id, job.attempt_id, lines)

@@ -172,9 +172,9 @@ class JobManager(Generic[Key, State, Action]):
         """
         return _one(pausing.pause, job_id, reason, actor)
 
-    def resume_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
+    def resume_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """Let a paused job go on, or withdraw the request to pause a running one: RESUMED or NOT_PAUSED."""
-        return _one(pausing.resume, job_id, actor)
+        return _one(pausing.resume, job_id, actor, reason)
 
     def stop(
         self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,
@@ -193,9 +193,9 @@ class JobManager(Generic[Key, State, Action]):
         """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
         return await JobHandle[State, Action](id_of(job_id)).astop(error, actor=actor)
 
-    def retry_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
+    def retry_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
         """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
-        return control.retry(id_of(job_id), actor)
+        return control.retry(id_of(job_id), actor, reason)
 
     def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
         """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
@@ -209,13 +209,13 @@ class JobManager(Generic[Key, State, Action]):
         """Pause the unfinished jobs that these filters choose, as `pause_job` does; how many gave each answer."""
         return self._all("pause", filters, lambda ids: pausing.pause(ids, reason, actor))
 
-    def resume_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+    def resume_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
         """Resume the paused jobs that these filters choose, as `resume_job` does; how many gave each answer."""
-        return self._all("resume", filters, lambda ids: pausing.resume(ids, actor))
+        return self._all("resume", filters, lambda ids: pausing.resume(ids, actor, reason))
 
-    def retry_jobs(self, /, *, actor: str = "", **filters: Any) -> Counter[str]:
+    def retry_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
         """Run the failed and cancelled jobs that these filters choose again; how many gave each answer."""
-        return self._all("retry", filters, lambda ids: bulk.retry(ids, actor=actor))
+        return self._all("retry", filters, lambda ids: bulk.retry(ids, reason=reason, actor=actor))
 
     def pause_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
         """Start nothing more of a task, in no pool, and take back what waits with the broker: PAUSED. UnknownTask."""

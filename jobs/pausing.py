@@ -7,10 +7,21 @@ function takes any number of jobs, in one transaction, and has an answer for eac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from jobs import admission, encoding, transitions
-from jobs.asking import ELIGIBLE_AT, WHERE_IT_BELONGS, Answers, Standing, answer_all, clean_actor, in_order, rank_at
+from jobs.asking import (
+    ELIGIBLE_AT,
+    WHERE_IT_BELONGS,
+    Answers,
+    Standing,
+    answer_all,
+    because,
+    clean_actor,
+    in_order,
+    rank_at,
+)
 from jobs.conf import settings
 from jobs.control import Answer
 from jobs.querysets.dialect import dialect
@@ -36,8 +47,7 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
     A job that runs is paused at its next checkpoint, or where its attempt would end in another wait.
     """
     reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data = {"reason": reason} if reason else {}
-    words = dialect(settings.DATABASE)
+    data, words = because(reason), dialect(settings.DATABASE)
 
     def act(left: Sequence[UUID]) -> Answers:
         these = words.ids(left)
@@ -49,15 +59,16 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
     return answer_all(ids, act, when_pausing)
 
 
-def resume(ids: Sequence[UUID], actor: str = "") -> Answers:
+def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
     """RESUMED what was paused, and what runs with a pause requested, which is withdrawn; else NOT_PAUSED."""
-    actor, words = clean_actor(actor), dialect(settings.DATABASE)
+    words = dialect(settings.DATABASE)
+    told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
         these = words.ids(left)
-        moved = _put_back(words.among("id"), [these], actor)
+        moved = _put_back(words.among("id"), [these], **told)
         where = f"{words.among('id')} AND {_REQUESTED}"
-        withdrawn = transitions.ask(_WITHDRAW, [], where, [these], "pause_withdrawn", actor=actor)
+        withdrawn = transitions.ask(_WITHDRAW, [], where, [these], "pause_withdrawn", **told)
         return dict.fromkeys([*(one.id for one in moved), *withdrawn], Answer.RESUMED)
 
     return answer_all(ids, act, when_resuming)
@@ -69,7 +80,7 @@ def start(ids: Sequence[UUID], actor: str = "") -> Answers:
 
     def act(left: Sequence[UUID]) -> Answers:
         held = f"{words.among('id')} AND reason = %s"
-        moved = _put_back(held, [words.ids(left), NOT_STARTED], clean_actor(actor))
+        moved = _put_back(held, [words.ids(left), NOT_STARTED], actor=clean_actor(actor))
         return dict.fromkeys((one.id for one in moved), Answer.STARTED)
 
     return answer_all(ids, act, lambda _: Answer.ALREADY_STARTED)
@@ -77,18 +88,18 @@ def start(ids: Sequence[UUID], actor: str = "") -> Answers:
 
 def _take_out(where: str, params: list[object], reason: str, actor: str) -> list[Moved]:
     """Pause what waits; what was queued frees its slot, and its doorbell is stale."""
-    sets, data = {"reason": reason, "paused_by": actor}, {"reason": reason} if reason else {}
+    sets, data = {"reason": reason, "paused_by": actor}, because(reason)
     moved = transitions.move("pause", where, params, sets=sets, actor=actor, data=data)
     for pool in {one.row["pool"] for one in moved if one.from_state == JobState.QUEUED}:
         after_commit(admission.after_finish, pool)
     return moved
 
 
-def _put_back(where: str, params: list[object], actor: str) -> list[Moved]:
+def _put_back(where: str, params: list[object], **told: Any) -> list[Moved]:
     """Resume: each job goes where it belongs now, and is eligible from now on."""
     sets = {"eligible_at": Sql(ELIGIBLE_AT), "rank": rank_at(ELIGIBLE_AT)}
     held = in_order(f"{where} AND state = 'paused'")
-    moved = transitions.move("resume", held, params, to=WHERE_IT_BELONGS, sets=sets, actor=actor)
+    moved = transitions.move("resume", held, params, to=WHERE_IT_BELONGS, sets=sets, **told)
     for pool in {one.row["pool"] for one in moved}:
         admission.admit_on_commit(pool)
     return moved

@@ -61,14 +61,14 @@ def drain(name: str, reason: str = "", actor: str = "") -> bool:
     return _close(name, sets, "draining_at IS NULL", [actor, reason], "the pool is drained")
 
 
-def resume(name: str, actor: str = "") -> bool:
-    """Admit again after `pause` or `drain`; False when neither was in force. UnknownPool."""
+def resume(name: str, actor: str = "", reason: str = "") -> bool:
+    """Admit again after `pause` or `drain`; False when neither was. The reason goes to the log. UnknownPool."""
     sets = "paused_at = NULL, draining_at = NULL, paused_by = '', pause_reason = ''"
     where = "name = %s AND (paused_at IS NOT NULL OR draining_at IS NOT NULL)"
     was_closed = bool(execute(settings.DATABASE, f"UPDATE jobs_pool SET {sets} WHERE {where}", [name]))
     must_exist(name)
     if was_closed:
-        logger.info("pool %s: resumed by %s", name, actor or "nobody named")
+        logger.info("pool %s: resumed by %s%s", name, actor or "nobody named", reason and f": {reason}")
         admission.admit_on_commit(name)
     return was_closed
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from jobs import transitions
+from jobs import leaving, transitions
 from jobs.conf import settings
 from jobs.failures import Failure
 from jobs.models import Attempt
@@ -39,7 +39,7 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     )  # fmt: skip
     once = {**lost, "error_message": f"not run again, because it may run at most once: {why}"}
     moved += transitions.move("fail", f"{ends} AND at_most_once", ids, sets=once, **told)
-    moved += transitions.give_back("rescue", where, ids, **told)
+    moved += leaving.give_back("rescue", where, ids, **told)
     return moved
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from jobs import encoding, retrying, transitions
+from jobs import encoding, leaving, retrying, transitions
 from jobs.conf import settings
 from jobs.failures import Failure
 from jobs.models import Job, Pool
@@ -58,7 +58,7 @@ def end(
         sequel = choose(fence, failure)
         if sequel is None:
             return []
-        act = transitions.give_back if sequel.edge in transitions.BACK_TO_WAITING else transitions.move
+        act = leaving.give_back if sequel.edge in transitions.BACK_TO_WAITING else transitions.move
         how: dict[str, Any] = {"source": JobState.RUNNING, "actor": actor, "data": data}
         how |= {"sets": sequel.sets, "attempt": {**sequel.attempt, **attempt}}
         moved = act(sequel.edge, FENCE + sequel.condition, fence, **how)
@@ -94,7 +94,7 @@ def _stopped(row: Mapping[str, Any], failure: Failure) -> Sequel:
 
 
 def _final(failure: Failure) -> dict[str, Any]:
-    sets = {**failure.columns, "error_count": Sql("error_count + 1")}
+    sets = dict(failure.columns)
     if failure.result is not None:
         sets["result"] = Sql("%s", (encoding.dumps(failure.result, field="result"),))
     return sets

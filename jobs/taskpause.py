@@ -44,11 +44,11 @@ def pause(task: str, reason: str = "", actor: str = "") -> bool:
     return True
 
 
-def resume(task: str, actor: str = "") -> bool:
-    """Let it be admitted again; False when it was not paused."""
+def resume(task: str, actor: str = "", reason: str = "") -> bool:
+    """Let it be admitted again; False when it was not paused. The reason goes to the log."""
     was_paused = bool(execute(settings.DATABASE, "DELETE FROM jobs_taskpause WHERE task = %s", [task]))
     if was_paused:
-        logger.info("task %s: resumed by %s", task, actor or "nobody named")
+        logger.info("task %s: resumed by %s%s", task, actor or "nobody named", reason and f": {reason}")
         admission.admit_everywhere_on_commit()
     return was_paused
 

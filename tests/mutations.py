@@ -216,6 +216,7 @@ def _knock_patiently() -> None:
 
 def _end_without_a_lock() -> None:
     """Somebody may ask, or ask no more, between two of the moves that an end may take."""
+    leaving: Any = import_module("jobs.leaving")
     transitions: Any = import_module("jobs.transitions")
 
     def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
@@ -223,7 +224,7 @@ def _end_without_a_lock() -> None:
         moved = transitions.move("cancel", f"{where} AND cancel_requested_at IS NOT NULL", params, **carried)
         return moved + transitions.move("pause", f"{where} AND pause_requested_at IS NOT NULL", params, **carried)
 
-    transitions._as_asked = as_asked
+    leaving._as_asked = as_asked
 
 
 def _local_clock() -> None:
@@ -368,12 +369,16 @@ MUTATIONS = {
         f"{_LIFE}test_a_body_that_ends_well_wins_over_the_request", "(CheckViolation|ALREADY_FINAL|job_finished)",
     ),
     "no wish of a person": Mutation(
-        _patch("jobs.transitions._NOBODY_ASKED", ""), SQLITE,
+        _patch("jobs.leaving._NOBODY_ASKED", ""), SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]", "(the end of|cancelled)",
     ),
     "end without a lock": Mutation(
         _end_without_a_lock, POSTGRES,
         "integration/test_pausing.py::test_a_pause_that_is_withdrawn_while_the_attempt_ends", "refused",
+    ),
+    "a pause hides a failure": Mutation(
+        _patch("jobs.leaving.COUNTED", {}), UNIT,
+        "unit/test_pausing.py::test_a_job_that_is_paused_each_time_comes_to_an_end_all_the_same", "paused",
     ),
     "pause a task, lock no pool": Mutation(
         _patch("jobs.taskpause._lock_pools", lambda: None), POSTGRES,
@@ -517,7 +522,7 @@ MUTATIONS = {
         "faults/test_failing.py::test_a_fallback_is_not_lost_with_who_failed_the_job", "the fallback",
     ),
     "once may be twice": Mutation(
-        _patch("jobs.transitions._MAY_RUN_AGAIN", ""), SQLITE,
+        _patch("jobs.leaving._MAY_RUN_AGAIN", ""), SQLITE,
         f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "the end of",
     ),
     "expired may start": Mutation(
@@ -600,6 +605,10 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person", "the last request counts"),
     "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
+    "a person's wish": ("no wish of a person",),
+    "pausing": (
+        "pause a task, lock no pool", "a checkpoint of anybody", "end without a lock", "a pause hides a failure",
+    ),
     "hooks": ("hooks of anybody",),
     "foreign messages": ("take any message", "an unknown task as Celery has it"),
     "commit before word": ("announced before the commit",),

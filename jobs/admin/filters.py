@@ -12,7 +12,7 @@ from jobs.conf import settings
 from jobs.models import Job, Pool, Priority
 from jobs.querysets import search
 from jobs.querysets.jobs import JobQuerySet
-from jobs.states import JobState
+from jobs.states import ErrorCategory, JobState
 
 CHOICES = 100  # names offered
 
@@ -62,6 +62,19 @@ class RecentByName(ByName):
 
     def narrowed(self, jobs: JobQuerySet, name: str) -> JobQuerySet:
         return super().narrowed(search.within_newest(jobs), name)
+
+
+class CategoryFilter(ByName):
+    """Of what has failed; looks through the newest failures only, and says so."""
+
+    title = f"category (newest {search.WINDOW:,} failures)"
+    parameter_name = "error_category"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        return [(category.value, category.value) for category in ErrorCategory]
+
+    def narrowed(self, jobs: JobQuerySet, name: str) -> JobQuerySet:
+        return search.failed_of(jobs, name)
 
 
 class PriorityFilter(RecentByName):

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from jobs import display
 from jobs.admin import actions
 from jobs.admin.base import BigTableAdmin, OneOrderList
-from jobs.admin.filters import PoolFilter, PriorityFilter, StateFilter, TaskFilter
+from jobs.admin.filters import CategoryFilter, PoolFilter, PriorityFilter, StateFilter, TaskFilter
 from jobs.models import Job
 from jobs.querysets import search
 from jobs.querysets.dialect import DbNow
@@ -43,7 +43,7 @@ class JobAdmin(BigTableAdmin):
 
     list_display = ("state_badge", "task", "name", "priority", "progress_bar", "attempts", "created", "duration")
     list_display_links = ("state_badge", "task")
-    list_filter = (StateFilter, TaskFilter, PriorityFilter, PoolFilter)
+    list_filter = (StateFilter, TaskFilter, CategoryFilter, PriorityFilter, PoolFilter)
     search_fields = ("id",)
     search_help_text = "A job’s id, its whole key, or its external id."
     ordering = ("-id",)
@@ -63,7 +63,9 @@ class JobAdmin(BigTableAdmin):
                               "updated_at", "expires_at")}),
         ("Counts", {"fields": ("run", "attempts", "max_retries", "retry_count", "rescue_count", "release_count",
                                "at_most_once", "retry_policy")}),
-        ("Requests", {"fields": ("cancel_requested_at", "cancel_requested_by", "pause_requested_at", "paused_by")}),
+        ("Requests", {"fields": ("cancel_requested_at", "cancel_requested_by", "cancel_force", "pause_requested_at",
+                                 "paused_by")}),
+        ("Bounds of an attempt", {"fields": ("timeout", "grace", "memory_mb", "cpu_weight", "disk_mb")}),
         ("Labels", {"fields": ("metadata_shown", "tags", "operation_type", "external_id", "project_id", "session_id",
                                "batch_id", "estimated_duration")}),
     )  # fmt: skip

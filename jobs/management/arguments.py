@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pwd
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,10 +23,10 @@ from jobs.exceptions import did_you_mean, shown
 from jobs.models import Job
 from jobs.querysets import search
 from jobs.querysets.jobs import JobQuerySet
-from jobs.states import FINAL, JobState
+from jobs.states import FINAL, ErrorCategory, JobState
 
 WRONG_USAGE = 2
-FILTERS = ("state", "status", "task", "key", "owner", "pool", "fingerprint")
+FILTERS = ("state", "status", "task", "key", "owner", "pool", "category", "fingerprint")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(rf"(\d{{1,9}}(?:\.\d{{1,6}})?)([{''.join(_UNITS)}])")
 _LONGEST = 100 * 365 * 86_400
@@ -44,12 +46,25 @@ def add_filters(parser: CommandParser) -> None:
     group.add_argument("--key", help="the run key, as text")
     group.add_argument("--owner", help="who submitted them")
     group.add_argument("--pool", help="the pool they belong to")
+    group.add_argument(
+        "--category", help=f"of the error that they failed of: {', '.join(ErrorCategory)}, or one of your own"
+    )
     group.add_argument("--fingerprint", help="of the error that they failed of: jobs_show and the job's page tell it")
 
 
 def add_json(parser: CommandParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON instead of text")
+
+
+def add_person(parser: CommandParser) -> None:
+    """`--by`."""
+    parser.add_argument("--by", metavar="NAME", help="who asks for it, in the history; else this system's user")
+
+
+def person(options: Mapping[str, Any], command: str) -> str:
+    """Whom the history names: "ada (jobs_cancel)". Not by the environment, which anybody may set."""
+    return f"{options['by'] or _user()} ({command})"
 
 
 def add_batch(parser: CommandParser, default: int) -> None:
@@ -72,6 +87,8 @@ def filtered(options: Mapping[str, Any]) -> JobQuerySet:
         jobs = jobs.filter(state__in=[state for state in JobState if states.status(state) == options["status"]])
     if options["key"] is not None:
         jobs = search.with_key_text(jobs, options["key"])
+    if options["category"] is not None:
+        jobs = jobs.of_category(options["category"])
     if options["fingerprint"] is not None:
         jobs = jobs.alike(options["fingerprint"])
     plain = {name: options[name] for name in ("task", "owner", "pool") if options[name] is not None}
@@ -139,6 +156,13 @@ def json_list(text: str) -> list[Any]:
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object."""
     return _json(text, dict, 'an object, such as \'{"name": "Ada"}\'')  # type: ignore[no-any-return]
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user has a number only
+        return f"user {os.getuid()}"
 
 
 def _json(text: str, kind: type, what: str) -> Any:

@@ -29,8 +29,13 @@ class BulkCommand(BaseCommand):
             "ids", nargs="*", type=arguments.job_id, metavar="ID", help="ids of jobs, instead of filters"
         )
         arguments.add_filters(parser)
+        arguments.add_person(parser)
         arguments.add_batch(parser, default=bulk.BATCH)
         arguments.add_json(parser)
+
+    def person(self, options: dict[str, Any]) -> str:
+        """Whom the history names."""
+        return arguments.person(options, f"jobs_{self.verb}")
 
     @abstractmethod
     def act(self, options: dict[str, Any]) -> Act:

@@ -46,6 +46,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Failed for good with that fingerprint."""
         return self.filter(error_fingerprint=fingerprint).exclude(error_fingerprint="")
 
+    def of_category(self, category: str) -> Self:
+        """Failed for good with an error of that category."""
+        return self.filter(state=JobState.FAILED, error_category=category).exclude(error_category="")
+
     def owned_by(self, owner: str) -> Self:
         """What one person submitted."""
         return self.filter(owner=owner)

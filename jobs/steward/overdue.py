@@ -1,7 +1,8 @@
 """Chore: end the attempts that are over their time-out where nobody can stop the code: in threads, and beside them.
 
 The row says so, the slot is free, and what the body answers late is refused. A worker that has processes stops them
-itself, and names it.
+itself, and names it. What was asked to stop is left to its body: it counts as cancelled, and gives its key away, only
+once its code has stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SELECT a.job_id, a.id, {elapsed}, j.timeout, COALESCE(j.grace, %s)
   FROM jobs_worker w
   JOIN jobs_attempt a ON a.worker_id = w.boot_id AND a.finished_at IS NULL
   JOIN jobs_job j ON j.id = a.job_id
- WHERE w.fenced_at IS NULL AND w.can_stop = %s AND j.timeout IS NOT NULL
+ WHERE w.fenced_at IS NULL AND w.can_stop = %s AND j.timeout IS NOT NULL AND j.cancel_requested_at IS NULL
    AND {elapsed} > j.timeout + COALESCE(j.grace, %s)
  LIMIT %s
 """

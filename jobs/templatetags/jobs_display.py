@@ -30,6 +30,12 @@ def json_block(value: Any) -> SafeString:
 
 
 @register.filter
+def told(data: dict[str, Any]) -> str:
+    """What an event says beside its name."""
+    return display.told(data)
+
+
+@register.filter
 def badge(state: str) -> SafeString:
     """A state as a badge."""
     return format_html('<span class="badge s-{}">{}</span>', state, state)

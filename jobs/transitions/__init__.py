@@ -20,7 +20,7 @@ from jobs.querysets.deadlocks import done_again
 from jobs.querysets.dialect import dialect, read
 from jobs.querysets.statements import after_commit, execute, execute_many, query
 from jobs.states import EDGES, JobState
-from jobs.transitions.effects import BACK_TO_WAITING, FRESH_LIVE, Sql
+from jobs.transitions.effects import BACK_TO_WAITING, COUNTED, FRESH_LIVE, Sql
 from jobs.transitions.plan import (
     ALL_COLUMNS,
     ATTNAMES,
@@ -34,27 +34,14 @@ from jobs.transitions.plan import (
 from jobs.transitions.spelling import BY_ID
 
 __all__ = [
-    "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved", "Sql",
-    "announce", "ask", "end_asked", "give_back", "move", "note", "send_signals",
+    "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "COUNTED", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved",
+    "Sql", "announce", "ask", "move", "note", "send_signals",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 Hook = Callable[[Sequence[Moved]], None]
 HOOKS: list[Hook] = []
-
-_RUNNING = "COALESCE(state, '') = 'running'"
-_NOBODY_ASKED = " AND cancel_requested_at IS NULL AND pause_requested_at IS NULL"
-_ASKED = " AND cancel_requested_at IS NOT NULL"
-_MAY_RUN_AGAIN = " AND NOT at_most_once"
-_STOPPED = {
-    "error_category": "stopped", "error_type": Sql("stop_error_type"), "error_message": Sql("stop_error_message"),
-    "fallback_due": False,
-}  # fmt: skip
-_ONCE = {
-    "error_category": "lost", "error_type": "RunsOnce",
-    "error_message": "its only attempt did not end by itself, and it may run at most once",
-}  # fmt: skip
 
 
 def move(
@@ -90,49 +77,6 @@ def move(
 @done_again
 def _taken(plan: Plan) -> list[Moved]:
     return plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
-
-
-def give_back(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
-    """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead.
-
-    A job that may run at most once fails as `lost`: whatever it has begun, nobody begins it again.
-    """
-    moved = move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
-    if moved and where.startswith(BY_ID):
-        return moved
-    return moved + _as_asked(edge_name, where, params, options)
-
-
-def end_asked(where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
-    """End running jobs that were asked to stop, once they have: cancelled, or failed with the error they were given."""
-    moved = move("cancel", f"{where}{_ASKED} AND stop_error_type = ''", params, source=JobState.RUNNING, **options)
-    if moved and where.startswith(BY_ID):
-        return moved
-    stopped = {**options, "sets": {**options.get("sets", {}), **_STOPPED}}
-    return moved + move(
-        "fail", f"{where}{_ASKED} AND stop_error_type <> ''", params, source=JobState.RUNNING, **stopped
-    )
-
-
-@done_again
-def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
-    """The same for what somebody asked to stop, or to pause, and for what may not run again: cancel wins.
-
-    The rows are locked, so that no request comes or is withdrawn between two of the moves: who was between them all
-    would run on with nobody running it, or be paused although it was to be cancelled.
-    """
-    using = settings.DATABASE
-    carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
-    with transaction.atomic(using=using):
-        locked = f"SELECT id FROM jobs_job WHERE {where} AND {_RUNNING} ORDER BY id{dialect(using).for_update}"
-        if not query(using, locked, params):
-            return []
-        moved = end_asked(where, params, **carried)
-        once = f"{where} AND at_most_once AND cancel_requested_at IS NULL"
-        moved += move("fail", once, params, sets=_ONCE, source=JobState.RUNNING, **carried)
-        paused = f"{where} AND pause_requested_at IS NOT NULL"
-        moved += move("pause", paused, params, sets=options.get("sets"), source=JobState.RUNNING, **carried)
-        return moved + move(edge_name, where + _NOBODY_ASKED + _MAY_RUN_AGAIN, params, **options)
 
 
 def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | None = None) -> bool:

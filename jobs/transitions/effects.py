@@ -20,6 +20,12 @@ FRESH_LIVE = {"progress": Sql("0"), "stage": Sql("''"), "message": Sql("''"), "s
 _ANSWERED = {"release_count": Sql("0"), "unknown_since": Sql("NULL")}
 _ENDED = {"finished_at": Sql("{now}"), "active_key": Sql("NULL")}
 _WAITS_AGAIN = {**FRESH_LIVE, "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL")}
+_ONE_ERROR = {"error_count": Sql("error_count + 1")}
+COUNTED = {
+    "retry": {"retry_count": Sql("retry_count + 1"), **_ONE_ERROR},
+    "rescue": {"rescue_count": Sql("rescue_count + 1"), **_ONE_ERROR},
+}
+"""What stays counted of these edges where another is taken in their place."""
 EFFECTS: dict[str, dict[str, Sql]] = {
     "admit": {"attempt_id": Sql("{uuid}"), "queued_at": Sql("{now}"), "published_at": Sql("NULL")},
     "release": {"queued_at": Sql("NULL"), "published_at": Sql("NULL"), "release_count": Sql("release_count + 1")},
@@ -28,12 +34,12 @@ EFFECTS: dict[str, dict[str, Sql]] = {
         **_ANSWERED,
     },
     "complete": {"progress": Sql("100"), **_ENDED},
-    "fail": {**_ENDED, "fallback_due": Sql("fallback <> ''")},
+    "fail": {**_ENDED, "fallback_due": Sql("fallback <> ''"), **_ONE_ERROR},
     "cancel": _ENDED,
-    "retry": {"retry_count": Sql("retry_count + 1"), **_WAITS_AGAIN},
+    "retry": {**COUNTED["retry"], **_WAITS_AGAIN},
     "snooze": _WAITS_AGAIN,
     "interrupt": _WAITS_AGAIN,
-    "rescue": {"rescue_count": Sql("rescue_count + 1"), **_WAITS_AGAIN},
+    "rescue": {**COUNTED["rescue"], **_WAITS_AGAIN},
     "pause": {
         "queued_at": Sql("NULL"), "published_at": Sql("NULL"), "started_at": Sql("NULL"),
         "pause_requested_at": Sql("NULL"),
@@ -41,7 +47,8 @@ EFFECTS: dict[str, dict[str, Sql]] = {
     "resume": {"eligible_at": Sql("{now}"), "reason": Sql("''"), "paused_by": Sql("''")},
     "requeue": {
         "run": Sql("run + 1"), "attempt": Sql("0"), "retry_count": Sql("0"), "rescue_count": Sql("0"),
-        **_ANSWERED, "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
+        "error_count": Sql("0"), **_ANSWERED,
+        "finished_at": Sql("NULL"), "result": Sql("NULL"), "result_error": Sql("''"),
         "error_category": Sql("''"), "error_type": Sql("''"), "error_message": Sql("''"), "reason": Sql("''"),
         "error_fingerprint": Sql("''"), "stop_error_type": Sql("''"), "stop_error_message": Sql("''"),
         "fallback_due": Sql("FALSE"), "expires_at": Sql("NULL"),

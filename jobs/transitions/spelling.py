@@ -57,9 +57,9 @@ def _attempt_cte(edge: Edge, attempt: Texts, *, is_one: bool) -> list[str]:
 
 
 def closing_columns(edge: Edge, attempt: Texts) -> str:
-    return ", ".join(
-        ["finished_at = {now}", f"outcome = '{edge.outcome}'", *(f"{name} = {text}" for name, text in attempt)]
-    )
+    """With the edge's outcome, unless the attempt says another: that of the edge in whose place this one is taken."""
+    own = [] if any(name == "outcome" for name, _ in attempt) else [f"outcome = '{edge.outcome}'"]
+    return ", ".join(["finished_at = {now}", *own, *(f"{name} = {text}" for name, text in attempt)])
 
 
 def update_job(

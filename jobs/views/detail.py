@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from jobs import display
 from jobs.context import FALLBACK_OF
 from jobs.explain import Why, explain
 from jobs.models import Attempt, Job, JobEvent, JobLog
@@ -188,8 +189,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     facts += [("Tags", ", ".join(map(str, job.tags))), ("Run", job.run if job.run > 1 else None)]
     facts += [("Rescues", job.rescue_count or None), ("Fallback", job.fallback)]
     facts += [("Runs", "at most once" if job.at_most_once else None)]
-    facts += [(f"{what} declared", megabytes and f"{megabytes:,} MB")
-              for what, megabytes in (("Memory", job.memory_mb), ("Disk", job.disk_mb))]  # fmt: skip
+    facts += display.bounds(job)
     return [(title, value) for title, value in facts if value not in (None, "")]
 
 

@@ -37,7 +37,10 @@ COLUMNS = (
 @page
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
-    """Jobs this person may see. `?state=&task=&key=&owner=&fingerprint=&q=` filter, `?after=&before=` turn pages."""
+    """Jobs this person may see.
+
+    `?state=&task=&key=&owner=&category=&fingerprint=&q=` filter, `?after=&before=` turn pages.
+    """
     filters = Filters.read(request.GET)
     mine = visible_jobs(request)
     shown = turn_page(filters.of_state(filters.applied(mine)), _id(request, "after"), _id(request, "before"))
@@ -68,6 +71,7 @@ class Filters:
     task: str = ""
     key: str = ""
     owner: str = ""
+    category: str = ""
     fingerprint: str = ""
     q: str = ""
 
@@ -84,6 +88,8 @@ class Filters:
             jobs = search.with_key_text(jobs, self.key)
         if self.owner:
             jobs = jobs.owned_by(self.owner).exclude(owner="")
+        if self.category:
+            jobs = search.failed_of(jobs, self.category)
         if self.fingerprint:
             jobs = jobs.alike(self.fingerprint)
         return search.matching(jobs, self.q) if self.q else jobs
@@ -125,7 +131,14 @@ class Filters:
 
 
 _NAMES = tuple(field.name for field in dataclasses.fields(Filters))
-_TITLES = {"task": "Task", "key": "Key", "owner": "Owner", "fingerprint": "Failed alike", "q": "Search"}
+_TITLES = {
+    "task": "Task",
+    "key": "Key",
+    "owner": "Owner",
+    "category": "Failed of",
+    "fingerprint": "Failed alike",
+    "q": "Search",
+}
 
 
 @dataclass(frozen=True)

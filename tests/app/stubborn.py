@@ -80,6 +80,15 @@ def obey(self: JobTask) -> None:
 
 
 @job(bind=True)
+def keep(self: JobTask) -> None:
+    """Keep a number every 20 ms, and look no other way."""
+    _note(self, "begin")
+    for number in range(50 * LONGEST):
+        self.job.checkpoint(number)
+        time.sleep(0.02)
+
+
+@job(bind=True)
 def finish_late(self: JobTask) -> str:
     """Catch its time-out and end well."""
     _note(self, "begin")

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from jobs import Job, job_manager
+from jobs import Job, JobTask, job_manager
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import hold, touch
-from tests.app.stubborn import BAD_ENDS, end_badly, obey, spin, until
+from tests.app.stubborn import BAD_ENDS, end_badly, keep, obey, spin, until
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
@@ -117,19 +117,19 @@ def test_a_body_that_ignores_the_shutdown_is_killed(
     served()
 
 
+@pytest.mark.parametrize("body", [obey, keep], ids=["check", "checkpoint"])
 @pytest.mark.parametrize("pool", ["threads", "solo"])
 def test_where_nobody_can_stop_the_code_it_is_asked(
-    served: StartWorker, ledger_file: Path, pool: Literal["threads", "solo"], recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: Literal["threads", "solo"], body: JobTask, recovered: Recovered
 ) -> None:
     worker = served(pool=pool)
-    job = job_manager.submit(obey)
-    wait_for_lines(ledger_file, "begin", 1, 15)
+    job = job_manager.submit(body)
     wait_for_lines(ledger_file, "begin", 1, 15)
     begin = time.monotonic()
     worker.send(QUIT)
     wait_for(lambda: outcomes(job) == ["interrupted"], 10, "the outcome")
     worker.wait()
-    recovered(f"6: cold, {pool}: ended", time.monotonic() - begin)
+    recovered(f"6: cold, {pool}, {body.name}: ended", time.monotonic() - begin)
     job_manager.cancel_job(job.id)
     served()
 

@@ -24,7 +24,7 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
-from jobs import admission, execution, fallbacks, job_manager, publishing, rescue, transitions
+from jobs import admission, execution, fallbacks, job_manager, leaving, publishing, rescue, transitions
 from jobs.context import JobContext
 from jobs.exceptions import JobAborted, JobRefused
 from jobs.publishing import Doorbell
@@ -196,7 +196,7 @@ def _finish(job_id: Any, attempt_id: Any) -> str:
 
 
 def _snooze(job_id: Any, attempt_id: Any) -> str:
-    moved = transitions.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
+    moved = leaving.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
     return moved[0].to_state if moved else "refused"
 
 

@@ -12,7 +12,7 @@ from tests.app.jobs import add, fail_first, hold, mirror
 from tests.app.tasks import echo
 from tests.integration.actors import read_result, revoke
 from tests.integration.crowd import elsewhere
-from tests.integration.house import LONG, House, fresh, story
+from tests.integration.house import LONG, House, StartWorker, fresh, outcomes, story
 from tests.services.processes import wait_until
 
 
@@ -78,6 +78,16 @@ def test_forget_deletes_what_has_ended_and_nothing_else(house: House) -> None:
     scheduled = add.apply_async((1, 1), countdown=60)
     AsyncResult[int](scheduled.id, app=current_app).forget()
     assert job_manager.get_job(scheduled.id).state == "scheduled"
+
+
+def test_a_worker_gives_what_it_submits_the_time_out_of_its_settings(start_worker: StartWorker) -> None:
+    """And holds it against the job: its body is told at its next checkpoint."""
+    start_worker(env={"JOBCENTER_TEST_JOBS": '{"TIMEOUT": {"default": 1, "operations": {"analysis": 60}}}'})
+    current_app.send_task("tests.app.stubborn.keep")
+    wait_until(lambda: Job.objects.filter(state="failed").exists(), LONG, "the time-out")
+    job = Job.objects.get()
+    assert (job.timeout, job.error_category, job.error_type) == (1, "timeout", "jobs.exceptions.JobTimedOut")
+    assert (outcomes(job), job.checkpoint > 0) == (["failed"], True)
 
 
 def test_a_message_that_is_no_doorbell_is_adopted(house: House) -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from jobs import Job, admission, execution, job_manager, publishing, transitions
+from jobs import Job, admission, execution, job_manager, publishing, rescue, transitions
 from jobs.models import Attempt, TaskPause
 from jobs.querysets.dialect import prepare
 from tests.app import stages
@@ -21,6 +21,7 @@ from tests.app.jobs import add, hold, probe, walk
 from tests.integration.actors import wish
 from tests.integration.crowd import crowd
 from tests.integration.house import LONG, House, fresh, outcomes, story
+from tests.invariants import check_invariants
 from tests.services import Stack
 from tests.services.processes import wait_until
 from tests.services.stacks import NAME
@@ -152,6 +153,20 @@ def test_a_cancel_that_comes_while_a_paused_attempt_ends(stack: Stack) -> None:
     answers, _ = crowd(2, wish, _params(pairs), ["cancel", "snooze"])
     assert set(answers) <= {"CANCELLED", "REQUESTED", "ALREADY_FINAL"}
     assert set(_states(pairs)) == {"cancelled"}
+
+
+def test_a_pause_in_place_of_a_rescue_is_counted(stack: Stack) -> None:
+    """And a stop with an error in place of one names it on the attempt: on every kind of database."""
+    pairs = _running(4)
+    for job_id, _ in pairs[:2]:
+        job_manager.pause_job(job_id, reason="wish")
+    for job_id, _ in pairs[2:]:
+        job_manager.handle(job_id).stop("wrong file")
+    assert len(rescue.rescue(pairs, "its process died", "steward")) == 4
+    assert _states(pairs) == ["paused"] * 2 + ["failed"] * 2
+    ended = Attempt.objects.order_by("job__state").values_list("outcome", "error_category", "job__error_count")
+    assert list(ended) == [("failed", "stopped", 1)] * 2 + [("lost", "lost", 1)] * 2
+    check_invariants()
 
 
 def test_two_resume_at_once(stack: Stack) -> None:

@@ -109,12 +109,15 @@ def test_nobody_adds_or_deletes_or_rewrites(model: Any, row: Job, admin_client: 
 
 
 def test_each_filter_finds_what_it_names(admin_client: Client) -> None:
-    failed = stages.put(job_manager.submit(nothing, priority="high"), "failed")
+    failed = stages.put(job_manager.submit(nothing, priority="high"), "failed", error_category="disk")
     waiting = job_manager.run_job("castle", other, external_id="ticket-7").job
     for query, found in {
         "": [waiting, failed],
         "?state=failed": [failed],
         "?state=nonsense": [],
+        "?error_category=disk": [failed],
+        "?error_category=user": [],
+        "?error_category=nonsense": [],
         "?task=admin.other": [waiting],
         "?task=admin.unheard_of": [],
         "?task=a%00b": [],

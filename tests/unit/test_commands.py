@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pwd
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from jobs import job, job_manager
+from jobs import endings, job, job_manager
 from jobs.management import arguments, output
 from jobs.management.bulk_command import BulkCommand
 from jobs.models import Attempt, Job, JobEvent, JobLog, Lease, Limit, Pool, TaskPause
@@ -34,6 +35,7 @@ OURS = [
     for verb in ("submit", "list", "show", "why", "cancel", "retry", "cleanup", "steward", "pool", "limits")
 ]
 DAY = 86_400
+USER = pwd.getpwuid(os.getuid()).pw_name
 
 
 @job(name="commands.greet")
@@ -127,7 +129,7 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["jobs_submit"], "required: task"),
         (["jobs_pool", "puase", "default"], "Did you mean 'pause'?"),
         (["jobs_pool", "show"], "required: NAME"),
-        (["jobs_pool", "resume", "default", "--reason", "x"], "goes with pause and drain"),
+        (["jobs_pool", "show", "default", "--reason", "x"], "not with show"),
     ],
 )
 def test_wrong_usage_ends_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,12 +243,16 @@ def test_list_prints_a_table_newest_first() -> None:
         (["--owner", "ada"], {1}),
         (["--pool", "default", "--state", "failed"], {0}),
         (["--key", "castle", "--state", "failed"], set()),
+        (["--category", "disk"], {0}),
+        (["--category", ""], set()),
         (["--fingerprint", "0123456789abcdef"], {0}),
         (["--fingerprint", ""], set()),
     ],
 )
 def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) -> None:
-    failed = stages.put(job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef")
+    failed = stages.put(
+        job_manager.submit(nothing), "failed", error_fingerprint="0123456789abcdef", error_category="disk"
+    )
     rows = [failed, job_manager.submit(nothing, owner="ada")]
     rows.append(job_manager.run_job("castle", greet, ["Ada"]).job)
     listed = {entry["job_id"] for entry in run("jobs_list", "--json", *words).data}
@@ -256,6 +262,35 @@ def test_each_filter_chooses_what_it_names(words: list[str], found: set[int]) ->
 def test_an_empty_list_is_no_data() -> None:
     assert run("jobs_list").out == ""
     assert run("jobs_list", "--json").data == []
+
+
+def test_failures_that_are_alike_are_counted() -> None:
+    assert run("jobs_list", "--groups").out == ""
+    columns = {"error_category": "disk", "error_type": "OSError", "error_message": "full\x1b[31m"}
+    rows = [stages.put(job_manager.submit(nothing), "failed", error_fingerprint=mark, **columns) for mark in "aba"]
+    shown = run("jobs_list", "--groups").out.splitlines()
+    assert shown[0].split() == ["count", "category", "last", "fingerprint", "newest", "job", "error"]
+    assert [line.split()[0] for line in shown[1:]] == ["2", "1"]
+    assert str(rows[2].id) in shown[1]
+    assert "OSError: full\ufffd[31m" in shown[1]
+    first, other = run("jobs_list", "--groups", "--json", "--category", "disk").data
+    assert (first["fingerprint"], first["count"], first["job_id"]) == ("a", 2, str(rows[2].id))
+    assert (other["category"], other["type"], other["count"]) == ("disk", "OSError", 1)
+    assert run("jobs_list", "--groups", "--json", "--task", "commands.greet").data == []
+
+
+def test_show_tells_what_bounds_it_and_why_it_ended() -> None:
+    row = job_manager.submit(nothing, timeout=300, grace=5, memory_mb=64, expires=3600)
+    claimed = stages.claim(row)
+    job_manager.stop(row.id, ValueError("wrong file"))
+    endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "it did not end"), "here")
+    shown = run("jobs_show", row.id).out
+    for text in ("time-out:         5 min 00 s", "grace:            5.0 s", "memory declared:  64 MB", "expires:",
+                 "category:         stopped", f"fingerprint:      {stages.fresh(row).error_fingerprint}",
+                 "“wrong file”", "it did not end"):  # fmt: skip
+        assert text in shown
+    data = run("jobs_show", row.id, "--json").data
+    assert (data["timeout"], data["grace"], data["memory_mb"], data["cancel_force"]) == (300, 5, 64, False)
 
 
 def test_show_tells_the_story_without_its_secrets() -> None:
@@ -376,7 +411,7 @@ def test_pause_and_resume_by_filter_and_by_id() -> None:
     ended = run("jobs_pause", *FILTER, "--pool", "default", "--reason", "maintenance")
     assert ended.out == "4 paused\n1 running: paused at their next checkpoint\n"
     held = stages.fresh(rows[0])
-    assert (held.state, held.reason, held.paused_by) == ("paused", "maintenance", "jobs_pause")
+    assert (held.state, held.reason, held.paused_by) == ("paused", "maintenance", f"{USER} (jobs_pause)")
     refused = run("jobs_pause", rows[6].id)
     assert refused.code == 1
     assert refused.out == "1 not paused: they have ended, are about to be cancelled, or run at most once\n"
@@ -395,7 +430,7 @@ def test_a_task_alone_is_paused_as_such() -> None:
     assert run("jobs_pause", *FILTER, "--json").data == {
         "dry_run": False, "task": "commands.nothing", "changed": False, "paused": True,
     }  # fmt: skip
-    assert (TaskPause.objects.get().paused_by, stages.fresh(row).state) == ("jobs_pause", "pending")
+    assert (TaskPause.objects.get().paused_by, stages.fresh(row).state) == (f"{USER} (jobs_pause)", "pending")
     assert run("jobs_resume", *FILTER, "--dry-run").out.endswith("task commands.nothing: resumed\n")
     assert run("jobs_resume", *FILTER).out == "task commands.nothing: resumed\n"
     assert "was not paused" in run("jobs_resume", *FILTER).out
@@ -428,7 +463,34 @@ def test_cancel_by_filter_takes_only_what_has_not_ended() -> None:
         "failed",
     ]
     cancelled = stages.fresh(rows[0])
-    assert (cancelled.reason, cancelled.cancel_requested_by) == ("no longer needed", "jobs_cancel")
+    assert (cancelled.reason, cancelled.cancel_requested_by) == ("no longer needed", f"{USER} (jobs_cancel)")
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "event"),
+    [
+        ("jobs_cancel", "pending", "cancel"),
+        ("jobs_pause", "pending", "pause"),
+        ("jobs_resume", "paused", "resume"),
+        ("jobs_retry", "failed", "requeue"),
+    ],
+)
+def test_a_command_names_who_asks_and_why(command: str, state: str, event: str) -> None:
+    rows = [stages.put(job_manager.submit(nothing), state) for _ in range(2)]
+    run(command, rows[0].id, "--reason", "wrong file")
+    run(command, rows[1].id, "--by", "ada")
+    told = [JobEvent.objects.values("actor", "data").get(job=row, name=event) for row in rows]
+    assert told == [
+        {"actor": f"{USER} ({command})", "data": {"reason": "wrong file"}},
+        {"actor": f"ada ({command})", "data": {}},
+    ]
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    run("jobs_pool", "pause", "default")
+    assert Pool.objects.get(name="default").paused_by == f"user {2**31 - 7} (jobs_pool)"
 
 
 def test_cancel_goes_from_new_to_old_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -583,7 +645,8 @@ def test_a_pool_is_paused_drained_and_resumed() -> None:
     row = job_manager.submit(nothing)
     stages.queue(row)
     assert (
-        "paused by jobs_pool just now: disk full" in run("jobs_pool", "pause", "default", "--reason", "disk full").out
+        f"paused by {USER} (jobs_pool) just now: disk full"
+        in run("jobs_pool", "pause", "default", "--reason", "disk full").out
     )
     assert stages.fresh(row).state == "pending"
     assert "disk full (already so)" in run("jobs_pool", "pause", "default", "--reason", "other").out

@@ -172,6 +172,19 @@ def test_the_request_is_announced_with_the_job(row: Job, django_capture_on_commi
 # --- retry
 
 
+def test_the_reason_to_run_it_again_is_in_the_history() -> None:
+    keyed = job_manager.run_job("castle", nothing).job
+    rows = [keyed, job_manager.submit(nothing)]
+    for row in rows:
+        stages.put(row, "failed")
+        assert job_manager.retry_job(row.id, reason="the file is there", actor="ada") == Answer.REQUEUED
+        stages.put(row, "failed")
+    assert job_manager.retry_jobs(state="failed", reason="now it is") == {"REQUEUED": 2}
+    for row in rows:
+        told = row.events.filter(name="requeue").order_by("seq").values_list("actor", "data")
+        assert list(told) == [("ada", {"reason": "the file is there"}), ("", {"reason": "now it is"})]
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_a_person_runs_an_ended_job_again(clock: Clock, state: str) -> None:
     row = job_manager.run_job("k", nothing, run_after=3600, priority="high").job

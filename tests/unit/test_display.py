@@ -49,6 +49,29 @@ def test_how_long_a_job_ran() -> None:
     assert display.ran_for(Job(started_at=NOON, finished_at=NOON + timedelta(seconds=2)), None) == "2.0 s"
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, ""),
+        ({"reason": "wrong file", "force": True}, "“wrong file”"),
+        ({"why": "its process\ndied", "instead_of": "rescue"}, "its process died · in place of rescue"),
+        ({"error": "ValueError: no"}, "ValueError: no"),
+        ({"reason": "x" * 300}, "“" + "x" * 198 + "…"),
+        ({"why": 7, "reason": None}, "7"),
+    ],
+)
+def test_what_an_event_says(data: dict[str, Any], words: str) -> None:
+    assert display.told(data) == jobs_display.told(data) == words
+
+
+def test_the_bounds_of_an_attempt() -> None:
+    assert display.bounds(Job()) == []
+    told = dict(display.bounds(Job(timeout=300, grace=2.5, memory_mb=2048, disk_mb=10)))
+    assert told == {
+        "Time-out": "5 min 00 s", "Grace": "2.5 s", "Memory declared": "2,048 MB", "Disk declared": "10 MB",
+    }  # fmt: skip
+
+
 def test_attempts() -> None:
     shown = [display.attempts(Job(attempt=attempt, max_retries=most)) for attempt, most in ((0, 3), (1, 0), (2, 3))]
     assert shown == ["–", "1", "2 of 4"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,8 +78,25 @@ def test_a_failure_uses_one_retry_while_there_are_any() -> None:
     claimed = stages.claim(row)
     (moved,) = end((row.id, claimed.row["attempt_id"]), LATE, "celery@host")
     done = stages.fresh(row)
-    assert (moved.edge, done.state, done.error_count) == ("fail", "failed", 1)
+    assert (moved.edge, done.state, done.error_count) == ("fail", "failed", 2)
     assert done.error_message == "ran for 20.2 s: over its time-out of 10 s, and over its grace of 10 s"
+
+
+@pytest.mark.parametrize(
+    "verdict", [INTERRUPTED, Verdict("cancel", "asked to", is_gentle=True)], ids=["lost", "stopped"]
+)
+def test_whoever_ends_it_job_and_attempt_say_the_same_of_why(verdict: Verdict) -> None:
+    row, pair = _running(at_most_once=verdict is INTERRUPTED)
+    if verdict is not INTERRUPTED:
+        job_manager.stop(row.id, ValueError("no scene 7"))
+    end(pair, replace(verdict, attempt={"peak_memory_mb": 900.5}), "celery@host")
+    done, attempt = stages.fresh(row), Attempt.objects.get(job=row)
+    assert (done.state, done.error_category) == ("failed", "lost" if verdict is INTERRUPTED else "stopped")
+    for name in ("error_category", "error_type", "error_message", "error_fingerprint"):
+        assert getattr(done, name) == getattr(attempt, name) != ""
+    assert (done.error_count, attempt.peak_memory_mb, [error["attempt"] for error in done.errors]) == (1, 900.5, [1])
+    (group,) = job_manager.error_groups()
+    assert group.fingerprint == done.error_fingerprint
 
 
 def test_what_was_measured_lands_on_the_attempt() -> None:

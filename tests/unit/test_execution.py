@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.test import override_settings
 
-from jobs import JobTask, context, execution, job, job_manager, liveness, transitions
+from jobs import JobTask, context, execution, job, job_manager, leaving, liveness, transitions
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.failures import RetryJob
 from jobs.flushing import flusher
@@ -413,7 +413,7 @@ def test_a_job_that_waits_again_shows_nothing_of_the_attempt_but_its_lines() -> 
 )
 def test_a_late_finisher_changes_nothing_and_leaves_an_event(row: Job, body: Any, edge: str) -> None:
     def late(*args: Any, **kwargs: Any) -> Any:
-        transitions.give_back("rescue", "id = %s", [stages.key(row)])
+        leaving.give_back("rescue", "id = %s", [stages.key(row)])
         stages.claim(row)
         return body(*args, **kwargs)
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 from django.db import OperationalError
 
-from jobs import JobTask, fallbacks, job, job_manager, transitions
+from jobs import JobTask, fallbacks, job, job_manager, leaving, transitions
 from jobs.flushing import flusher
 from jobs.models import Job, Pool
 from jobs.rescue import rescue
@@ -112,7 +112,7 @@ def test_what_was_cancelled_or_stopped_has_none() -> None:
             if is_running:
                 stages.claim(row)
             stop(row.id)
-            transitions.end_asked("id = %s", [stages.key(row)])
+            leaving.end_asked("id = %s", [stages.key(row)])
             assert stages.fresh(row).state in {"cancelled", "failed"}
             assert not stages.fresh(row).fallback_due
             assert not _of(row)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.test import override_settings
 
 from jobs import JobTask, context, execution, hooks, job, job_manager, liveness, rescue
-from jobs.context import JobContext, JobSnoozed
+from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.exceptions import InvalidOption, JobAborted, JobFailed
 from jobs.execution import Claimed
 from jobs.flushing import flusher
@@ -124,12 +126,62 @@ def test_on_cancel_comes_before_the_job_counts_as_cancelled(row: Job) -> None:
     assert not Hook.objects.exists()
 
 
-def test_a_cancellation_in_place_of_a_snooze_comes_first(row: Job) -> None:
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_a_hook_has_a_directory_that_goes_with_it(place: str, row: Job, clock: Clock, tmp_path: Path) -> None:
+    """The body's is gone by then; nobody else has one any more."""
+    seen: list[Path] = []
+
+    def fill(this: JobContext) -> None:
+        seen.append(this.tmpdir)
+        (this.tmpdir / "raw").touch()
+
+    acts = Hooks(cleanup=fill)
+    with override_settings(JOBS={"TMPDIR": str(tmp_path)}):
+        claimed = execution.claim(row.id, stages.queue(row), None, acts)
+        assert claimed is not None
+        if place == "here":
+            execution.run(claimed, lambda *_: seen.append(claimed.context.tmpdir))
+            claimed.context.hook = ""
+            with pytest.raises(JobFailed, match="its directory is gone"):
+                _ = claimed.context.tmpdir
+        else:
+            rescue.rescue([(row.id, claimed.row["attempt_id"])], "its process died", "steward")
+            job_manager.cancel_job(row.id)
+            clock.forward(3)
+            assert hooks.answer(row.id, Hook.objects.get().id, acts, None)
+    assert len(seen) == (2 if place == "here" else 1)
+    assert "error" not in row.events.get(name="cleanup").data
+    assert not any(path.exists() for path in seen)
+
+
+@pytest.mark.parametrize("by", [JobSnoozed(5), JobInterrupted(), JobPaused()])
+def test_a_cancellation_in_place_of_another_wait_comes_first(by: BaseException, row: Job) -> None:
     claimed = claim(row)
     job_manager.cancel_job(row.id)
+    end(claimed, by)
+    assert told == [("on_cancel", "", "running"), ("cleanup", "cancelled", "cancelled")]
+
+
+def test_a_stop_with_an_error_in_place_of_a_snooze_is_no_cancellation(row: Job) -> None:
+    claimed = claim(row)
+    job_manager.stop(row.id, "wrong file")
     end(claimed, JobSnoozed(5))
-    assert [name for name, *_ in told] == ["on_cancel", "cleanup"]
-    assert told[0][2] == "cancelled"
+    assert told == [("cleanup", "failed", "failed")]
+
+
+def test_nobody_asks_a_hook_to_stop(row: Job) -> None:
+    seen: list[object] = []
+
+    def undo(this: JobContext) -> None:
+        this.on_abort(lambda: seen.append("told to stop"))
+        this.draft.tell()
+        seen.append(this.aborted)
+
+    claimed = execution.claim(row.id, stages.queue(row), None, Hooks(on_cancel=undo))
+    assert claimed is not None
+    job_manager.cancel_job(row.id)
+    execution.run(claimed, lambda *_: claimed.context.check())
+    assert seen == [False]
 
 
 def test_an_attempt_that_is_not_the_last_has_none(row: Job) -> None:

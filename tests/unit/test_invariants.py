@@ -9,8 +9,8 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from jobs import execution, job_manager, transitions
-from jobs.models import Attempt, Job, JobEvent, Worker
+from jobs import execution, job_manager, leaving, transitions
+from jobs.models import Attempt, Hook, Job, JobEvent, Worker
 from tests.app import ledger, stages
 from tests.app.jobs import probe
 from tests.invariants import EFFECT, check_invariants, peak_in_flight
@@ -42,7 +42,8 @@ def running() -> Job:
 
 
 def worker(**more: object) -> Worker:
-    return Worker.objects.create(boot_id=uuid4(), hostname="here", pid=1, started_at=Now(), beat_at=Now(), **more)
+    columns = {"hostname": "here", "pid": 1, "started_at": Now(), "beat_at": Now(), **more}
+    return Worker.objects.create(boot_id=uuid4(), **columns)
 
 
 def test_a_sound_history_passes() -> None:
@@ -62,6 +63,18 @@ def test_requeue_begins_a_new_count() -> None:
     transitions.move("admit", "id = %s", [job.id.hex])
     assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
     check_invariants(limit=1)
+
+
+def test_a_pause_in_place_of_a_retry_counts_as_one() -> None:
+    job = running()
+    job_manager.pause_job(job.id, reason="maintenance")
+    leaving.give_back("retry", "id = %s", [job.id.hex])
+    check_invariants()
+    JobEvent.objects.filter(name="pause").update(data={})
+    with pytest.raises(AssertionError) as told:
+        check_invariants()
+    for wrong in ("I2: attempt", "I6: retry_count is 1, counted 0", "I6: error_count is 1, counted 0"):
+        assert wrong in str(told.value)
 
 
 def _edit(model: type[Job | JobEvent | Attempt], **columns: object) -> Callable[[], object]:
@@ -100,6 +113,7 @@ def _another_attempt() -> None:
         (_edit(Job, attempt=2), "I6: attempt is 2"),
         (_edit(Job, retry_count=1), "I6: retry_count is 1"),
         (_edit(Job, rescue_count=1), "I6: rescue_count is 1"),
+        (_edit(Job, error_count=1), "I6: error_count is 1"),
         (_edit(Job, run=2), "I6: run is 2"),
         (_edit(Attempt, number=2), "numbered"),
         (_an_event(name="fallback"), "I8: 1 fallbacks for 0 failures"),
@@ -165,13 +179,29 @@ def _running_and_forgotten() -> None:
     Attempt.objects.update(worker=worker(fenced_at=LONG_AGO))
 
 
+def _silent_and_forgotten() -> None:
+    running()
+    Attempt.objects.update(worker=worker(beat_at=Now() - timedelta(seconds=600)))
+
+
+def _asked_to_stop_and_forgotten() -> None:
+    job_manager.cancel_job(running().id)
+    Attempt.objects.update(worker=worker(can_stop=True, draining_at=Now()), started_at=LONG_AGO)
+    Job.objects.update(cancel_requested_at=LONG_AGO)
+
+
+def _hooks_left_behind() -> None:
+    Hook.objects.create(id=uuid4(), job=completed(), run=1)
+    JobEvent.objects.update(at=LONG_AGO)
+
+
 def _paused_without_a_word() -> None:
     job_manager.submit(probe, start=False)
     Job.objects.update(reason="")
 
 
 def _failed_without_its_fallback() -> None:
-    stages.put(job_manager.submit(probe), "failed", fallback="other", fallback_due=True)
+    stages.put(job_manager.submit(probe), "failed", fallback="other", fallback_due=True, error_count=1)
     Job.objects.update(event_seq=2)
     job = Job.objects.get()
     JobEvent.objects.create(job=job, name="fail", from_state="pending", to_state="failed", seq=2, at=LONG_AGO)
@@ -189,6 +219,8 @@ FORGOTTEN = [
     (_pending_and_forgotten, "I1: pending since"),
     (_queued_and_forgotten, "I1: queued since"),
     (_running_and_forgotten, "I1: running on a worker that was declared dead"),
+    (_silent_and_forgotten, "I1: running on a worker that is silent since"),
+    (_hooks_left_behind, "I1: run 1 ended, and its hooks were not run"),
     (_paused_without_a_word, "I1: paused, and nothing says why"),
 ]
 
@@ -200,6 +232,59 @@ def test_a_job_that_nobody_moves_is_named_where_somebody_could(forget: Callable[
     worker(pools=["default"])
     with pytest.raises(AssertionError, match=told):
         check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("busy", "is_left"),
+    [
+        ({}, True),
+        ({"taken_at": Now()}, False),
+        ({"rung_at": Now(), "rings": 1}, False),
+        ({"taken_at": Now() - timedelta(seconds=600), "rung_at": Now() - timedelta(seconds=600), "rings": 1}, True),
+    ],
+)
+def test_hooks_that_somebody_is_at_are_not_forgotten(busy: dict[str, object], is_left: bool) -> None:
+    _hooks_left_behind()
+    Hook.objects.update(**busy)
+    worker(pools=["another"])
+    check_invariants()  # nobody there knows the task
+    worker(pools=["default"])
+    assert ("its hooks were not run" in _violations()) == is_left
+
+
+def test_the_hooks_of_what_runs_are_not_forgotten() -> None:
+    Hook.objects.create(id=uuid4(), job=running(), run=1)
+    JobEvent.objects.update(at=LONG_AGO)
+    worker(pools=["default"])
+    check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_named"),
+    [
+        ({}, True),
+        ({"worker__can_stop": False}, False),
+        ({"worker__beat_at": Now() - timedelta(seconds=100)}, False),
+        ({"job__grace": 100}, False),
+        ({"attempt__started_at": Now()}, False),
+    ],
+    ids=["prefork", "threads", "not heard", "its grace", "just begun"],
+)
+def test_what_should_have_been_stopped_by_now_is_named(columns: dict[str, object], is_named: bool) -> None:
+    _asked_to_stop_and_forgotten()
+    for name, value in columns.items():
+        model, column = name.split("__")
+        {"worker": Worker, "job": Job, "attempt": Attempt}[model]._base_manager.update(**{column: value})
+    worker(pools=["default"])
+    assert ("I1: asked to stop at" in _violations()) == is_named
+
+
+def _violations() -> str:
+    try:
+        check_invariants()
+    except AssertionError as error:
+        return str(error)
+    return ""
 
 
 def test_more_in_flight_than_the_limit_is_named() -> None:

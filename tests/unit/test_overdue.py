@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.test import override_settings
 
 from jobs import execution, job, job_manager
+from jobs.exceptions import JobAborted
 from jobs.models import Job, Worker
 from jobs.steward import overdue
 from tests.app import stages
@@ -54,6 +57,22 @@ def test_a_late_end_is_refused(clock: Clock) -> None:
     execution.run(claimed, lambda: "late")
     done = stages.fresh(row)
     assert (done.state, done.result, stages.edges(row)[-1]) == ("failed", None, "stale")
+
+
+@pytest.mark.parametrize("ask", [job_manager.cancel_job, lambda job_id: job_manager.handle(job_id).stop("wrong file")])
+def test_what_was_asked_to_stop_ends_only_once_its_code_has(ask: Callable[[UUID], object], clock: Clock) -> None:
+    row = job_manager.submit(nothing, timeout=1, grace=0)
+    claimed = stages.claim(row, stages.start_worker())
+    ask(row.id)
+    clock.forward(3600)
+    assert overdue.give_up() == 0
+    assert stages.fresh(row).state == "running"
+
+    def body() -> None:
+        raise JobAborted("asked to")
+
+    execution.run(claimed, body)
+    assert stages.fresh(row).is_final
 
 
 def test_retries_count_as_after_any_failure(clock: Clock) -> None:

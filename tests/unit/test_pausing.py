@@ -12,8 +12,8 @@ import pytest
 from django.db import OperationalError, transaction
 
 from jobs import Answer, JobState, JobTask, execution, flushing, job, job_manager, rescue, transitions
-from jobs.context import JobContext, JobPaused, JobSnoozed
-from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound
+from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
+from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound, JobTimedOut
 from jobs.execution import Claimed
 from jobs.models import Job
 from jobs.states import UNFINISHED
@@ -144,13 +144,14 @@ def test_it_ends_at_a_checkpoint(row: Job, running: Claimed) -> None:
     stages.check_history(now)
 
 
-@pytest.mark.parametrize("by", [ValueError("no"), JobSnoozed(60)])
-def test_it_is_paused_in_place_of_another_wait(by: BaseException, row: Job) -> None:
+@pytest.mark.parametrize(("by", "outcome", "errors"), [(ValueError("no"), "retried", 1), (JobSnoozed(60), "paused", 0)])
+def test_it_is_paused_in_place_of_another_wait(by: BaseException, outcome: str, errors: int, row: Job) -> None:
     Job.objects.update(max_retries=3)
     running = stages.claim(row)
     job_manager.pause_job(row.id)
     now = end(running, by)
-    assert (now.state, now.retry_count, now.pause_requested_at) == ("paused", 0, None)
+    assert (now.state, now.retry_count, now.error_count, now.pause_requested_at) == ("paused", errors, errors, None)
+    assert (now.attempts.get().outcome, len(now.errors)) == (outcome, errors)
     assert job_manager.resume_job(row.id) == Answer.RESUMED
     assert stages.fresh(row).state == "scheduled"  # its time has not come
 
@@ -159,7 +160,24 @@ def test_it_is_paused_in_place_of_a_rescue(row: Job, running: Claimed) -> None:
     running.context.checkpoint([1])
     job_manager.pause_job(row.id)
     rescue.rescue([(row.id, running.row["attempt_id"])], "its worker is dead", "steward")
-    assert (stages.fresh(row).state, stages.fresh(row).rescue_count) == ("paused", 0)
+    now = stages.fresh(row)
+    assert (now.state, now.rescue_count, now.error_count) == ("paused", 1, 1)
+    assert (now.attempts.get().outcome, now.attempts.get().error_category) == ("lost", "lost")
+    told = {"why": "its worker is dead", "instead_of": "rescue"}
+    assert now.events.get(name="pause").data == told
+
+
+def test_a_job_that_is_paused_each_time_comes_to_an_end_all_the_same(row: Job) -> None:
+    Job.objects.update(max_retries=1, retry_delay=0)
+    for state in ("paused", "failed"):
+        running = stages.claim(stages.fresh(row))
+        job_manager.pause_job(row.id)
+        assert end(running, ValueError("no")).state == state
+        if job_manager.resume_job(row.id) == Answer.RESUMED and stages.fresh(row).state == "scheduled":
+            transitions.move("due", "id = %s", [stages.key(row)])
+    now = stages.fresh(row)
+    assert list(now.attempts.order_by("number").values_list("outcome", flat=True)) == ["retried", "failed"]
+    assert (now.retry_count, now.error_count, len(now.errors)) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(("by", "state"), [(None, "completed"), (JobFailed("no"), "failed")])
@@ -194,6 +212,15 @@ def test_a_paused_job_waits_anew_from_now_on(row: Job, clock: Clock) -> None:
     assert now.rank == pytest.approx(later.timestamp(), abs=0.001)
     assert now.events.get(name="resume").actor == "bob"
     assert job_manager.resume_job(row.id) == Answer.NOT_PAUSED
+
+
+def test_the_reason_to_go_on_is_in_the_history(row: Job, running: Claimed) -> None:
+    waits = job_manager.submit(walk)
+    for one, event in ((waits, "resume"), (row, "pause_withdrawn")):
+        job_manager.pause_job(one.id, reason="maintenance")
+        assert job_manager.resume_job(one.id, reason="the disk is new", actor="bob") == Answer.RESUMED
+        assert one.events.get(name=event).data == {"reason": "the disk is new"}
+        assert stages.fresh(one).reason == ""
 
 
 def test_one_of_the_future_is_scheduled_again(clock: Clock) -> None:
@@ -304,6 +331,20 @@ def test_an_attempt_that_no_longer_counts_keeps_nothing(row: Job, running: Claim
     with pytest.raises(JobAborted, match="no longer counts"):
         running.context.checkpoint(2)
     assert stages.fresh(row).checkpoint == 1
+
+
+@pytest.mark.parametrize("by", [JobTimedOut, JobInterrupted])
+def test_a_body_that_only_checkpoints_is_told_to_stop(
+    by: type[BaseException], row: Job, running: Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its time-out and of a shutdown as well; what it kept before that stays."""
+    if by is JobTimedOut:
+        running.context.draft.deadline = 0.0
+    else:
+        monkeypatch.setattr(flushing.flusher, "is_interrupting", True)
+    with pytest.raises(by):
+        running.context.checkpoint(7)
+    assert (stages.fresh(row).checkpoint, running.context.resume_data) == (7, 7)
 
 
 def test_what_cannot_be_stored_is_refused(row: Job, running: Claimed) -> None:

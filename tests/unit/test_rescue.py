@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.test import override_settings
 
-from jobs import job, job_manager, liveness, transitions
+from jobs import job, job_manager, leaving, liveness, transitions
 from jobs.execution import Claimed
 from jobs.models import Job
 from jobs.rescue import Pair, attempts_of_the_fenced, note_unknown, open_attempts, rescue
@@ -78,7 +78,7 @@ def test_no_edge_lets_it_run_again(edge: str) -> None:
         row = job_manager.submit(nothing, at_most_once=True)
         stages.claim(row)
         Job.objects.filter(pk=row.pk).update(**begin)
-        (moved,) = transitions.give_back(edge, "id = %s", [stages.key(row)])
+        (moved,) = leaving.give_back(edge, "id = %s", [stages.key(row)])
         done = stages.fresh(row)
         assert (moved.edge, done.state, done.error_category, done.error_type) == ("fail", "failed", "lost", "RunsOnce")
         stages.check_history(done)

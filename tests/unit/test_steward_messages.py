@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.test import override_settings
 
-from jobs import job, job_manager, publishing, rescue, transitions
+from jobs import job, job_manager, leaving, publishing, rescue, transitions
 from jobs.models import Job, Pool
 from jobs.publishing import Doorbell
 from jobs.steward import lost, unknown, unsent
@@ -101,7 +101,7 @@ def test_patience_doubles_up_to_ten_minutes(row: Job, clock: Clock) -> None:
         waits.append(waited)
     assert waits == [15, 30, 60, 120, 240, 480, 600, 600]
     claimed = stages.claim(row)
-    transitions.give_back("interrupt", "id = %s", [stages.key(row)])
+    leaving.give_back("interrupt", "id = %s", [stages.key(row)])
     assert stages.fresh(row).release_count == 0
     assert claimed.row["state"] == "running"
 

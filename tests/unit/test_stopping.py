@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import async_to_sync
 
-from jobs import Answer, JobHandle, context, job, job_manager, transitions
+from jobs import Answer, JobHandle, context, job, job_manager, leaving
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.flushing import flusher
 from jobs.models import Job
@@ -116,7 +116,7 @@ def test_who_asked_first_is_obeyed(row: Job) -> None:
     claimed = stages.claim(row)
     job_manager.cancel_job(row.id, reason="enough")
     assert job_manager.stop(row.id, WRONG) == Answer.REQUESTED
-    (moved,) = transitions.end_asked("id = %s", [stages.key(row)])
+    (moved,) = leaving.end_asked("id = %s", [stages.key(row)])
     assert (moved.edge, claimed.row["id"]) == ("cancel", row.id)
 
 
@@ -144,7 +144,7 @@ def test_waiting_for_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(JobNotFinished):
         handle.stop(WRONG, wait=True, timeout=0)
-    transitions.end_asked("id = %s", [stages.key(row)])
+    leaving.end_asked("id = %s", [stages.key(row)])
     assert handle.stop(WRONG, wait=True) == Answer.ALREADY_FINAL
     _is_stopped(row)
 
@@ -157,7 +157,7 @@ def test_awaiting_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(TimeoutError):
         async_to_sync(bounded)()
-    transitions.end_asked("id = %s", [stages.key(row)])
+    leaving.end_asked("id = %s", [stages.key(row)])
     assert async_to_sync(JobHandle[Any, Any](row.id).astop)(WRONG) == Answer.ALREADY_FINAL
 
 

@@ -38,6 +38,10 @@ def echo(*args: Any, **kwargs: Any) -> Any:
 def declared(first: int, *, second: int = 0) -> None: ...
 
 
+@job(name="submission.bounded", timeout=20)
+def bounded() -> None: ...
+
+
 @job(name="submission.pooled", pool="declared-by-a-task")
 def pooled() -> None: ...
 
@@ -431,3 +435,30 @@ def test_what_is_no_key(key: Any) -> None:
     with pytest.raises(InvalidOption, match="key"):
         job_manager.get_running_job(key)
     assert _nothing_was_written()
+
+
+# --- whose time-out counts
+
+
+@pytest.mark.parametrize(
+    ("submitted", "task_says", "expected"),
+    [
+        ({}, None, 7),
+        ({"operation_type": "analysis"}, None, 9),
+        ({"operation_type": "codemap"}, None, 7),
+        ({}, 20, 20),
+        ({"operation_type": "analysis"}, 20, 20),
+        ({"operation_type": "analysis", "timeout": 3}, 20, 3),
+    ],
+    ids=["default", "operation", "another operation", "task", "task over operation", "submit over all"],
+)
+def test_the_nearest_word_on_its_time_out_counts(
+    submitted: dict[str, Any], task_says: float | None, expected: float
+) -> None:
+    task = bounded if task_says else echo
+    with override_settings(JOBS={"TIMEOUT": {"default": 7, "operations": {"analysis": 9}}}):
+        assert job_manager.submit(task, **submitted).timeout == expected
+
+
+def test_without_a_word_it_has_no_time_out() -> None:
+    assert job_manager.submit(echo, operation_type="analysis").timeout is None

@@ -11,9 +11,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from jobs import job, job_manager, signals, transitions
+from jobs.leaving import give_back
 from jobs.models import Job
 from jobs.querysets.dialect import prepare
-from jobs.transitions import HOOKS, Hook, Moved, Sql, give_back, move, note
+from jobs.states import EDGES
+from jobs.transitions import HOOKS, Hook, Moved, Sql, move, note
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
@@ -111,15 +113,15 @@ def test_attempts_count_from_one_in_each_run(row: Job) -> None:
 
 def test_a_requeue_begins_anew(row: Job) -> None:
     stages.put(
-        row, "failed", retry_count=2, rescue_count=1, release_count=3, progress=40, message="m", result="text",
-        error_type="ValueError", error_category="user", error_message="no", cancel_requested_at=timezone.now(),
-        reason="why",
+        row, "failed", retry_count=2, rescue_count=1, error_count=4, release_count=3, progress=40, message="m",
+        result="text", error_type="ValueError", error_category="user", error_message="no",
+        cancel_requested_at=timezone.now(), reason="why",
     )  # fmt: skip
     move("requeue", "id = %s", [stages.key(row)], to="'pending'")
     fresh = stages.fresh(row)
     assert (fresh.run, fresh.attempt, fresh.retry_count, fresh.rescue_count, fresh.release_count) == (2, 0, 0, 0, 0)
     assert (fresh.progress, fresh.message, fresh.result, fresh.reason, fresh.error_type) == (0, "", None, "", "")
-    assert (fresh.finished_at, fresh.cancel_requested_at) == (None, None)
+    assert (fresh.finished_at, fresh.cancel_requested_at, fresh.error_count) == (None, None, 0)
 
 
 # --- a person's request outlives an attempt
@@ -150,7 +152,8 @@ def test_a_request_takes_the_place_of_going_back(row: Job, edge: str, asked: set
     )
     assert moved.to_state == stages.fresh(row).state == instead
     attempt = row.attempts.get()
-    assert (attempt.outcome, attempt.error_message) == (instead, "kept")
+    failed = instead == "paused" and edge in transitions.COUNTED
+    assert (attempt.outcome, attempt.error_message) == (EDGES[edge].outcome if failed else instead, "kept")
 
 
 def test_a_pause_answers_its_request(row: Job) -> None:

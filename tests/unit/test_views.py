@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
 
-from jobs import job, job_manager, pools, transitions
+from jobs import endings, job, job_manager, pools, transitions
 from jobs.context import JobPaused
 from jobs.explain import worker_command
 from jobs.models import Attempt, Job, Pool
@@ -80,6 +80,32 @@ def test_failures_that_are_alike_are_one_click_away(admin_client: Client) -> Non
     owner = people.client(people.OWNER)
     assert "2 jobs failed like this one" in page(owner, url("detail", rows[0]))
     assert set(listed(owner, link)) == set(rows)
+
+
+def test_failures_of_a_category_are_one_click_away(admin_client: Client) -> None:
+    rows = [
+        stages.put(job_manager.submit(nothing), "failed", error_type="X", error_category=category)
+        for category in ("transient", "user", "transient")
+    ]
+    link = "?category=transient"
+    assert link in page(admin_client, url("detail", rows[0]))
+    assert listed(admin_client, link) == [rows[2], rows[0]]
+    assert "Failed of" in page(admin_client, LIST + link)
+    assert listed(admin_client, "?category=none") == []
+
+
+def test_what_bounds_an_attempt_and_why_it_ended_is_told(admin_client: Client) -> None:
+    row = job_manager.submit(nothing, timeout=300, grace=5, memory_mb=64)
+    claimed = stages.claim(row)
+    job_manager.cancel_job(row.id, reason="it hangs", force=True)
+    shown = page(admin_client, url("detail", row))
+    for text in ("Time-out", "5 min 00 s", "Grace", "Memory declared", "stopped by force"):
+        assert text in shown
+    endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "stopped by force: pid 7"), "here")
+    transitions.note(row.id, "cleanup", data={"error": "OSError: no disk <b>"})
+    shown = page(admin_client, url("detail", row))
+    for text in ("“it hangs”", "stopped by force: pid 7", "OSError: no disk &lt;b&gt;"):
+        assert text in shown
 
 
 def test_a_failed_job_and_what_runs_in_its_place_name_each_other(admin_client: Client) -> None:

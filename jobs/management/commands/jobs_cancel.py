@@ -22,8 +22,8 @@ class Command(BulkCommand):
         parser.add_argument("--force", action="store_true", help="stop the processes of running ones without a grace")
 
     def act(self, options: dict[str, Any]) -> Act:
-        reason = clean_text(options["reason"], 500)
-        return lambda ids: bulk.cancel(ids, reason=reason, actor="jobs_cancel", force=options["force"])
+        reason, actor = clean_text(options["reason"], 500), self.person(options)
+        return lambda ids: bulk.cancel(ids, reason=reason, actor=actor, force=options["force"])
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.cancel

@@ -6,24 +6,36 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from jobs import display
+from jobs import display, patterns
 from jobs.management import arguments, output
 from jobs.models import Job
+from jobs.patterns import ErrorGroup
+from jobs.querysets.counting import CEILING
 from jobs.querysets.dialect import DbNow
 from jobs.status import status_of
 
 HEADS = ("id", "state", "task", "key", "priority", "progress", "attempt", "duration", "created")
+GROUP_HEADS = ("count", "category", "last", "fingerprint", "newest job", "error")
 
 
 class Command(BaseCommand):
-    help = "List jobs, newest first."
+    help = "List jobs, newest first; or with --groups, failures that are alike, the most frequent first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         arguments.add_filters(parser)
         parser.add_argument("--limit", type=arguments.count, default=50, metavar="N", help="at most so many jobs (50)")
+        parser.add_argument(
+            "--groups", action="store_true", help=f"count failures that are alike, among the newest {CEILING:,}"
+        )
         arguments.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["groups"]:
+            self._groups(options)
+        else:
+            self._jobs(options)
+
+    def _jobs(self, options: dict[str, Any]) -> None:
         rows = arguments.filtered(options).defer("args", "kwargs", "result", "live_state").annotate(read_at=DbNow())
         jobs = list(rows.newest()[: options["limit"]])
         if options["as_json"]:
@@ -32,6 +44,29 @@ class Command(BaseCommand):
             self.stdout.write(output.table(HEADS, [_row(job) for job in jobs]))
         else:
             self.stderr.write("No jobs.", style_func=str)
+
+    def _groups(self, options: dict[str, Any]) -> None:
+        groups = patterns.error_groups(arguments.filtered(options), options["limit"])
+        if options["as_json"]:
+            self.stdout.write(output.as_json([_group(group) for group in groups]))
+        elif groups:
+            self.stdout.write(output.table(GROUP_HEADS, [_told(group) for group in groups]))
+        else:
+            self.stderr.write("No failures.", style_func=str)
+
+
+def _group(group: ErrorGroup) -> dict[str, Any]:
+    job = group.newest
+    return {
+        "fingerprint": group.fingerprint, "count": group.count, "category": job.error_category,
+        "type": job.error_type, "message": job.error_message, "last_at": job.finished_at, "job_id": str(job.id),
+    }  # fmt: skip
+
+
+def _told(group: ErrorGroup) -> tuple[object, ...]:
+    job = group.newest
+    error = f"{job.error_type}: {job.error_message}"
+    return group.count, job.error_category, output.moment(job.finished_at), group.fingerprint, job.id, error
 
 
 def _row(job: Job) -> tuple[object, ...]:

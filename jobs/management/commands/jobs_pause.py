@@ -26,10 +26,10 @@ class Command(HoldCommand):
         parser.add_argument("--reason", default="", help="why; kept beside what is paused")
 
     def act(self, options: dict[str, Any]) -> Act:
-        reason = clean_text(options["reason"], 500)
+        reason, actor = clean_text(options["reason"], 500), self.person(options)
 
         def pause(ids: Any) -> Answers:
-            return bulk.pause(ids, reason=reason, actor="jobs_pause")
+            return bulk.pause(ids, reason=reason, actor=actor)
 
         return pause
 
@@ -37,7 +37,7 @@ class Command(HoldCommand):
         return forecast.pause
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return taskpause.pause(name, options["reason"], "jobs_pause")
+        return taskpause.pause(name, options["reason"], self.person(options))
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
-        return pools.pause(name, options["reason"], "jobs_pause")
+        return pools.pause(name, options["reason"], self.person(options))

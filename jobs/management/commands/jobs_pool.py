@@ -13,7 +13,6 @@ from jobs.management import arguments, output
 from jobs.models import Pool
 from jobs.usage import PoolUse
 
-ACTOR = "jobs_pool"
 VERBS = ("pause", "drain", "resume", "show")
 
 
@@ -26,15 +25,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("verb", type=arguments.one_of(VERBS, "verb"), metavar="|".join(VERBS))
         parser.add_argument("name", metavar="NAME", help="the pool's name")
-        parser.add_argument("--reason", help="why, with pause and drain; shown beside the pool")
+        parser.add_argument("--reason", help="why; shown beside the pool, with resume in the log")
+        arguments.add_person(parser)
         arguments.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb, name, reason = options["verb"], options["name"], options["reason"]
-        if reason is not None and verb not in ("pause", "drain"):
-            raise arguments.usage(f"--reason goes with pause and drain, not with {verb}.")
+        if reason is not None and verb == "show":
+            raise arguments.usage("--reason goes with pause, drain and resume, not with show.")
         try:
-            changed = _do(verb, name, reason or "")
+            changed = _do(verb, name, reason or "", arguments.person(options, "jobs_pool"))
             use = _use(name)
         except UnknownPool as error:
             raise CommandError(str(error)) from error
@@ -47,13 +47,13 @@ class Command(BaseCommand):
             self.stdout.write(output.printable(f"{name}: {said}{'' if changed else ' (already so)'}"))
 
 
-def _do(verb: str, name: str, reason: str) -> bool:
+def _do(verb: str, name: str, reason: str, actor: str) -> bool:
     """Whether something was changed."""
     if verb == "pause":
-        return pools.pause(name, reason, ACTOR)
+        return pools.pause(name, reason, actor)
     if verb == "drain":
-        return pools.drain(name, reason, ACTOR)
-    return verb == "resume" and pools.resume(name, ACTOR)
+        return pools.drain(name, reason, actor)
+    return verb == "resume" and pools.resume(name, actor, reason)
 
 
 def _use(name: str) -> PoolUse:

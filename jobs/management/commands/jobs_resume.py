@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management.base import CommandParser
+
 from jobs import bulk, pools, taskpause
 from jobs.bulk import Forecast
+from jobs.encoding import clean_text
 from jobs.management.bulk_command import Act
 from jobs.management.hold_command import HoldCommand
 
@@ -17,14 +20,19 @@ class Command(HoldCommand):
     )
     verb = "resume"
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--reason", default="", help="why; kept in the history of each job")
+
     def act(self, options: dict[str, Any]) -> Act:
-        return lambda ids: bulk.resume(ids, actor="jobs_resume")
+        reason, actor = clean_text(options["reason"], 500), self.person(options)
+        return lambda ids: bulk.resume(ids, reason=reason, actor=actor)
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.resume
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return taskpause.resume(name, "jobs_resume")
+        return taskpause.resume(name, self.person(options), options["reason"])
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
-        return pools.resume(name, "jobs_resume")
+        return pools.resume(name, self.person(options), options["reason"])

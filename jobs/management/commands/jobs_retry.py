@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management.base import CommandParser
+
 from jobs import bulk
 from jobs.bulk import Forecast
+from jobs.encoding import clean_text
 from jobs.management.bulk_command import Act, BulkCommand
 
 
@@ -13,8 +16,13 @@ class Command(BulkCommand):
     help = "Run failed and cancelled jobs again, as a new run. By id, or by filter in batches, oldest first."
     verb = "retry"
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--reason", default="", help="why; kept in the history of each job")
+
     def act(self, options: dict[str, Any]) -> Act:
-        return lambda ids: bulk.retry(ids, actor="jobs_retry")
+        reason, actor = clean_text(options["reason"], 500), self.person(options)
+        return lambda ids: bulk.retry(ids, reason=reason, actor=actor)
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.retry

@@ -14,8 +14,24 @@ from jobs.manager import job_manager
 from jobs.models import Job
 from jobs.status import status_of
 
-FACTS = ("id", "task", "state", "key", "pool", "priority", "owner", "manager", "reason", "stage", "message")
-MOMENTS = ("created_at", "run_after", "queued_at", "started_at", "finished_at", "cancel_requested_at")
+FACTS = (
+    "id",
+    "task",
+    "state",
+    "key",
+    "pool",
+    "priority",
+    "owner",
+    "manager",
+    "reason",
+    "paused_by",
+    "stage",
+    "message",
+)
+MOMENTS = (
+    "created_at", "run_after", "expires_at", "queued_at", "started_at", "finished_at", "cancel_requested_at",
+)  # fmt: skip
+BOUNDS = ("timeout", "grace", "memory_mb", "disk_mb", "expires_at", "paused_by", "cancel_force")
 VALUES = ("args", "kwargs", "metadata", "live_state", "diagnostics", "result")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
 
@@ -42,7 +58,7 @@ def _data(job: Job) -> dict[str, Any]:
     """Everything, as plain data."""
     return {
         **status_of(job),
-        **{name: getattr(job, name) for name in ("pool", "owner", "manager", "tags", "result_error", *VALUES)},
+        **{name: getattr(job, name) for name in ("pool", "owner", "manager", "tags", "result_error", *BOUNDS, *VALUES)},
         "events": list(
             _newest(job.events, "-seq", EVENTS).values("seq", "name", "from_state", "to_state", "at", "actor", "data")
         )[::-1],
@@ -65,10 +81,14 @@ def _lines(job: Job) -> Iterator[str]:
     """Everything, to read."""
     facts = [(name, getattr(job, name)) for name in FACTS]
     facts += [("progress", f"{job.progress:.0f} %"), ("attempt", display.attempts(job)), ("run", job.run)]
+    facts += [(title.lower(), value) for title, value in display.bounds(job)]
+    facts += [("force", "yes" if job.cancel_force else None)]
     facts += [(name.removesuffix("_at"), output.moment(getattr(job, name))) for name in MOMENTS if getattr(job, name)]
     yield from (f"{name + ':':18}{value}" for name, value in facts if value not in (None, ""))
     if job.error_type or job.error_message:
         yield f"{'error:':18}{job.error_type}: {job.error_message}"
+        yield f"{'category:':18}{job.error_category}"
+        yield f"{'fingerprint:':18}{job.error_fingerprint}"
     yield from _values(job)
     yield from _history(job)
 
@@ -83,9 +103,10 @@ def _values(job: Job) -> Iterator[str]:
 
 
 def _history(job: Job) -> Iterator[str]:
-    events = [(event.seq, output.moment(event.at), event.name, event.from_state, event.to_state, event.actor)
+    events = [(event.seq, output.moment(event.at), event.name, event.from_state, event.to_state, event.actor,
+               display.told(event.data))
               for event in _newest(job.events, "-seq", EVENTS)]  # fmt: skip
-    yield "\n" + output.table(("no.", "at", "event", "from", "to", "by"), events[::-1])
+    yield "\n" + output.table(("no.", "at", "event", "from", "to", "by", "said"), events[::-1])
     for attempt in list(_newest(job.attempts, "-started_at", ATTEMPTS))[::-1]:
         where = f"on {attempt.hostname or '?'}, process {attempt.pid or '?'}"
         yield f"\nrun {attempt.run}, attempt {attempt.number}: {attempt.outcome or 'running'} {where}"
