@@ -5,21 +5,28 @@ import json
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import facts, report
+from benchmarks.cancelling import report as cancelling
+from benchmarks.cancelling.figures import WAITING as CANCELLED
+from benchmarks.cancelling.figures import Cancelling
+from benchmarks.cancelling.running import measure_cancelling
 from benchmarks.figures import Trial
 from benchmarks.rounds import ROOT, TrialError, estimate, run_rounds
 from benchmarks.scaling import report as scaling
 from benchmarks.scaling.cases import WAITING, Point
 from benchmarks.scaling.running import measure_scaling
-from benchmarks.servers import Servers, private_servers
+from benchmarks.servers import private_servers
 from benchmarks.systems.catalog import BY_NAME, ENTRIES, Entry
 
 WAITING_A_SECOND = 8_000  # of the largest case of the admission's curves; for the estimate
+CANCELLED_A_SECOND = 700  # submitted and cancelled, with what follows; for the estimate
+T = TypeVar("T")
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 
@@ -30,6 +37,7 @@ class Run:
     facts: dict[str, str]
     trials: list[Trial]
     scaling: list[Point]
+    cancelling: Cancelling | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.render(run.facts, run.trials))
     if run.scaling:
         print(scaling.render(run.scaling))
+    if run.cancelling:
+        print(cancelling.render(run.cancelling))
     if options.write_docs:
         report.write_between(DOCUMENT, report.BEGIN, report.END, report.render(run.facts, run.trials))
     if options.write_docs and run.scaling:
         scaling.write_docs(DOCUMENT, run.scaling)
-    lacks_scaling = bool(options.waiting and not run.scaling and not options.from_json)
-    return 1 if lacks_scaling or any(trial.error for trial in run.trials) else 0
+    if options.write_docs and run.cancelling:
+        cancelling.write_docs(DOCUMENT, run.cancelling)
+    lacks = (options.waiting and not run.scaling) or (options.cancel and not run.cancelling)
+    return 1 if (lacks and not options.from_json) or any(trial.error for trial in run.trials) else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +73,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         setattr(options, name, given or (quick if options.quick else usual))
     if options.waiting is None:
         options.waiting = 0 if options.quick or options.only else WAITING[-1]
+    if options.cancel is None:
+        options.cancel = 0 if options.quick or options.only else CANCELLED
     if 0 < options.waiting < WAITING[0]:
         parser.error(f"--waiting {options.waiting} leaves nothing: the smallest case has {WAITING[0]:,} jobs")
     if not options.from_json and (missing := _missing(options)):
@@ -79,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="JOBS",
         help="the most jobs that wait while admission is measured (1,000,000; quick or --only: 0, which leaves it out)",
     )
+    parser.add_argument(
+        "--cancel",
+        type=int,
+        metavar="JOBS",
+        help="how many waiting jobs are cancelled by a filter (100,000; quick or --only: 0: cancelling is left out)",
+    )
     parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME", help=f"of {', '.join(BY_NAME)}")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every figure of every trial")
@@ -96,21 +116,24 @@ def _missing(options: argparse.Namespace) -> str:
 def _measure(options: argparse.Namespace) -> Run:
     entries = _entries(options)
     seconds = estimate(len(entries) * options.rounds, options.jobs, options.probes) + options.waiting / WAITING_A_SECOND
+    seconds += options.cancel / CANCELLED_A_SECOND
     _say(f"{options.rounds} × {len(entries)} trials: about {math.ceil(seconds / 60)} min on two quiet cores")
     with private_servers() as servers:
         about = facts.gather(servers)
         measured = run_rounds(servers, entries, options.rounds, options.jobs, options.probes, _say)
         trials = [Trial(**figures) for figures in measured]
-        return Run(about, trials, _scaling(servers, options.waiting) if options.waiting else [])
+        curves = _tried(lambda: measure_scaling(servers, _say, options.waiting)) if options.waiting else None
+        cancels = _tried(lambda: measure_cancelling(servers, _say, options.cancel)) if options.cancel else None
+        return Run(about, trials, curves or [], cancels)
 
 
-def _scaling(servers: Servers, largest: int) -> list[Point]:
-    """The admission's curves; empty where they failed, for the trials before them shall not be lost."""
+def _tried(measure: Callable[[], T]) -> T | None:
+    """None where it failed, for the trials before it shall not be lost."""
     try:
-        return measure_scaling(servers, _say, largest)
+        return measure()
     except TrialError as failure:
         _say(f"  failed: {failure}")
-        return []
+        return None
 
 
 def _entries(options: argparse.Namespace) -> list[Entry]:
@@ -121,7 +144,8 @@ def _entries(options: argparse.Namespace) -> list[Entry]:
 def _load(path: Path) -> Run:
     kept = json.loads(path.read_text())
     points = [Point(**point) for point in kept["scaling"]]
-    return Run(kept["facts"], [Trial(**figures) for figures in kept["trials"]], points)
+    cancels = Cancelling(**kept["cancelling"]) if kept.get("cancelling") else None
+    return Run(kept["facts"], [Trial(**figures) for figures in kept["trials"]], points, cancels)
 
 
 def _say(text: str) -> None:

@@ -100,6 +100,8 @@ def raise_odd(kind: str) -> NoReturn:
         raise Unspeakable
     if kind == "unstorable text":
         raise ValueError("NUL \0 and surrogate \ud800")
+    if kind == "huge":
+        raise ValueError("head" + "x" * 10 * 2**20 + "tail")
     if kind == "base":
         raise GeneratorExit("not an Exception")
     raise JobFailed("no paper", result={"tray": 2}, category="printer")

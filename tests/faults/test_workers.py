@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from jobs import job_manager, liveness
+from jobs.conf import settings
 from jobs.models import Attempt, Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
@@ -18,6 +19,8 @@ from tests.faults.observing import events, let_callers_admit, outcomes, state_of
 from tests.services import Worker
 from tests.services.processes import alive, wait_until
 
+SOME_TICKS = 5 * settings.TICK
+STALLED = settings.STALE_AFTER  # where the machine itself stood still, the steward's observation begins anew once
 PATIENT = {"JOBCENTER_TEST_JOBS": '{"HEARTBEAT": 4, "STALE_AFTER": 12}'}
 
 
@@ -25,14 +28,12 @@ PATIENT = {"JOBCENTER_TEST_JOBS": '{"HEARTBEAT": 4, "STALE_AFTER": 12}'}
 def test_what_a_killed_worker_held_finishes_on_another(
     served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered
 ) -> None:
-    """Fault 3, where the dead worker was the steward as well."""
-    _kill_and_replace(
-        served,
-        ledger_file,
-        gate,
-        recovered,
-        "3: a worker and steward is killed; all six done, its replacement's start included",
-    )
+    """Fault 3, where the dead worker was the steward as well: the next one has the office to take, and to look anew."""
+    victim = served()
+    wait_for(lambda: Lease.objects.filter(label=victim.name).exists(), 10, "the steward to be")
+    served(concurrency=1, queues=["elsewhere"])
+    within = settings.STALE_AFTER + settings.LEASE + settings.STALE_AFTER + SOME_TICKS
+    _kill_and_replace(victim, served, ledger_file, gate, recovered, "3: a worker and steward is killed", within)
 
 
 def test_what_a_killed_worker_held_is_found_by_a_steward_elsewhere(
@@ -41,9 +42,8 @@ def test_what_a_killed_worker_held_is_found_by_a_steward_elsewhere(
     """Fault 3, with the steward at a worker of another pool."""
     elsewhere = served(concurrency=1, queues=["elsewhere"])
     wait_for(lambda: Lease.objects.filter(label=elsewhere.name).exists(), 10, "the steward elsewhere")
-    _kill_and_replace(
-        served, ledger_file, gate, recovered, "3: a worker is killed; all six done, its replacement's start included"
-    )
+    within = settings.STALE_AFTER + SOME_TICKS
+    _kill_and_replace(served(), served, ledger_file, gate, recovered, "3: a worker is killed", within)
     assert Lease.objects.filter(label=elsewhere.name).exists()
 
 
@@ -63,9 +63,10 @@ def test_a_job_whose_wake_up_went_to_a_dead_worker_is_not_lost(
     assert {job.state for job in Job.objects.all()} == {"completed"}
 
 
-def _kill_and_replace(served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered, fault: str) -> None:
+def _kill_and_replace(
+    victim: Worker, served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered, fault: str, within: float
+) -> None:
     """Kill a worker with two jobs running, two fetched ahead and two pending; see all six end on the next."""
-    victim = served()
     running = [job_manager.submit(hold, [str(gate)]) for _ in range(2)]
     wait_for_lines(ledger_file, "begin", 2, 15)
     others = [job_manager.submit(touch) for _ in range(4)]
@@ -75,10 +76,12 @@ def _kill_and_replace(served: StartWorker, ledger_file: Path, gate: Path, recove
     begin = time.monotonic()
     victim.kill()
     wait_until(lambda: not any(alive(pid) for pid in family), 5, "the end of its children")
+    found = wait_for(lambda: all("rescue" in events(job) for job in running), within + STALLED, "its jobs to be found")
+    recovered(f"{fault}; what it ran is found", found)
     gate.touch()
     served()
     wait_for_end([*running, *others], 20)
-    recovered(fault, time.monotonic() - begin)
+    recovered(f"{fault}; all six done, its replacement's start included", time.monotonic() - begin)
     assert [outcomes(job) for job in running] == [["lost", "completed"]] * 2
     assert [outcomes(job) for job in others] == [["completed"]] * 4
     assert {line["pid"] for line in ledger.read(ledger_file, EFFECT)}.isdisjoint(family)

@@ -15,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 from jobs import publishing
 from tests.app import ledger
 from tests.integration.house import QUICK, House
+from tests.invariants import check_probe
 from tests.services import Stack, Worker
 from tests.services.stacks import NAME, STACKS
 
@@ -54,8 +55,15 @@ def shared_house(
         yield House(stack, closing.enter_context(worker), directory)
 
 
+@pytest.fixture(scope="module")
+def _served(shared_house: House) -> Iterator[None]:
+    """Whatever a module has done to the house, a probe is served there afterwards by itself (I7)."""
+    yield
+    check_probe()
+
+
 @pytest.fixture
-def house(shared_house: House) -> Iterator[House]:
+def house(shared_house: House, _served: None) -> Iterator[House]:
     """The shared house; afterwards nothing of the test is under way, and the invariants hold."""
     if shared_house.worker.ended():
         shared_house.worker.start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from uuid import uuid4
 
+import pytest
+
 from jobs import execution, job_manager, transitions
 from jobs.models import Job, JobEvent
 from jobs.states import FINAL
@@ -13,7 +15,7 @@ from tests.app.jobs import nap, probe
 from tests.integration.actors import do_chores, wish
 from tests.integration.crowd import at_once, crowd
 from tests.integration.house import StartWorker
-from tests.invariants import check_invariants
+from tests.invariants import check_invariants, check_probe
 from tests.services import Stack
 from tests.services.processes import wait_until
 
@@ -53,11 +55,12 @@ def test_a_retry_that_is_clicked_twice_is_one(stack: Stack) -> None:
     assert set(Job.objects.values_list("run", flat=True)) == {2}
 
 
+@pytest.mark.timeout(300)
 def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker) -> None:
     """Fault 37: twice at once, beside two workers; the counts are exact, and what was cancelled has not run."""
     for _ in range(2):
         start_worker()
-    total = len(job_manager.submit_many(nap, [((0.01,), {})] * 3000))
+    total = len(job_manager.submit_many(nap, [((0.01,), {})] * 10_000))
     wait_until(lambda: Job.objects.filter(state="completed").count() > 20, 20, "some that have ended")
     counts = at_once(*[lambda: job_manager.cancel_jobs(task=nap.name)] * 2)
     wait_until(lambda: not Job.objects.exclude(state__in=FINAL).exists(), 30, "the end of all")
@@ -65,10 +68,10 @@ def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker) -> No
     print(counts, dict(ended))  # noqa: T201 - shown with a failure
     assert set(ended) == {"completed", "cancelled"}
     assert ended.total() == total
-    assert sum(one["CANCELLED"] for one in counts) <= ended["cancelled"]
-    assert ended["cancelled"] <= sum(one["CANCELLED"] + one["REQUESTED"] for one in counts)
-    assert not Job.objects.filter(state="cancelled", started_at=None).exclude(attempt=0).exists()
-    check_invariants()
+    unbegun = Job.objects.filter(state="cancelled", attempt=0, started_at=None).count()
+    assert sum(one["CANCELLED"] for one in counts) == unbegun
+    assert 0 <= ended["cancelled"] - unbegun <= sum(one["REQUESTED"] for one in counts)
+    check_probe()
 
 
 def test_four_stewards_at_once_do_each_chore_once(stack: Stack) -> None:

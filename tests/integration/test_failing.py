@@ -1,13 +1,19 @@
 """The ways of a job that do not end well: what is recorded, what comes again, and that the worker goes on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from django.db import connection
 
 from jobs import job_manager
 from jobs.exceptions import JobFailed, ResultUnavailable
 from jobs.models import Attempt
-from tests.app.jobs import ask_again, crash_first, fail_first, leave, raise_odd, return_odd, whoami
+from tests.app.jobs import add, ask_again, crash_first, fail_first, leave, raise_odd, return_odd, whoami
 from tests.integration.house import RESCUES, House, StartWorker, attempts, fresh, outcomes, story
 from tests.services.processes import wait_until
+
+REFUSED = "refused_by_the_test"
 
 
 def test_a_failure_is_recorded_with_its_cause(house: House) -> None:
@@ -96,6 +102,7 @@ def test_a_job_that_kills_its_process_each_time_is_given_up(house: House) -> Non
     [
         ("unspeakable", "tests.app.jobs.Unspeakable", "__str__ raised RuntimeError"),
         ("unstorable text", "ValueError", "NUL \ufffd and surrogate \ufffd"),
+        ("huge", "ValueError", " characters more]"),
         ("base", "GeneratorExit", "not an Exception"),
     ],
 )
@@ -105,6 +112,35 @@ def test_what_resists_being_recorded_is_recorded(house: House, kind: str, error_
     assert message in job.error_message
     assert attempts(job)[0].error_traceback
     assert house.run(whoami).state == "completed"
+
+
+def test_a_database_that_refuses_the_outcome_fails_the_job(house: House) -> None:
+    with _refused_completions():
+        job = house.run(add, 1, 1, owner=REFUSED)
+        assert house.run(add, 2, 2).result == 4
+    assert (job.state, job.result, job.error_category) == ("failed", None, "unknown")
+    assert REFUSED in job.error_message
+    assert outcomes(job) == ["failed"]
+    assert len(house.effects(job)) == 1
+
+
+@contextmanager
+def _refused_completions() -> Iterator[None]:
+    """No job of one owner may complete, says the database itself."""
+    refused = f"state = 'completed' AND owner = '{REFUSED}'"
+    begin = f"ALTER TABLE jobs_job ADD CONSTRAINT {REFUSED} CHECK (NOT ({refused}))"
+    end = "ALTER TABLE jobs_job DROP CONSTRAINT"
+    if connection.vendor == "sqlite":
+        new = refused.replace("state", "NEW.state").replace("owner", "NEW.owner")
+        act = f"BEGIN SELECT RAISE(ABORT, '{REFUSED}'); END"
+        begin, end = f"CREATE TRIGGER {REFUSED} BEFORE UPDATE ON jobs_job WHEN {new} {act}", "DROP TRIGGER"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{end} {REFUSED}")
 
 
 def test_a_body_may_fail_with_a_structured_result(house: House) -> None:

@@ -15,7 +15,7 @@ from tests.app.jobs import hold, nap
 from tests.integration.actors import submit_rounds
 from tests.integration.crowd import crowd
 from tests.integration.house import House, StartWorker, fresh
-from tests.invariants import check_invariants, peak_in_flight
+from tests.invariants import check_invariants, check_probe, peak_in_flight
 from tests.services import Stack
 from tests.services.processes import wait_until
 
@@ -41,6 +41,7 @@ def test_the_maximum_holds(kind: str, start_worker: StartWorker) -> None:
     assert Job.objects.filter(state="completed").count() == sum(submitted) == SUBMITTERS * ROUNDS
     check_invariants(limit=MAXIMUM)
     assert peak_in_flight() == MAXIMUM  # the room there was has been used
+    check_probe()
 
 
 def test_the_best_rank_goes_first_and_equals_in_their_order(house: House) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import Stack, find_postgres
+from tests.services import Stack, find_mariadb, find_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 WALK = "import sys, django; django.setup(); from tests.large import walking; sys.exit(walking.walk())"
@@ -31,5 +31,6 @@ def _empty_database(stack: Stack, directory: Path) -> Iterator[str]:
     if stack.is_sqlite:
         yield f"sqlite:///{directory / 'walk.sqlite3'}"
         return
-    with find_postgres(directory) as service:
+    find = find_mariadb if stack.name.startswith("mariadb") else find_postgres
+    with find(directory) as service:
         yield service.url

@@ -3,15 +3,29 @@
 On MariaDB nothing is prepared; its connections are cut as PostgreSQL's are.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from jobs import execution, job_manager
+from jobs import admission, execution, job_manager
+from jobs.models import Limit
 from jobs.querysets.statements import query
 from tests.app import stages
+from tests.app.jobs import probe
+from tests.app.limited import mixed
 from tests.services import Stack
+
+SUBMITTED: dict[str, Callable[[], object]] = {
+    "plain": lambda: job_manager.submit_many(probe, [((), {})] * 50),
+    "everything": lambda: job_manager.submit_many(mixed, [((f"customer {n % 10}",), {}) for n in range(50)]),
+}
+STATEMENTS = {
+    "postgresql": {"plain": 3, "everything": 7},
+    "sqlite": {"plain": 4, "everything": 7},
+    "mysql": {"plain": 6, "everything": 10},  # a move is four there
+}
 
 
 def test_a_claim_survives_a_migration_that_changes_a_type(stack: Stack) -> None:
@@ -30,6 +44,33 @@ def test_a_connection_that_was_cut_between_requests_is_replaced(stack: Stack, mo
     _begin_request(monkeypatch)
     _cut()
     assert query("default", "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", SUBMITTED)
+def test_an_admission_is_few_statements(kind: str, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch, what its process has met before. The first look at lanes that are new reads their facts as well."""
+    monkeypatch.setattr(admission, "bell", lambda: None)  # what is submitted waits
+    Limit.objects.filter(name="system").update(size=100 if kind != "plain" else None)
+    _admission_after(kind)
+    said = _admission_after(kind)
+    assert len(said) == STATEMENTS[connection.vendor][kind], "\n".join(said)
+
+
+def _admission_after(kind: str) -> list[str]:
+    """Make room for a few and admit one batch; its statements between the beginning and the end of the transaction."""
+    stages.start_worker(slots=4, pools=["default", "second"])
+    SUBMITTED[kind]()
+    said: list[str] = []
+
+    def listen(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        said.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(listen):
+        done = admission._admit_batch("default")
+    assert done
+    assert len(done.moved) > 1
+    return [sql for sql in said if not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))]
 
 
 def _change_type(kind: str) -> None:

@@ -149,11 +149,13 @@ def test_more_than_a_batch_is_admitted_in_one_call(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_admission_is_few_statements(django_assert_max_num_queries: Any) -> None:
+    """However many jobs: room twice, two savepoints, lock, look, facts of lanes that are new, move, events, mark.
+
+    What a batch costs on a real server: integration/test_statements.py.
+    """
     stages.start_worker()
     _submit(50)
-    with django_assert_max_num_queries(
-        12
-    ):  # 50 jobs: room, savepoint, lock, look, facts of new lanes, move, events, mark, room
+    with django_assert_max_num_queries(12):
         stages.admit()
 
 

@@ -1,0 +1,1 @@
+"""How quickly jobs are cancelled, waiting and running, and what that costs the others."""
