@@ -604,8 +604,6 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation", "a worker without a row"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person", "the last request counts"),
-    "pausing": ("pause a task, lock no pool", "a checkpoint of anybody", "end without a lock"),
-    "a person's wish": ("no wish of a person",),
     "pausing": (
         "pause a task, lock no pool", "a checkpoint of anybody", "end without a lock", "a pause hides a failure",
     ),
