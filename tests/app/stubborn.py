@@ -43,6 +43,17 @@ def sit(self: JobTask, seconds: float = LONGEST) -> None:
 
 
 @job(bind=True)
+def tidy(self: JobTask, seconds: float = 1.0) -> None:
+    """Sleep without a look; take a while to clean up when the process is told to end."""
+    _note(self, "begin")
+    try:
+        time.sleep(LONGEST)
+    finally:
+        time.sleep(seconds)
+        _note(self, "cleaned")
+
+
+@job(bind=True)
 def fumble(self: JobTask) -> None:
     """Sleep without a look, and fail to clean up when the process is told to end."""
     _note(self, "begin")

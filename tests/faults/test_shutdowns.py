@@ -11,7 +11,7 @@ from jobs import Job, JobTask, job_manager
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
 from tests.app.faulty import hold, touch
-from tests.app.stubborn import BAD_ENDS, end_badly, keep, obey, spin, until
+from tests.app.stubborn import BAD_ENDS, end_badly, keep, obey, spin, tidy, until
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
@@ -113,6 +113,20 @@ def test_a_body_that_ignores_the_shutdown_is_killed(
     wait_for(lambda: outcomes(job) == ["interrupted"], 10, "the outcome")
     worker.wait()
     recovered("6: cold, a C loop, grace 1 s: ended", time.monotonic() - begin)
+    job_manager.cancel_job(job.id)
+    served()
+
+
+@pytest.mark.parametrize("how", IMPATIENT[::3], ids=lambda how: how.name)
+def test_a_body_has_its_grace_to_clean_up(served: StartWorker, ledger_file: Path, how: Shutdown) -> None:
+    """No second signal cuts its `finally` short."""
+    worker = served(env=how.env)
+    job = job_manager.submit(tidy)
+    wait_for_lines(ledger_file, "begin", 1, 15)
+    worker.send(how.signals[0])
+    worker.wait()
+    assert outcomes(job) == ["interrupted"]
+    assert ledger.read(ledger_file, "cleaned")
     job_manager.cancel_job(job.id)
     served()
 

@@ -148,6 +148,7 @@ def test_who_refuses_to_end_is_killed(served: StartWorker, ledger_file: Path, re
     assert outcomes(job) == ["cancelled"]
 
 
+@pytest.mark.every_stack
 def test_who_fails_to_clean_up_ends_all_the_same(
     served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered
 ) -> None:
@@ -292,6 +293,7 @@ def test_only_the_one_is_stopped(served: StartWorker, ledger_file: Path, gate: P
     assert pid not in worker.children()
 
 
+@pytest.mark.every_stack
 @pytest.mark.parametrize("force", [True, False], ids=["KILL", "TERM"])
 def test_who_has_gone_on_to_another_job_is_not_touched(
     served: StartWorker, ledger_file: Path, gate: Path, force: bool
