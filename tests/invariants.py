@@ -15,31 +15,37 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 
-from jobs import job_manager, limits
+from jobs import job_manager
 from jobs.conf import settings
-from jobs.models import Attempt, Job, JobEvent, Pool, Worker
+from jobs.models import Attempt, Hook, Job, JobEvent, Worker
 from jobs.querysets.statements import query
-from jobs.states import EDGES, FINAL, IN_FLIGHT, NOT_RUNNING
+from jobs.states import EDGES, FINAL, IN_FLIGHT
 from tests.app import ledger
+from tests.forgotten import forgotten
 
-PATIENCE = 15.0  # seconds after which something alive should have moved a job that can be moved
 EFFECT = "effect"  # the ledger's word for a side effect that is counted: ledger.note(EFFECT, job=…)
 
 
 @dataclass(frozen=True)
 class History:
-    """One job with all that is recorded of it: events by seq, attempts by run and number."""
+    """One job with all that is recorded of it: events by seq, attempts by run and number, hooks that have not run."""
 
     job: Job
     events: Sequence[JobEvent]
     attempts: Sequence[Attempt]
+    hooks: Sequence[Hook]
+
+    @property
+    def story(self) -> str:
+        """Its events in a line."""
+        return " ".join(f"{event.seq}:{event.name}" for event in self.events)
 
     def edges(self) -> list[JobEvent]:
         """The events that moved the job."""
@@ -58,10 +64,10 @@ def check_invariants(*, limit: int | None = None, effects: Path | None = None) -
     `limit` is the most that may ever have been in flight in the whole system. `effects` is the ledger in which bodies
     noted their effects with `ledger.note(EFFECT, job=<id>)`.
     """
-    histories, peak, now, anyone_alive = _snapshot()
+    histories, peak, now, alive = _snapshot()
     found = [violation for history in histories for violation in _violations(history)]
-    if anyone_alive:
-        found += [told for history in histories for told in _forgotten(history, now)]
+    if alive:
+        found += [told for history in histories for told in forgotten(history, now, alive)]
     if limit is not None and peak > limit:
         found.append(f"I5: {peak:g} in flight at once, the limit is {limit}")
     if effects is not None:
@@ -95,14 +101,14 @@ def _peak(moves: Iterable[tuple[Any, ...]]) -> float:
     return peak
 
 
-def _snapshot() -> tuple[list[History], float, datetime, bool]:
+def _snapshot() -> tuple[list[History], float, datetime, list[Worker]]:
     """Everything, as of one moment: workers may be writing meanwhile."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
         if connections[using].vendor != "sqlite":
             with connections[using].cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        alive = Worker.objects.using(using).live(settings.STALE_AFTER).exists()
+        alive = list(Worker.objects.using(using).live(settings.STALE_AFTER))
         return _histories(using), peak_in_flight(), _now(using), alive
 
 
@@ -119,8 +125,11 @@ def _histories(using: str) -> list[History]:
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     for attempt in Attempt.objects.using(using).select_related("worker").order_by("run", "number"):
         attempts[attempt.job_id].append(attempt)
+    hooks: dict[UUID, list[Hook]] = defaultdict(list)
+    for hook in Hook.objects.using(using).order_by("run"):
+        hooks[hook.job_id].append(hook)
     jobs = Job.objects.using(using).order_by("id")
-    histories = [History(job, events.pop(job.id, []), attempts.pop(job.id, [])) for job in jobs]
+    histories = [History(job, events.pop(job.id, []), attempts.pop(job.id, []), hooks.get(job.id, [])) for job in jobs]
     left_over = {*events, *attempts}
     assert not left_over, f"I3: events or attempts of jobs that are not there: {left_over}"
     return histories
@@ -130,11 +139,7 @@ def _violations(history: History) -> Iterator[str]:
     job = history.job
     for check in (_one_outcome, _replay, _open_attempts, _recount, _not_twice):
         for told in check(history):
-            yield f"{told} [job {job.id} {job.task}, {job.state}: {_story(history)}]"
-
-
-def _story(history: History) -> str:
-    return " ".join(f"{event.seq}:{event.name}" for event in history.events)
+            yield f"{told} [job {job.id} {job.task}, {job.state}: {history.story}]"
 
 
 def _one_outcome(history: History) -> Iterator[str]:
@@ -225,36 +230,6 @@ def _not_twice(history: History) -> Iterator[str]:
     names = Counter(event.name for event in history.events)
     if names["fallback"] > names["fail"]:
         yield f"I8: {names['fallback']} fallbacks for {names['fail']} failures"
-
-
-def _forgotten(history: History, now: datetime) -> Iterator[str]:
-    """I1: a job that somebody alive could move has been standing there for too long, or nothing says why it waits."""
-    job, late = history.job, now - timedelta(seconds=PATIENCE)
-    told = f"[job {job.id} {job.task}: {_story(history)}]"
-    moved_at = history.edges()[-1].at if history.edges() else job.created_at
-    if job.state == "scheduled" and (job.run_after is None or job.run_after < late):
-        yield f"I1: due since {job.run_after}, and still scheduled {told}"
-    if job.fallback_due and moved_at < late:
-        yield f"I1: failed at {moved_at}, and nothing was submitted in its place {told}"
-    if job.state in NOT_RUNNING and job.expires_at is not None and job.expires_at < late:
-        yield f"I1: expired at {job.expires_at}, and still waiting {told}"
-    if job.state == "paused" and not (job.reason or job.paused_by):
-        yield f"I1: paused, and nothing says why {told}"
-    if job.state == "pending" and moved_at < late and _has_room(job.pool):
-        yield f"I1: pending since {moved_at} in a pool with room {told}"
-    if job.state == "queued" and moved_at < late and job.published_at is None:
-        yield f"I1: queued since {moved_at} and never published {told}"
-    for attempt in history.attempts:
-        fenced_at = attempt.worker.fenced_at if attempt.worker else None
-        if attempt.finished_at is None and fenced_at is not None and fenced_at < late:
-            yield f"I1: running on a worker that was declared dead at {fenced_at} {told}"
-
-
-def _has_room(pool: str) -> bool:
-    seen = limits.look(pool)
-    if seen is None:
-        raise AssertionError(f"I1: a job waits in {pool!r}, which is none of {list(Pool.objects.all())}")
-    return bool(limits.plan(seen, 1).lanes)
 
 
 def _effects_without_attempt(histories: Sequence[History], effects: Path) -> list[str]:

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs import execution, job_manager, leaving, transitions
-from jobs.models import Attempt, Job, JobEvent, Worker
+from jobs.models import Attempt, Hook, Job, JobEvent, Worker
 from tests.app import ledger, stages
 from tests.app.jobs import probe
 from tests.invariants import EFFECT, check_invariants, peak_in_flight
@@ -42,7 +42,8 @@ def running() -> Job:
 
 
 def worker(**more: object) -> Worker:
-    return Worker.objects.create(boot_id=uuid4(), hostname="here", pid=1, started_at=Now(), beat_at=Now(), **more)
+    columns = {"hostname": "here", "pid": 1, "started_at": Now(), "beat_at": Now(), **more}
+    return Worker.objects.create(boot_id=uuid4(), **columns)
 
 
 def test_a_sound_history_passes() -> None:
@@ -178,6 +179,22 @@ def _running_and_forgotten() -> None:
     Attempt.objects.update(worker=worker(fenced_at=LONG_AGO))
 
 
+def _silent_and_forgotten() -> None:
+    running()
+    Attempt.objects.update(worker=worker(beat_at=Now() - timedelta(seconds=600)))
+
+
+def _asked_to_stop_and_forgotten() -> None:
+    job_manager.cancel_job(running().id)
+    Attempt.objects.update(worker=worker(can_stop=True, draining_at=Now()), started_at=LONG_AGO)
+    Job.objects.update(cancel_requested_at=LONG_AGO)
+
+
+def _hooks_left_behind() -> None:
+    Hook.objects.create(id=uuid4(), job=completed(), run=1)
+    JobEvent.objects.update(at=LONG_AGO)
+
+
 def _paused_without_a_word() -> None:
     job_manager.submit(probe, start=False)
     Job.objects.update(reason="")
@@ -202,6 +219,8 @@ FORGOTTEN = [
     (_pending_and_forgotten, "I1: pending since"),
     (_queued_and_forgotten, "I1: queued since"),
     (_running_and_forgotten, "I1: running on a worker that was declared dead"),
+    (_silent_and_forgotten, "I1: running on a worker that is silent since"),
+    (_hooks_left_behind, "I1: run 1 ended, and its hooks were not run"),
     (_paused_without_a_word, "I1: paused, and nothing says why"),
 ]
 
@@ -213,6 +232,59 @@ def test_a_job_that_nobody_moves_is_named_where_somebody_could(forget: Callable[
     worker(pools=["default"])
     with pytest.raises(AssertionError, match=told):
         check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("busy", "is_left"),
+    [
+        ({}, True),
+        ({"taken_at": Now()}, False),
+        ({"rung_at": Now(), "rings": 1}, False),
+        ({"taken_at": Now() - timedelta(seconds=600), "rung_at": Now() - timedelta(seconds=600), "rings": 1}, True),
+    ],
+)
+def test_hooks_that_somebody_is_at_are_not_forgotten(busy: dict[str, object], is_left: bool) -> None:
+    _hooks_left_behind()
+    Hook.objects.update(**busy)
+    worker(pools=["another"])
+    check_invariants()  # nobody there knows the task
+    worker(pools=["default"])
+    assert ("its hooks were not run" in _violations()) == is_left
+
+
+def test_the_hooks_of_what_runs_are_not_forgotten() -> None:
+    Hook.objects.create(id=uuid4(), job=running(), run=1)
+    JobEvent.objects.update(at=LONG_AGO)
+    worker(pools=["default"])
+    check_invariants()
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_named"),
+    [
+        ({}, True),
+        ({"worker__can_stop": False}, False),
+        ({"worker__beat_at": Now() - timedelta(seconds=100)}, False),
+        ({"job__grace": 100}, False),
+        ({"attempt__started_at": Now()}, False),
+    ],
+    ids=["prefork", "threads", "not heard", "its grace", "just begun"],
+)
+def test_what_should_have_been_stopped_by_now_is_named(columns: dict[str, object], is_named: bool) -> None:
+    _asked_to_stop_and_forgotten()
+    for name, value in columns.items():
+        model, column = name.split("__")
+        {"worker": Worker, "job": Job, "attempt": Attempt}[model]._base_manager.update(**{column: value})
+    worker(pools=["default"])
+    assert ("I1: asked to stop at" in _violations()) == is_named
+
+
+def _violations() -> str:
+    try:
+        check_invariants()
+    except AssertionError as error:
+        return str(error)
+    return ""
 
 
 def test_more_in_flight_than_the_limit_is_named() -> None:
