@@ -65,7 +65,8 @@ def _should_be_stopped(history: History, attempt: Attempt, worker: Worker, now: 
     if asked_at is None or not worker.can_stop or worker.fenced_at is not None or worker.beat_at < lives:
         return False
     grace = settings.GRACE if history.job.grace is None else history.job.grace
-    return bool(max(asked_at, attempt.started_at) < now - timedelta(seconds=grace + AFTER_GRACE))
+    since: datetime = max(asked_at, attempt.started_at)
+    return since < now - timedelta(seconds=grace + AFTER_GRACE)
 
 
 def _hooks(history: History, now: datetime, alive: Sequence[Worker]) -> Iterator[str]:

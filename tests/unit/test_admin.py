@@ -92,6 +92,13 @@ def test_every_list_and_page_can_be_read_with_the_view_permission(model: Any, ro
     assert 'name="_save"' not in response.content.decode()
 
 
+def test_the_page_of_a_job_tells_what_bounds_it(admin_client: Client) -> None:
+    row = job_manager.submit(nothing, timeout=321, grace=12, memory_mb=654, expires=60)
+    shown = admin_client.get(change(row)).content.decode()
+    for text in ("Bounds of an attempt", "321", "654", "Cancel force", "Expires at"):
+        assert text in shown
+
+
 @pytest.mark.parametrize("model", [*set(OURS) - CHANGEABLE], ids=lambda model: model.__name__)
 def test_nobody_adds_or_deletes_or_rewrites(model: Any, row: Job, admin_client: Client) -> None:
     stages.claim(row, stages.start_worker())
