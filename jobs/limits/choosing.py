@@ -37,8 +37,13 @@ class Plan:
 
     @property
     def is_simple(self) -> bool:
-        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken."""
-        return not self.tally.reservations and (len(self.lanes) == 1 or (self.free == 1 and bool(self.lanes)))
+        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken.
+
+        Where a reader or writer of its partition is kept, each of its own has to be asked for its rank.
+        """
+        if self.tally.reservations or not self.lanes or self.lanes[0].facts.tenant in self.tally.held:
+            return False
+        return len(self.lanes) == 1 or self.free == 1
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,11 @@ def first_lanes(plan: Plan) -> dict[str, int]:
     """The lanes of which jobs may be taken now, and how many of each have to be read for that.
 
     Each job that is taken comes from the first lane in the order, and moves it back: so those behind the first `free`
-    lanes are not reached.
+    lanes are not reached. Of readers and writers the one that a limit keeps is read too: it holds back those behind.
     """
     lanes = plan.lanes[: plan.free]
     most = max(1, MOST_READ // len(lanes))
-    return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in lanes}
+    return {head.lane: min(plan.free, most, plan.tally.most(head.facts) + bool(head.facts.access)) for head in lanes}
 
 
 def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:

@@ -103,6 +103,21 @@ def test_readers_share_and_a_writer_is_alone(house: House) -> None:
     assert house.done(late).started_at >= (house.done(writer).finished_at or 0)
 
 
+def test_one_admission_lets_no_reader_behind_a_writer_pass_it(house: House) -> None:
+    gate = house.gate()
+    house.in_body(read_book, gate, "A")
+    job_manager.pause_pool("default")
+    early, writer, *late = (
+        house.submit(task, str(gate), "A") for task in (read_book, write_book, read_book, read_book)
+    )
+    job_manager.resume_pool("default")
+    house.until(early, "running")
+    assert states([writer, *late]) == ["pending"] * 3
+    gate.touch()
+    end = house.done(writer).finished_at
+    assert all(house.done(reader).started_at >= end for reader in late)
+
+
 def test_readers_of_a_better_rank_do_not_wait_behind_a_writer(house: House) -> None:
     gate = house.gate()
     house.in_body(read_book, gate, "A")

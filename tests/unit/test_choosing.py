@@ -144,6 +144,28 @@ def test_a_waiting_writer_keeps_readers_behind_it() -> None:
     assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["w"]
 
 
+def test_later_readers_of_the_same_lane_do_not_pass_a_waiting_writer() -> None:
+    reader, writer = _of("/srv", access="shared"), _of("/srv", access="exclusive")
+    heads = _head("readers", 1, **reader), _head("writer", 2, **writer)
+    plan = limits.plan(_look(*heads, flights=(_flight(1, **reader),)), 200)
+    assert not plan.is_simple
+    waiting = [Candidate("readers", rank, f"r{rank}", False) for rank in (1, 3, 4)]
+    assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["r1"]
+
+
+def test_a_reader_kept_by_a_limit_holds_back_those_behind_it_in_the_same_look() -> None:
+    reader = _of("/srv", access="shared")
+    plan = limits.plan(_look(_head("single", 1, max_concurrent=1, **reader), _head("any", 3, **reader)), 200)
+    asked = limits.first_lanes(plan)
+    assert asked["single"] == 2
+    waiting = [
+        Candidate("single", 1, "s1", False),
+        Candidate("single", 2, "s2", False),
+        Candidate("any", 3, "a", False),
+    ]
+    assert [one.id for one in limits.pick(plan, waiting, asked)] == ["s1"]
+
+
 # --- large jobs
 
 
