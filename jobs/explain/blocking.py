@@ -80,8 +80,16 @@ def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
         f"All {number(slots)} slots of pool {name(blocker.limit)} are"
     )  # fmt: skip
-    spare = ", as many as LOOK_AHEAD lets in" if stand.tally.look.window > slots else ""
-    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{spare}.")
+    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{_spare(stand, taken)}.")
+
+
+def _spare(stand: Stand, taken: float) -> str:
+    """Why none is admitted ahead of a slot."""
+    look = stand.tally.look
+    if taken < look.window:
+        whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
+        return f", and {whose} under a rate, which lets none in ahead of a slot"
+    return ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
 
 
 def _pool_full(blocker: Blocker, *_: object) -> Reason:

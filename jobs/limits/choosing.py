@@ -15,9 +15,10 @@ from heapq import heapify, heappop, heappush
 from jobs.conf import settings
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER
-from jobs.limits.tally import BUDGET, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
+from jobs.limits.tally import BUDGET, NO_SLOT, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
 from jobs.querysets.lanes import Candidate
 
+LARGE = frozenset({BUDGET, RESERVED, NO_SLOT})  # what may keep a job for which room is kept
 MOST_RESERVATIONS = 20
 MOST_READ = 2000  # waiting jobs read by one admission, beside the first of each lane
 Key = tuple[Order, str]
@@ -39,9 +40,10 @@ class Plan:
     def is_simple(self) -> bool:
         """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken.
 
-        Where a reader or writer of its partition is kept, each of its own has to be asked for its rank.
+        Where some that are kept hold back those behind them, each of its own has to be asked for its rank.
         """
-        if self.tally.reservations or not self.lanes or self.lanes[0].facts.tenant in self.tally.held:
+        tally = self.tally
+        if not self.lanes or tally.reservations or tally.next_slot or self.lanes[0].facts.tenant in tally.held:
             return False
         return len(self.lanes) == 1 or self.free == 1
 
@@ -75,6 +77,8 @@ def plan(look: Look, most: int) -> Plan:
             with_room.append(head)
         elif blocker.kind == RATE and blocker.until is not None:
             waits.append(blocker.until)
+    if tally.next_slot is not None:
+        with_room = [head for head in with_room if not tally.lacks_slot(head)]
     return Plan(tally, free, sorted(with_room, key=tally.order), min(waits, default=None))
 
 
@@ -108,8 +112,13 @@ def in_order(tally: Tally) -> list[Head]:
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:
-    """What keeps a job; a reader or writer that is kept holds back those behind it, but not where a person holds it."""
+    """What keeps a job, which is not passed then by what it holds back.
+
+    That is readers and writers behind a kept one, but not where a person holds it; and who would go ahead of a slot.
+    """
     blocker = next(tally.blockers(head), None)
+    if blocker is not None and blocker.kind == NO_SLOT:
+        tally.hold_slot(head)
     if blocker is not None and blocker.kind != TASK_PAUSED and head.facts.access:
         tally.hold_back(head)
     return blocker
@@ -125,7 +134,7 @@ def reserve(tally: Tally) -> None:
     for head in sorted(waited, key=tally.order):
         if len(tally.reservations) >= MOST_RESERVATIONS:
             return
-        if {blocker.kind for blocker in tally.blockers(head)} <= {BUDGET, RESERVED}:
+        if {blocker.kind for blocker in tally.blockers(head)} <= LARGE:
             _reserve(tally, head)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -139,6 +141,18 @@ def test_starts_are_as_far_apart_as_the_rate_says(house: House, declared: bool) 
     for job in jobs:
         assert house.done(job).state == "completed"
     assert_spaced(jobs, 0.05, 3)
+
+
+def test_a_rate_spaces_real_starts_where_every_slot_was_taken(house: House) -> None:
+    gate = house.gate()
+    holding = [house.in_body(hold, gate), house.in_body(hold, gate)]
+    jobs = [house.submit(nap, rate="5/s") for _ in range(4)]
+    time.sleep(0.5)  # two could have been admitted by now, to start together
+    assert states([*holding, *jobs]) == ["running"] * 2 + ["pending"] * 4
+    assert [one.kind for one in job_manager.why(jobs[0].id).blockers] == ["no_slot"]
+    gate.touch()
+    starts = sorted(house.done(job).started_at.timestamp() for job in jobs)
+    assert all(after - before > 0.1 for before, after in pairwise(starts)), starts
 
 
 def assert_spaced(jobs: Iterable[Job], interval: float, burst: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,6 +165,42 @@ def test_a_reader_kept_by_a_limit_holds_back_those_behind_it_in_the_same_look() 
         Candidate("any", 3, "a", False),
     ]
     assert [one.id for one in limits.pick(plan, waiting, asked)] == ["s1"]
+
+
+# --- rates and the look-ahead
+
+
+def _busy(number: int, *heads: Head, tats: Any = None) -> Look:
+    """Two slots, each with one job ahead, so many of them taken."""
+    return replace(_look(*heads, slots=2, flights=(_flight(number),) if number else ()), tats=tats or {})
+
+
+def _picked(look: Look, *waiting: Candidate) -> list[str]:
+    plan = limits.plan(look, 200)
+    assert not plan.is_simple
+    asked = limits.first_lanes(plan)
+    return [one.id for one in limits.pick(plan, [one for one in waiting if one.lane in asked], asked)]
+
+
+@pytest.mark.parametrize(("number", "room"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_what_is_under_a_rate_is_not_admitted_ahead_of_a_slot(number: int, room: int) -> None:
+    plan = limits.plan(_busy(number, _head("paced", 1, rate="60/s burst 60")), 200)
+    assert (limits.how_many(plan) if plan.lanes else 0) == room
+
+
+def test_who_comes_behind_a_paced_job_does_not_take_its_slot() -> None:
+    """Else a pool with a backlog, whose look-ahead is always taken, would never have a slot for it."""
+    before, paced, behind = _head("before", 1), _head("paced", 2, rate="6/m"), _head("behind", 3)
+    assert _order(_busy(2, before, paced, behind)) == ["before"]
+    waiting = [
+        Candidate("before", 1, "b1", False),
+        Candidate("before", 5, "b5", False),
+        Candidate("behind", 3, "x", False),
+    ]
+    assert _picked(_busy(2, before, paced, behind), *waiting) == ["b1"]
+    assert _picked(_busy(1, paced, behind), Candidate("paced", 2, "p", False), waiting[2]) == ["p", "x"]
+    closed = {("render rate", ""): NOW + 9}
+    assert _order(_busy(2, before, paced, behind, tats=closed)) == ["before", "behind"]
 
 
 # --- large jobs
