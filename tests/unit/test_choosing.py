@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import override_settings
@@ -11,7 +12,7 @@ from django.test import override_settings
 from jobs import limits
 from jobs.limits.lanes import Facts
 from jobs.limits.look import Flight, Head, Look, PoolFacts
-from jobs.limits.rules import Rules
+from jobs.limits.rules import Rule, Rules
 from jobs.limits.tally import RESERVED, Tally
 from jobs.querysets.lanes import Candidate
 
@@ -76,6 +77,39 @@ def test_a_weight_of_two_is_twice_the_share() -> None:
     flights = (_flight(3, **_of("acme")), _flight(2, **_of("bob")))
     look = _look(_head("acme", 2, **_of("acme")), _head("bob", 1, **_of("bob")), flights=flights, rules=[vip])
     assert _order(look) == ["acme", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight"),
+    [
+        ([("half", "", "", "customer", "acme", "concurrency", None, 1.0, 1, 0.5)], 0.5),
+        ([("all", "", "", "customer", "", "concurrency", None, 1.0, 1, 0.25)], 0.25),
+        (
+            [
+                ("all", "", "", "customer", "", "concurrency", 9.0, 1.0, 1, 3.0),
+                ("acme", "", "render", "customer", "acme", "rate", None, 1.0, 1, 0.5),
+            ],
+            0.5,
+        ),
+        ([], 1.0),
+    ],
+)
+def test_the_row_that_names_the_partition_says_its_weight(rows: list[Any], weight: float) -> None:
+    """The system-wide row, and a limit that a task declares, match everything with their weight of 1."""
+    others = ("system", "", "", "", "", "concurrency", 5.0, 1.0, 1, 1.0), PER_CUSTOMER
+    rules = Rules([*others, *rows], None)
+    assert rules.of(Facts("render", **_of("acme")), "default").weight == weight
+
+
+def test_rows_of_single_partitions_are_found_without_going_through_all() -> None:
+    number = 500
+    rows = [(f"vip{n}", "", "", "customer", f"c{n}", "concurrency", 5.0, 1.0, 1, 1.0) for n in range(number)]
+    heads = [_head(f"lane{n}", **_of(f"c{n}")) for n in range(number)]
+    look = _look(*heads, rules=rows)
+    with patch.object(Rule, "counts", autospec=True, side_effect=Rule.counts) as asked:
+        assert len(look.shared) == number
+        limits.plan(look, 200)
+    assert asked.call_count == number
 
 
 def test_critical_jobs_come_first_whoever_they_are_of() -> None:
