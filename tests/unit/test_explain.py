@@ -364,6 +364,18 @@ def test_nobody_is_asked_twice_who_closed_the_pool() -> None:
     assert said.blockers[0].person == said.blockers[0].text == ""
 
 
+@pytest.mark.parametrize("acts", [("pause_pool", "drain_pool"), ("drain_pool", "pause_pool")])
+def test_who_closed_a_pool_first_and_why_stays(acts: tuple[str, str], clock: Clock) -> None:
+    stages.start_worker()
+    row = job_manager.submit(plain)
+    for act, reason, person in zip(acts, ("new disk", "moving house"), ("ada", "bob"), strict=True):
+        getattr(job_manager, act)("default", reason, actor=person)
+        clock.forward(60)
+    assert Pool.objects.values_list("paused_by", "pause_reason").get(name="default") == ("ada", "new disk")
+    said = {(reason.person, reason.text, reason.since) for reason in why(row).blockers}
+    assert said == {("ada", "new disk", clock.moment - timedelta(0, 120)), ("", "", clock.moment - timedelta(0, 60))}
+
+
 def test_all_that_is_in_the_way_is_told() -> None:
     Pool.objects.update(max_memory_mb=8, max_concurrent=1)
     first, row = (job_manager.submit(one_at_a_time, memory_mb=6) for _ in range(2))
