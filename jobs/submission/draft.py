@@ -119,9 +119,6 @@ class Draft:
     @functools.cached_property
     def standing(self) -> Standing | None:
         """What becomes of a newcomer, where its task or its submission has a word to say about it."""
-        declared = self.declared
-        if self.conflict is None and declared and (declared.max_concurrent or declared.conflict) is None:
-            return None
         return declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
 
     def check(self) -> None:

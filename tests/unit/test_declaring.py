@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs import job, job_manager
+from jobs import job, job_manager, limits
 from jobs.exceptions import JobRefused
 from jobs.limits import SYSTEM_LIMIT, declaring
 from jobs.models import Limit, Pool
@@ -99,3 +99,47 @@ def test_what_a_job_brings_itself_counts_in_its_pool() -> None:
     there = job_manager.submit("own.task", max_concurrent=1, pool="gpu")
     assert [bell.pairs[0][0] for bell in stages.admit()] == [here[0].id]
     assert [bell.pairs[0][0] for bell in stages.admit("gpu")] == [there.id]
+
+
+def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -> None:
+    Pool.objects.create(name="gpu")
+    options = render.options.but({"rate": None})
+    declaring.declare("t", "default", options)
+    for partition in ("acme", "bob"):
+        Limit.objects.create(
+            name=f"vip {partition}", task="t", pool="default", partition_by="customer", partition=partition, size=10
+        )
+    Limit.objects.create(name="bob anywhere", task="t", partition_by="customer", partition="bob", size=1)
+    declaring.declare("t", "gpu", options)
+    assert _row("t")["pool"] == _row("vip acme")["pool"] == ""
+    assert _row("vip bob")["pool"] == "default"  # there is one for all pools: two would both hold
+    look = limits.look("default")
+    assert look is not None
+    facts = limits.Facts("t", partition_by="customer", partition="acme")
+    assert [rule.name for rule in look.rules.of(facts, "default").sizes] == ["system", "vip acme"]
+
+
+def test_a_rate_that_the_code_makes_wider_does_not_wait_for_the_old_one(rung: list[object]) -> None:
+    stages.start_worker()
+    declaring.declare("t", "default", render.options.but({"rate": "1/d", "partition_by": None}))
+    first, second = job_manager.submit("t"), job_manager.submit("t")
+    assert len(stages.admit()) == 1
+    declaring.forget()
+    assert declaring.declare("t", "default", render.options.but({"rate": "1/s", "partition_by": None})) == {"default"}
+    (blocker,) = job_manager.why(second.id).blockers
+    assert blocker.until is not None
+    assert (blocker.until - first.created_at).total_seconds() < 60
+
+
+@job(name="declaring.plain")
+def plain() -> None: ...
+
+
+def test_a_policy_that_somebody_sets_counts_for_a_task_that_declares_none() -> None:
+    Limit.objects.create(name=plain.name, task=plain.name, size=1, policy="refuse")
+    job_manager.submit(plain)
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain)
+    Limit.objects.filter(name=plain.name).update(policy="wait")
+    declaring.forget()
+    job_manager.submit(plain)
