@@ -9,15 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from celery import current_app
 from django.db import transaction
 
 from jobs import admission, control
+from jobs.calls import JobLike
 from jobs.conf import settings
-from jobs.limits import changing
+from jobs.limits import changing, declaring
 from jobs.models import Limit, LimitKind, Priority, Rate
 from jobs.querysets.statements import after_commit
 
 logger = logging.getLogger(__name__)
+
+
+def declare_registered() -> None:
+    """Write the limits of all jobs that this process knows: they hold for those as well who submit by name only.
+
+    Whatever pool their jobs have gone to stays theirs.
+    """
+    known = {task.name: task.options for task in current_app.tasks.values() if isinstance(task, JobLike)}
+    default = str(current_app.conf.task_default_queue)
+    pools = declaring.places({name: options.pool or default for name, options in known.items()})
+    for name, options in known.items():
+        for kept in declaring.declare(name, pools[name], options):
+            admission.admit_on_commit(kept)
 
 
 def create_limit(limit: Limit) -> None:

@@ -1,4 +1,4 @@
-"""What the code declares, as rows: a task's limits come into being with its first submit, and afterwards the rows rule.
+"""What the code declares, as rows, which rule from then on: written at a worker's start, or by a task's first submit.
 
 A size that somebody has edited stays until the code says something else than it said before.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,12 @@ def declare(task: str, pool: str, options: JobOptions) -> set[str]:
     # Remembered after the commit: it may be rolled back.
     transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
     return kept
+
+
+def places(tasks: Mapping[str, str]) -> dict[str, str]:
+    """For each task the pool that its limits are for already, else the one that is given."""
+    rows = Limit.objects.using(settings.DATABASE).filter(declared__isnull=False).exclude(pool="")
+    return {**tasks, **{task: pool for task, pool in rows.values_list("task", "pool") if task in tasks}}
 
 
 def _stands(wanted: Sequence[Declared], task: str, pool: str) -> bool:

@@ -6,16 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import override_settings
 
 from jobs import Job, JobTask, admission, job_manager, limits
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
+from jobs.limits import declaring
 from jobs.models import JobEvent, Limit, Pool
 from jobs.querysets import lanes
 from tests.app import stages
@@ -352,6 +355,22 @@ def test_room_is_kept_for_a_large_job_that_has_waited(stack: Stack) -> None:
         stages.start_worker()
         stages.admit()
         assert states([large, long, short]) == ["pending", "pending", "queued"]
+
+
+def test_a_workers_code_declares_for_whoever_submits_by_name(
+    start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = two.name
+    Limit.objects.filter(task=name).delete()
+    declaring.forget()
+    monkeypatch.delitem(current_app.tasks, name)  # as in a process that has not imported the code
+    jobs = [job_manager.submit(name, [str(tmp_path / "gate")]) for _ in range(4)]
+    start_worker(concurrency=4)
+    wait_until(lambda: states(jobs).count("running") == 2, 30, "two in their bodies")
+    assert [one.limit for one in job_manager.why(jobs[3].id).blockers] == [name]
+    (tmp_path / "gate").touch()
+    wait_until(lambda: set(states(jobs)) == {"completed"}, 30, "the end of all")
+    assert peak_in_flight(id__in=[job.id for job in jobs]) == 2
 
 
 def test_every_limit_holds_in_a_crowd(start_worker: StartWorker) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from celery import current_app
 
-from jobs import job, job_manager, limits
+from jobs import JobTask, job, job_manager, limits, tuning
 from jobs.exceptions import JobRefused
 from jobs.limits import SYSTEM_LIMIT, declaring
 from jobs.models import Limit, Pool
@@ -143,3 +144,13 @@ def test_a_policy_that_somebody_sets_counts_for_a_task_that_declares_none() -> N
     Limit.objects.filter(name=plain.name).update(policy="wait")
     declaring.forget()
     job_manager.submit(plain)
+
+
+def test_a_worker_writes_what_all_its_jobs_declare(django_assert_max_num_queries: Any) -> None:
+    Limit.objects.create(name=render.name, task=render.name, pool="gpu", declared={}, partition_by="customer", size=1)
+    tuning.declare_registered()
+    assert (_row(render.name)["pool"], _row(render.name)["size"]) == ("gpu", 4)  # no reason to span pools
+    assert _row(f"{render.name} rate")["pool"] == "gpu"
+    known = [task for task in current_app.tasks.values() if isinstance(task, JobTask)]
+    with django_assert_max_num_queries(1 + len(known)):  # and nothing is written, nor locked
+        tuning.declare_registered()
