@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,16 @@ def test_each_newcomer_stops_one_that_runs(house: House) -> None:
     gate.touch()
     for job in newcomers:
         assert house.done(job).state == "completed"
+
+
+def test_a_newcomer_for_later_stops_nobody(house: House) -> None:
+    gate, day = house.gate(), timedelta(days=1)
+    first, second = (house.in_body(replacing, gate, "green") for _ in range(2))
+    later = house.submit(replacing, str(gate), "green", run_after=datetime.now(UTC) + day)
+    assert [fresh(job).cancel_requested_at for job in (first, second)] == [None, None]
+    house.submit(replacing, str(gate), "green", run_after=datetime.now(UTC) - day)
+    assert fresh(first).cancel_requested_at is not None
+    assert (fresh(second).cancel_requested_at, fresh(later).state) == (None, "scheduled")
 
 
 def test_a_submit_says_its_own_policy(house: House) -> None:

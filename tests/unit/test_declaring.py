@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from jobs.models import Limit, Pool
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
+HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +156,38 @@ def test_a_worker_writes_what_all_its_jobs_declare(django_assert_max_num_queries
     known = [task for task in current_app.tasks.values() if isinstance(task, JobTask)]
     with django_assert_max_num_queries(1 + len(known)):  # and nothing is written, nor locked
         tuning.declare_registered()
+
+
+LATER: list[dict[str, Any]] = [
+    {"start": False}, {"run_after": HOUR}, {"run_after": timedelta(hours=1)},
+    {"run_after": datetime(2100, 1, 1, tzinfo=UTC)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("later", LATER, ids=str)
+@pytest.mark.parametrize("policy", ["cancel_running", "latest", "refuse"])
+def test_a_job_that_is_not_to_run_yet_is_in_nobodys_way(later: dict[str, Any], policy: str) -> None:
+    running = job_manager.submit(plain, conflict=policy)
+    if policy == "cancel_running":
+        stages.claim(running)
+    held = job_manager.submit(plain, conflict=policy, **later)
+    assert stages.fresh(running).cancel_requested_at is None
+    assert not stages.fresh(running).is_final
+    job_manager.cancel_job(running.id)
+    job_manager.submit(plain, conflict=policy)
+    assert stages.fresh(held).state == held.state  # nor does it go for a newcomer
+
+
+@pytest.mark.parametrize("past", [-1, datetime(2020, 1, 1, tzinfo=UTC)])
+def test_a_moment_that_has_passed_is_at_once(past: Any) -> None:
+    job_manager.submit(plain, conflict="refuse")
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain, conflict="refuse", run_after=past)
+
+
+def test_one_that_waits_for_its_retry_is_in_the_way() -> None:
+    row = stages.put(job_manager.submit(plain, conflict="refuse"), "scheduled", attempt=1)
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain, conflict="refuse")
+    newest = job_manager.submit(plain, conflict="latest")
+    assert [stages.fresh(job).state for job in (row, newest)] == ["cancelled", "pending"]
