@@ -1,6 +1,7 @@
 """What becomes of a newcomer whose partition is at its limit, where its task says something else than to wait.
 
-Decided in the newcomer's own transaction, one newcomer of a partition after the other: a row is the lock.
+Decided in the newcomer's own transaction, one newcomer of a partition after the other: a row is the lock. A job that is
+not to run yet is no newcomer, and in nobody's way: neither one for later nor one that was submitted with start=False.
 """
 
 from __future__ import annotations
@@ -8,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db.models import Q
+
 from jobs import control
 from jobs.conf import settings
 from jobs.exceptions import JobRefused
 from jobs.limits.declaring import Standing
 from jobs.models import Job, Policy
+from jobs.pausing import NOT_STARTED
 from jobs.querysets.dialect import dialect
 from jobs.querysets.jobs import JobQuerySet
 from jobs.querysets.statements import execute
-from jobs.states import IN_FLIGHT
+from jobs.states import IN_FLIGHT, JobState
 
 ACTOR = "conflict policy"
+_NOT_YET = Q(state=JobState.SCHEDULED, attempt=0) | Q(state=JobState.PAUSED, reason=NOT_STARTED)  # a retry has begun
 
 
 def lock(task: str, partitions: Iterable[str]) -> None:
@@ -36,7 +41,8 @@ def lock(task: str, partitions: Iterable[str]) -> None:
 
 def settle(standing: Standing, task: str, partition: str, newcomer: UUID) -> None:
     """Make place for a newcomer before it is inserted, or raise JobRefused. Its partition is locked."""
-    present = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition).order_by("id")
+    unfinished = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition)
+    present = unfinished.exclude(_NOT_YET).order_by("id")
     if standing.policy == Policy.REFUSE:
         _refuse(present, standing, partition)
     elif standing.policy == Policy.LATEST:

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs import failing_options as failing
+from jobs import tightening
 from jobs.conf import settings
 from jobs.encoding import clean_text
 from jobs.error_names import as_names
-from jobs.exceptions import InvalidOption, did_you_mean, shown
+from jobs.exceptions import InvalidOption, did_you_mean
 from jobs.models import Policy, validating
 from jobs.models.validating import MOST, is_number
 from jobs.partitions import whole_task
-from jobs.rates import parse, spacing
+from jobs.rates import parse
 
 _FAR_AWAY = 10**9  # seconds; farther off a database writes dates that Python cannot read
 
@@ -103,24 +104,8 @@ class JobOptions:
     def at_submit(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options, a task's own, with those of one submit: limits may become tighter by it, never wider."""
         chosen = self.but(changes)
-        for name in _TIGHTER & changes.keys():
-            _only_tighter(name, getattr(self, name), getattr(chosen, name))
+        tightening.refuse_wider(_shallow(self), _shallow(chosen), changes.keys())
         return chosen
-
-
-def _only_tighter(name: str, declared: Any, given: Any) -> None:
-    """Raise InvalidOption where a submit would have more than the task declares."""
-    if not declared or declared == given:
-        return
-    if not given:
-        raise InvalidOption(f"{name}: the task's is {shown(declared)}; a submit cannot take it away", option=name)
-    if name == "max_concurrent":
-        is_tighter = given <= declared
-    else:
-        is_tighter = name == "rate" and spacing(given).is_within(spacing(declared))
-    if not is_tighter:
-        said = f"{shown(given)} is not within the task's {shown(declared)}"
-        raise InvalidOption(f"{name}: {said}; a submit may only tighten it", option=name)
 
 
 def task_name(name: str) -> str:
@@ -293,6 +278,5 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "expires": _moment,
     "at_most_once": _flag,
 }
-_TIGHTER = {"max_concurrent", "rate", "partition_by", "conflict", "access"}
 
 assert set(_CHECKS) == set(asdict(JobOptions()))  # noqa: S101 - every option has its check

@@ -51,14 +51,15 @@ def pause(name: str, reason: str = "", actor: str = "") -> bool:
 
     Reason and person of the first pause stay. UnknownPool.
     """
-    sets = "paused_at = {now}, paused_by = %s, pause_reason = %s"
-    return _close(name, sets, "paused_at IS NULL", [actor, reason], "the pool is paused")
+    return _close(name, "paused_at", [actor, reason], "the pool is paused")
 
 
 def drain(name: str, reason: str = "", actor: str = "") -> bool:
-    """As `pause`, to let a pool run empty, for good or for maintenance; False when it was drained already."""
-    sets = "draining_at = {now}, paused_by = %s, pause_reason = %s"
-    return _close(name, sets, "draining_at IS NULL", [actor, reason], "the pool is drained")
+    """As `pause`, to let a pool run empty, for good or for maintenance; False when it was drained already.
+
+    Of a pool that was paused before, reason and person stay: who resumes it must know what it was closed for.
+    """
+    return _close(name, "draining_at", [actor, reason], "the pool is drained")
 
 
 def resume(name: str, actor: str = "", reason: str = "") -> bool:
@@ -156,12 +157,16 @@ def take_back(name: str, why: str) -> int:
             return total
 
 
+_WHO, _OPEN = ("paused_by", "pause_reason"), "paused_at IS NULL AND draining_at IS NULL"
+
+
 @done_again
-def _close(name: str, sets: str, where: str, who: list[str], why: str) -> bool:
+def _close(name: str, moment: str, who: list[str], why: str) -> bool:
     """The pool's row is its admission's lock: once it is ours, no admission is under way that saw it open."""
     cleaned = [encoding.clean_text(who[0], 200), encoding.clean_text(who[1], 500)]
     with transaction.atomic(using=settings.DATABASE):
-        sql = f"UPDATE jobs_pool SET {sets} WHERE name = %s AND {where}"
+        kept = ", ".join(f"{column} = CASE WHEN {_OPEN} THEN %s ELSE {column} END" for column in _WHO)
+        sql = f"UPDATE jobs_pool SET {kept}, {moment} = {{now}} WHERE name = %s AND {moment} IS NULL"
         if not execute(settings.DATABASE, sql, [*cleaned, name]):
             must_exist(name)
             return False

@@ -9,21 +9,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from celery import current_app
 from django.db import transaction
 
 from jobs import admission, control
+from jobs.calls import JobLike
 from jobs.conf import settings
-from jobs.models import Limit, LimitKind, Pool, Priority, Rate
-from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import after_commit, execute
+from jobs.limits import changing, declaring
+from jobs.models import Limit, LimitKind, Priority, Rate
+from jobs.querysets.statements import after_commit
 
 logger = logging.getLogger(__name__)
+
+
+def declare_registered() -> None:
+    """Write the limits of all jobs that this process knows: they hold for those as well who submit by name only.
+
+    Whatever pool their jobs have gone to stays theirs.
+    """
+    known = {task.name: task.options for task in current_app.tasks.values() if isinstance(task, JobLike)}
+    default = str(current_app.conf.task_default_queue)
+    pools = declaring.places({name: options.pool or default for name, options in known.items()})
+    for name, options in known.items():
+        for kept in declaring.declare(name, pools[name], options):
+            admission.admit_on_commit(kept)
 
 
 def create_limit(limit: Limit) -> None:
     """Write a new limit."""
     with transaction.atomic(using=settings.DATABASE):
-        _lock({limit.pool})
+        changing.lock({limit.pool})
         limit.save(using=settings.DATABASE, force_insert=True)
     _admit({limit.pool})
 
@@ -34,9 +49,9 @@ def change_limit(limit: Limit, columns: Collection[str]) -> None:
     with transaction.atomic(using=using):
         before = Limit.objects.using(using).filter(pk=limit.pk).values_list("pool", flat=True)
         pools = {limit.pool, *before}
-        _lock(pools)
+        changing.lock(pools)
         limit.save(using=using, update_fields=columns)
-        _shorten_wait(limit)
+        changing.shorten_wait(limit)
     _admit(pools)
 
 
@@ -44,7 +59,7 @@ def delete_limit(limit: Limit) -> None:
     """Delete a limit, and where it stood as a rate."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        _lock({limit.pool})
+        changing.lock({limit.pool})
         if limit.kind == LimitKind.RATE:
             Rate.objects.using(using).filter(limit_name=limit.name).delete()
         limit.delete(using=using)
@@ -64,29 +79,6 @@ def _rank_anew(priority: str) -> None:
     number = control.rerank(priority)
     logger.info("priority %s: %d waiting jobs ranked anew", priority, number)
     admission.admit_everywhere_on_commit()
-
-
-def _lock(pools: Collection[str]) -> None:
-    """Take the locks of the pools that a limit is for, in the order of names; of all where it spans them.
-
-    Else an admission that counts by the old rows could still be under way when another one counts by the new ones, and
-    both together go over the limit.
-    """
-    rows = Pool.objects.using(settings.DATABASE).select_for_update().order_by("name")
-    list(rows if "" in pools else rows.filter(name__in=pools))
-
-
-def _shorten_wait(limit: Limit) -> None:
-    """Let a rate's next start come no later than the new figures say: the old ones may have put it off for long.
-
-    By GCRA a start leaves the theoretical arrival time a whole burst of intervals ahead at most.
-    """
-    if limit.kind != LimitKind.RATE or not limit.size:
-        return
-    now = dialect(settings.DATABASE).epoch("{now}")
-    farthest = limit.burst * limit.period / limit.size
-    sql = f"UPDATE jobs_rate SET tat = {now} + %s WHERE limit_name = %s AND tat > {now} + %s"
-    execute(settings.DATABASE, sql, [farthest, limit.name, farthest])
 
 
 def _admit(pools: Collection[str]) -> None:

@@ -322,6 +322,14 @@ MUTATIONS = {
         _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone", "assert",
     ),
+    "a lane of readers is one": Mutation(
+        _patch("jobs.limits.choosing.Plan.is_simple", property(lambda plan: len(plan.lanes) == 1)), SQLITE,
+        f"{_PARTITIONS}test_one_admission_lets_no_reader_behind_a_writer_pass_it", "assert",
+    ),
+    "a rate before a slot": Mutation(
+        _patch("jobs.limits.tally.Tally.lacks_slot", lambda *_: False), SQLITE,
+        f"{_PARTITIONS}test_a_rate_spaces_real_starts_where_every_slot_was_taken", "assert",
+    ),
     "no last look": Mutation(
         _patch("jobs.admission._has_more", lambda *_: False), POSTGRES,
         f"{_PARTITIONS}test_what_comes_during_the_last_look_is_seen", "assert",
@@ -602,6 +610,12 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
     "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation", "a worker without a row"),
+    "limits": (
+        "rates stand still", "no reservation", "writers starve", "a lane of readers is one", "a rate before a slot",
+        "leavers take room",
+        "no order of doorbells",
+    ),
+    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person", "the last request counts"),
     "pausing": (

@@ -10,7 +10,7 @@ This module must not touch a database: it reads names and kinds of databases, an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
@@ -21,6 +21,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from jobs.conf.rules import (
+    CRITICAL_APART,
     Problem,
     are_names,
     by_error,
@@ -202,7 +203,18 @@ def _contradictions(read: JobsSettings) -> list[Problem]:
             f"{key} is {read.STALE_AFTER}, not above HEARTBEAT ({read.HEARTBEAT}): every living worker would look dead."
         )
         found.append(Problem(key, said, "Make it at least three times HEARTBEAT."))
-    return found
+    return [*found, *_critical_is_not_first(read)]
+
+
+def _critical_is_not_first(read: JobsSettings) -> Iterator[Problem]:
+    starts = read.PRIORITY_HEAD_START
+    most = max(start for name, start in starts.items() if name != "critical")
+    if starts["critical"] - most < CRITICAL_APART:
+        key = "JOBS['PRIORITY_HEAD_START']['critical']"
+        said = (
+            f"{key} is {starts['critical']}, not {CRITICAL_APART:,} above the others: critical jobs would not be first."
+        )
+        yield Problem(key, said, "Leave it out: 1,000,000,000 is its default.")
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ from jobs.exceptions import did_you_mean, shown
 from jobs.states import ErrorCategory
 
 _LONGEST = 10**10  # seconds, three centuries: beyond it dates overflow
+CRITICAL_APART = 10**8  # seconds, three years: who waits for less has no rank above a critical job that comes now
 _MOST = 2**31 - 1  # what an integer column holds
 _CATEGORIES = f"Categories: {', '.join(ErrorCategory)}."
 

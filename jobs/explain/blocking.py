@@ -26,6 +26,11 @@ class Closed:
     draining_at: datetime | None = None
     task: TaskPause | None = None
 
+    def who(self, moment: datetime | None) -> tuple[str, str]:
+        """Person and reason of what was done at that moment: of a pause and a drain the first one's are kept."""
+        is_first = moment == min((at for at in (self.paused_at, self.draining_at) if at), default=None)
+        return (self.person, self.text) if is_first else ("", "")
+
 
 def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
     """Who closed the pool, or paused the task; asks the database only where it was done."""
@@ -52,15 +57,15 @@ def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Rea
 
 
 def _paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
-    since = _ago(closed.paused_at, now)
-    said = f"Pool {name(blocker.limit)} was paused{by(closed.person)}{since}{because(closed.text)}."
-    return Reason(blocker.kind, said, person=closed.person, text=closed.text, since=closed.paused_at)
+    person, text = closed.who(closed.paused_at)
+    said = f"Pool {name(blocker.limit)} was paused{by(person)}{_ago(closed.paused_at, now)}{because(text)}."
+    return Reason(blocker.kind, said, person=person, text=text, since=closed.paused_at)
 
 
 def _draining(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
-    since = _ago(closed.draining_at, now)
-    said = f"Pool {name(blocker.limit)} was told{by(closed.person)}{since} to run empty{because(closed.text)}."
-    return Reason(blocker.kind, said, person=closed.person, text=closed.text, since=closed.draining_at)
+    (person, text), since = closed.who(closed.draining_at), _ago(closed.draining_at, now)
+    said = f"Pool {name(blocker.limit)} was told{by(person)}{since} to run empty{because(text)}."
+    return Reason(blocker.kind, said, person=person, text=text, since=closed.draining_at)
 
 
 def _task_paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
@@ -80,8 +85,16 @@ def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
         f"All {number(slots)} slots of pool {name(blocker.limit)} are"
     )  # fmt: skip
-    spare = ", as many as LOOK_AHEAD lets in" if stand.tally.look.window > slots else ""
-    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{spare}.")
+    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{_spare(stand, taken)}.")
+
+
+def _spare(stand: Stand, taken: float) -> str:
+    """Why none is admitted ahead of a slot."""
+    look = stand.tally.look
+    if taken < look.window:
+        whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
+        return f", and {whose} under a rate, which lets none in ahead of a slot"
+    return ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
 
 
 def _pool_full(blocker: Blocker, *_: object) -> Reason:

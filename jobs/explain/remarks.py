@@ -10,7 +10,7 @@ from jobs.explain.answer import Reason
 from jobs.explain.holders import in_flight_without_end
 from jobs.explain.wording import jobs, moment, when
 from jobs.limits import Stand
-from jobs.limits.choosing import MOST_RESERVATIONS
+from jobs.limits.choosing import LARGE, MOST_RESERVATIONS
 from jobs.limits.tally import BUDGET, RESERVED
 from jobs.querysets.counting import Bounded
 
@@ -67,7 +67,7 @@ def _reservation(stand: Stand, now: datetime, whom: str) -> Iterator[Reason]:
 
 def _obstacle(stand: Stand) -> str:
     """Why a job that has waited for long enough has no reservation."""
-    if {blocker.kind for blocker in stand.blockers} - {BUDGET, RESERVED}:
+    if {blocker.kind for blocker in stand.blockers} - LARGE:
         return "more than a budget is in its way"
     if len(stand.tally.reservations) >= MOST_RESERVATIONS:
         return f"it is kept for {MOST_RESERVATIONS} others already"

@@ -15,9 +15,10 @@ from heapq import heapify, heappop, heappush
 from jobs.conf import settings
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER
-from jobs.limits.tally import BUDGET, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
+from jobs.limits.tally import BUDGET, NO_SLOT, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
 from jobs.querysets.lanes import Candidate
 
+LARGE = frozenset({BUDGET, RESERVED, NO_SLOT})  # what may keep a job for which room is kept
 MOST_RESERVATIONS = 20
 MOST_READ = 2000  # waiting jobs read by one admission, beside the first of each lane
 Key = tuple[Order, str]
@@ -37,8 +38,14 @@ class Plan:
 
     @property
     def is_simple(self) -> bool:
-        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken."""
-        return not self.tally.reservations and (len(self.lanes) == 1 or (self.free == 1 and bool(self.lanes)))
+        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken.
+
+        Where some that are kept hold back those behind them, each of its own has to be asked for its rank.
+        """
+        tally = self.tally
+        if not self.lanes or tally.reservations or tally.next_slot or self.lanes[0].facts.tenant in tally.held:
+            return False
+        return len(self.lanes) == 1 or self.free == 1
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,13 @@ def in_order(tally: Tally) -> list[Head]:
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:
-    """What keeps a job; a reader or writer that is kept holds back those behind it, but not where a person holds it."""
+    """What keeps a job, which is not passed then by what it holds back.
+
+    That is readers and writers behind a kept one, but not where a person holds it; and who would go ahead of a slot.
+    """
     blocker = next(tally.blockers(head), None)
+    if blocker is not None and blocker.kind == NO_SLOT:
+        tally.hold_slot(head)
     if blocker is not None and blocker.kind != TASK_PAUSED and head.facts.access:
         tally.hold_back(head)
     return blocker
@@ -118,7 +130,7 @@ def reserve(tally: Tally) -> None:
     for head in sorted(waited, key=tally.order):
         if len(tally.reservations) >= MOST_RESERVATIONS:
             return
-        if {blocker.kind for blocker in tally.blockers(head)} <= {BUDGET, RESERVED}:
+        if {blocker.kind for blocker in tally.blockers(head)} <= LARGE:
             _reserve(tally, head)
 
 
@@ -135,10 +147,11 @@ def first_lanes(plan: Plan) -> dict[str, int]:
     """How many jobs of each lane have to be read to choose among them.
 
     Tenants take turns, so one more than a tenant's part of the slots is enough as a rule; `pick` ends where it is not.
+    Of readers and writers the one that a limit keeps is read too: it holds back those behind.
     """
-    tenants = len({head.facts.tenant for head in plan.lanes})
-    most = max(1, min(plan.free // tenants + 1, MOST_READ // len(plan.lanes)))
-    return {head.lane: min(plan.free, most, plan.tally.most(head.facts)) for head in plan.lanes}
+    tenants, tally = len({head.facts.tenant for head in plan.lanes}), plan.tally
+    most = max(1, min(plan.free, plan.free // tenants + 1, MOST_READ // len(plan.lanes)))
+    return {head.lane: min(most, tally.most(head.facts) + bool(head.facts.access)) for head in plan.lanes}
 
 
 def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:

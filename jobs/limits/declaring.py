@@ -1,4 +1,4 @@
-"""What the code declares, as rows: a task's limits come into being with its first submit, and afterwards the rows rule.
+"""What the code declares, as rows, which rule from then on: written at a worker's start, or by a task's first submit.
 
 A size that somebody has edited stays until the code says something else than it said before.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import transaction
 
 from jobs.conf import settings
 from jobs.exceptions import ImpossibleNeed
+from jobs.limits import changing
 from jobs.limits.tally import rate_name
 from jobs.models import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool
 from jobs.options import JobOptions
@@ -60,23 +61,31 @@ class Standing:
 def declare(task: str, pool: str, options: JobOptions) -> set[str]:
     """Write the limits that a task declares, where they are not there yet or the code has changed.
 
-    A task whose jobs go to another pool than its limits are for makes these span all pools. The pool's lock is taken
-    for that: an admission that counts by the old row has then ended. Returns the pools whose lock was taken: who wanted
-    to admit there meanwhile has left.
+    A task whose jobs go to another pool than its limits are for makes these span all pools. The locks of the pools are
+    taken for a change, before any row of a limit as admission does it: one that counts by the old rows has then ended.
+    Returns these pools: who wanted to admit there meanwhile has left.
     """
     wanted = tuple(_wanted(task, options))
     if _certain.get((task, pool)) == wanted:
         return set()
-    using, kept = settings.DATABASE, set()
+    using = settings.DATABASE
+    kept: set[str] = set()
     if not _stands(wanted, task, pool):
         with transaction.atomic(using=using):
+            kept = changing.lock(_changed(wanted, pool))
             rows = Limit.objects.using(using).filter(task=task, declared__isnull=False)
             rows.exclude(name__in=[one.name for one in wanted]).delete()
             for one in wanted:
-                kept |= _write(one, task, pool)
+                _write(one, task, pool)
     # Remembered after the commit: it may be rolled back.
     transaction.on_commit(functools.partial(_certain.__setitem__, (task, pool), wanted), using=using)
     return kept
+
+
+def places(tasks: Mapping[str, str]) -> dict[str, str]:
+    """For each task the pool that its limits are for already, else the one that is given."""
+    rows = Limit.objects.using(settings.DATABASE).filter(declared__isnull=False).exclude(pool="")
+    return {**tasks, **{task: pool for task, pool in rows.values_list("task", "pool") if task in tasks}}
 
 
 def _stands(wanted: Sequence[Declared], task: str, pool: str) -> bool:
@@ -152,17 +161,31 @@ def _wanted(task: str, options: JobOptions) -> list[Declared]:
     return found
 
 
-def _write(one: Declared, task: str, pool: str) -> set[str]:
+def _changed(wanted: Sequence[Declared], pool: str) -> set[str]:
+    """The pools of the rows that are there and will be written anew."""
+    rows = Limit.objects.using(settings.DATABASE).filter(name__in=[one.name for one in wanted])
+    said = {one.name: one.said for one in wanted}
+    return {row.pool for row in rows if row.declared != said[row.name] or row.pool not in ("", pool)}
+
+
+def _write(one: Declared, task: str, pool: str) -> None:
     rows = Limit.objects.using(settings.DATABASE)
     row, is_new = rows.get_or_create(
         name=one.name, defaults={**one.columns, "task": task, "pool": pool, "declared": one.said}
     )
     if is_new:
-        return set()
+        return
     if row.declared != one.said:
         rows.filter(name=one.name).update(**one.columns, task=task, declared=one.said)
-    if row.pool in ("", pool):
-        return set()
-    list(Pool.objects.using(settings.DATABASE).select_for_update().filter(name=row.pool))
+        changing.shorten_wait(Limit(name=one.name, **one.columns))
+    if row.pool not in ("", pool):
+        _span(one, task, row.pool)
+
+
+def _span(one: Declared, task: str, pool: str) -> None:
+    """Make a limit of one pool span all of them, and with it the rows that stand in its place for one partition."""
+    rows = Limit.objects.using(settings.DATABASE)
+    own = rows.filter(task=task, pool=pool, kind=one.kind, partition_by=one.partition_by).exclude(partition="")
+    spanning = rows.filter(task=task, pool="", kind=one.kind, partition_by=one.partition_by)
+    own.exclude(partition__in=list(spanning.values_list("partition", flat=True))).update(pool="")
     rows.filter(name=one.name).update(pool="")
-    return {row.pool}

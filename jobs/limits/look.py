@@ -82,8 +82,8 @@ class Look:
     @property
     def shared(self) -> list[str]:
         """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
-        spanning = [rule for rule in self.rules.all if rule.is_shared]
-        return sorted({r.name for r in spanning for head in self.heads if r.counts(head.facts, self.pool.name)})
+        found = [self.rules.of(head.facts, self.pool.name) for head in self.heads]
+        return sorted({rule.name for under in found for rule in (*under.sizes, *under.rates) if rule.is_shared})
 
 
 def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:

@@ -74,27 +74,38 @@ class Rules:
 
     def __init__(self, rows: Iterable[Sequence[Any]], system_maximum: int | None) -> None:
         self.all = [_with_default(Rule(*row), system_maximum) for row in rows]
-        self._tells_partitions_apart = any(rule.partition for rule in self.all)
+        self._general = [rule for rule in self.all if not rule.partition]
+        self._special: dict[tuple[str, str], list[Rule]] = {}
+        for rule in self.all:
+            if rule.partition:
+                self._special.setdefault((rule.partition_by, rule.partition), []).append(rule)
         self._known: dict[tuple[str, str, str, str], Under] = {}
 
     def of(self, facts: Facts, pool: str) -> Under:
         """The rules that a job is under. One for its very partition stands in place of the general one."""
-        key = (pool, facts.task, facts.partition_by, facts.partition if self._tells_partitions_apart else "")
+        special = (facts.partition_by, facts.partition) in self._special
+        key = (pool, facts.task, facts.partition_by, facts.partition if special else "")
         under = self._known.get(key)
         if under is None:
             under = self._known[key] = self._find(facts, pool)
         return under
 
     def _find(self, facts: Facts, pool: str) -> Under:
-        found = [rule for rule in self.all if rule.counts(facts, pool)]
-        special = {rule.subject for rule in found if rule.partition}
-        found = [rule for rule in found if rule.partition or rule.subject not in special]
-        sized = [rule for rule in found if rule.size is not None]
+        own = self._special.get((facts.partition_by, facts.partition), ())
+        special = [rule for rule in own if rule.counts(facts, pool)]
+        replaced = {rule.subject for rule in special}
+        general = [rule for rule in self._general if rule.counts(facts, pool) and rule.subject not in replaced]
+        sized = [rule for rule in (*general, *special) if rule.size is not None]
         return Under(
             tuple(rule for rule in sized if rule.kind == CONCURRENCY),
             tuple(rule for rule in sized if rule.kind == RATE),
-            max((rule.weight for rule in found if facts.partition_by), default=1.0),
+            _weight(special) or _weight(general) or 1.0,
         )
+
+
+def _weight(rules: Iterable[Rule]) -> float | None:
+    """What these rows say of a partition's share. Each row has a weight, and 1 is that of those that say nothing."""
+    return max((rule.weight for rule in rules if rule.partition_by and rule.weight != 1), default=None)
 
 
 def _with_default(rule: Rule, system_maximum: int | None) -> Rule:

@@ -71,6 +71,7 @@ class Tally:
     stays: list[Stay] = field(default_factory=list)
     held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
+    next_slot: Order | None = None  # of the first job under a rate that waits for a slot: none behind it goes ahead
 
     def __post_init__(self) -> None:
         self.tats, self.turns = dict(self.look.tats), dict(self.look.turns)
@@ -120,6 +121,23 @@ class Tally:
         if facts.needs:
             yield from self._budget_blockers(head)
         yield from self._rate_blockers(facts)
+        if self.lacks_slot(head):
+            yield Blocker(NO_SLOT, self.look.pool.name, self.look.slots, self.in_flight - self.look.beyond)
+
+    def lacks_slot(self, head: Head) -> bool:
+        """Whether it may not be admitted ahead of a slot, and there is none: a rate counts starts, not the wait before.
+
+        Nor may who comes behind such a job, or those would take each slot that becomes free before it.
+        """
+        if not self.look.slots <= self.in_flight - self.look.beyond < self.look.window:
+            return False  # a slot is free, or else the pool itself has none
+        if self.next_slot is not None and self.order(head) > self.next_slot:
+            return True
+        return next(self.rates(head.facts), None) is not None
+
+    def hold_slot(self, head: Head) -> None:
+        """Nothing but a slot keeps this job: the next one is not for those behind it."""
+        self.next_slot = min(self.next_slot or self.order(head), self.order(head))
 
     def hold_back(self, head: Head) -> None:
         """This reader or writer is kept: those behind it in its partition must not pass."""

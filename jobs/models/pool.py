@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from jobs.conf import settings
+from jobs.conf.rules import CRITICAL_APART
 from jobs.exceptions import UnknownPool
 from jobs.models import validating
 
@@ -92,8 +93,16 @@ class Priority(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Raise ValidationError where the head start is no time that a queue knows."""
-        _refuse({"head_start": validating.head_start(self.head_start)})
+        """Raise ValidationError where the head start is no time that a queue knows, or critical would not be first."""
+        _refuse({"head_start": validating.head_start(self.head_start) or self._order_problem()})
+
+    def _order_problem(self) -> str:
+        others = Priority.objects.using(settings.DATABASE).exclude(pk=self.pk)
+        starts = {**dict(others.values_list("name", "head_start")), self.name: self.head_start}
+        critical = starts.pop("critical", None)
+        if critical is None or not starts or critical - max(starts.values()) >= CRITICAL_APART:
+            return ""
+        return f"critical jobs are first: their head start has to be {CRITICAL_APART:,} above all others"
 
 
 SYSTEM_LIMIT = "system"

@@ -16,9 +16,11 @@ from jobs.conf import settings
 from jobs.limits import Facts, declaring
 from jobs.limits.declaring import Standing
 from jobs.limits.lanes import COLUMNS
+from jobs.models import Job
 from jobs.options import JobOptions
 from jobs.partitions import name_of
-from jobs.querysets.dialect import dialect
+from jobs.querysets.dialect import dialect, prepare
+from jobs.querysets.statements import query
 from jobs.transitions import Sql
 
 
@@ -119,10 +121,19 @@ class Draft:
     @functools.cached_property
     def standing(self) -> Standing | None:
         """What becomes of a newcomer, where its task or its submission has a word to say about it."""
-        declared = self.declared
-        if self.conflict is None and declared and (declared.max_concurrent or declared.conflict) is None:
-            return None
-        return declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
+        found = declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
+        return found if found is not None and self._comes_at_once else None
+
+    @property
+    def _comes_at_once(self) -> bool:
+        """Whether it waits for admission from the first; of a moment the database's clock says so."""
+        when = self.options.run_after
+        if not self.options.start or when is None:
+            return self.options.start
+        if isinstance(when, datetime):
+            sql = f"SELECT CASE WHEN {dialect(self.using).moment} <= {{now}} THEN 1 ELSE 0 END"
+            return bool(query(self.using, sql, [prepare(self.using, Job, "run_after", when)])[0][0])
+        return (when.total_seconds() if isinstance(when, timedelta) else when) <= 0
 
     def check(self) -> None:
         """Refuse needs that the whole pool cannot meet, and write what the task declares."""

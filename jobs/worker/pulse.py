@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 from celery.worker import state
 from django.db import Error, connections
 
-from jobs import liveness
+from jobs import liveness, tuning
 from jobs.conf import settings
 from jobs.endings import end, note_usage
 from jobs.liveness import Identity
@@ -48,7 +48,7 @@ class Pulse:
         self._identity: Identity | None = None
         self._suspects: set[Pair] = set()
         self._not_begun: set[Pair] = set()
-        self._draining = self._stopping = False
+        self._has_declared = self._draining = self._stopping = False
         self._statements = Statements()
         self._thread = threading.Thread(target=self._run, name="jobs-pulse", daemon=True)
 
@@ -75,6 +75,7 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._attempt(self._declare)
             self._attempt(self._beat)
             self._attempt(self._report_news)
         if self._identity is not None:
@@ -91,6 +92,13 @@ class Pulse:
             connections[settings.DATABASE].close()
         except Exception:
             logger.exception("pulse: went wrong, and goes on")
+
+    def _declare(self) -> None:
+        """Before the first beat, for with that its slots are there for whoever waits already."""
+        if not self._has_declared:
+            with self._statements.own():
+                tuning.declare_registered()
+            self._has_declared = True
 
     def _beat(self) -> None:
         with self._statements.own():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import current_app
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import override_settings
 
 from jobs import Job, JobTask, admission, job_manager, limits
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
+from jobs.limits import declaring
 from jobs.models import JobEvent, Limit, Pool
 from jobs.querysets import lanes
 from tests.app import stages
@@ -103,6 +109,21 @@ def test_readers_share_and_a_writer_is_alone(house: House) -> None:
     assert house.done(late).started_at >= (house.done(writer).finished_at or 0)
 
 
+def test_one_admission_lets_no_reader_behind_a_writer_pass_it(house: House) -> None:
+    gate = house.gate()
+    house.in_body(read_book, gate, "A")
+    job_manager.pause_pool("default")
+    early, writer, *late = (
+        house.submit(task, str(gate), "A") for task in (read_book, write_book, read_book, read_book)
+    )
+    job_manager.resume_pool("default")
+    house.until(early, "running")
+    assert states([writer, *late]) == ["pending"] * 3
+    gate.touch()
+    end = house.done(writer).finished_at
+    assert all(house.done(reader).started_at >= end for reader in late)
+
+
 def test_readers_of_a_better_rank_do_not_wait_behind_a_writer(house: House) -> None:
     gate = house.gate()
     house.in_body(read_book, gate, "A")
@@ -124,6 +145,18 @@ def test_starts_are_as_far_apart_as_the_rate_says(house: House, declared: bool) 
     for job in jobs:
         assert house.done(job).state == "completed"
     assert_spaced(jobs, 0.05, 3)
+
+
+def test_a_rate_spaces_real_starts_where_every_slot_was_taken(house: House) -> None:
+    gate = house.gate()
+    holding = [house.in_body(hold, gate), house.in_body(hold, gate)]
+    jobs = [house.submit(nap, rate="5/s") for _ in range(4)]
+    time.sleep(0.5)  # two could have been admitted by now, to start together
+    assert states([*holding, *jobs]) == ["running"] * 2 + ["pending"] * 4
+    assert [one.kind for one in job_manager.why(jobs[0].id).blockers] == ["no_slot"]
+    gate.touch()
+    starts = sorted(house.done(job).started_at.timestamp() for job in jobs)
+    assert all(after - before > 0.1 for before, after in pairwise(starts)), starts
 
 
 def assert_spaced(jobs: Iterable[Job], interval: float, burst: int) -> None:
@@ -221,6 +254,16 @@ def test_each_newcomer_stops_one_that_runs(house: House) -> None:
     gate.touch()
     for job in newcomers:
         assert house.done(job).state == "completed"
+
+
+def test_a_newcomer_for_later_stops_nobody(house: House) -> None:
+    gate, day = house.gate(), timedelta(days=1)
+    first, second = (house.in_body(replacing, gate, "green") for _ in range(2))
+    later = house.submit(replacing, str(gate), "green", run_after=datetime.now(UTC) + day)
+    assert [fresh(job).cancel_requested_at for job in (first, second)] == [None, None]
+    house.submit(replacing, str(gate), "green", run_after=datetime.now(UTC) - day)
+    assert fresh(first).cancel_requested_at is not None
+    assert (fresh(second).cancel_requested_at, fresh(later).state) == (None, "scheduled")
 
 
 def test_a_submit_says_its_own_policy(house: House) -> None:
@@ -323,6 +366,22 @@ def test_room_is_kept_for_a_large_job_that_has_waited(stack: Stack) -> None:
         stages.start_worker()
         stages.admit()
         assert states([large, long, short]) == ["pending", "pending", "queued"]
+
+
+def test_a_workers_code_declares_for_whoever_submits_by_name(
+    start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = two.name
+    Limit.objects.filter(task=name).delete()
+    declaring.forget()
+    monkeypatch.delitem(current_app.tasks, name)  # as in a process that has not imported the code
+    jobs = [job_manager.submit(name, [str(tmp_path / "gate")]) for _ in range(4)]
+    start_worker(concurrency=4)
+    wait_until(lambda: states(jobs).count("running") == 2, 30, "two in their bodies")
+    assert [one.limit for one in job_manager.why(jobs[3].id).blockers] == [name]
+    (tmp_path / "gate").touch()
+    wait_until(lambda: set(states(jobs)) == {"completed"}, 30, "the end of all")
+    assert peak_in_flight(id__in=[job.id for job in jobs]) == 2
 
 
 def test_every_limit_holds_in_a_crowd(start_worker: StartWorker) -> None:

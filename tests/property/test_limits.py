@@ -44,7 +44,7 @@ INTERVAL, BURST = 10, 2  # of the rate, for each tenant
 FREE = {"a": None, "everyone": None, "both pools": None, "system": 10**6}
 COLUMNS = (
     "pk", "from_state", "to_state", "at", "job_id", "job__task", "job__pool", "job__partition", "job__memory_mb",
-    "job__access", "job__max_concurrent",
+    "job__access", "job__max_concurrent", "job__priority", "job__rank",
 )  # fmt: skip
 
 
@@ -63,6 +63,13 @@ class Move:
     memory: int | None
     access: str
     own: int | None
+    priority: str
+    rank: float
+
+    @property
+    def place(self) -> tuple[bool, float]:
+        """Where it stands among the readers and writers of its tenant."""
+        return self.priority != "critical", self.rank
 
     @property
     def change(self) -> int:
@@ -72,12 +79,12 @@ class Move:
     @property
     def counters(self) -> list[tuple[str, ...]]:
         """What it is counted under."""
-        by_task = [("a", self.tenant)] if self.task == "a" else [("both pools",)]
+        by_task: dict[str, list[tuple[str, ...]]] = {"a": [("a", self.tenant)], "b": [("both pools",)]}
         return [
             ("pool", self.pool),
             ("system",),
             ("everyone", self.tenant),
-            *by_task,
+            *by_task.get(self.task, []),
             self.own_counter,
             self.accessing(),
         ]
@@ -109,6 +116,7 @@ class Limits(RuleBasedStateMachine):
         self.counts: Counter[tuple[str, ...]] = Counter()
         self.memory = 0
         self.starts: dict[str, list[float]] = defaultdict(list)
+        self.waiting: dict[Any, Move] = {}  # readers and writers
 
     @initialize(a=st.integers(1, 2), shared=st.integers(1, 3), system=st.integers(2, 6), memory=st.integers(4, 8))
     def limits(self, a: int, shared: int, system: int, memory: int) -> None:
@@ -138,6 +146,19 @@ class Limits(RuleBasedStateMachine):
                 task, calls, partition_by="tenant", takes=takes, memory_mb=memory, max_concurrent=own, run_after=later,
                 fails=JobFailed("no") if fails else None, max_retries=1, **options,
             )  # fmt: skip
+
+    @precondition(lambda self: "default" not in self.paused)
+    @rule(
+        tenant=st.sampled_from(TENANTS),
+        queue=st.lists(st.sampled_from(["shared", "shared", "exclusive"]), min_size=4, max_size=6),
+    )
+    def readers_and_writers_come_together(self, tenant: str, queue: list[str]) -> None:
+        """One admission sees them all, and nothing but one another keeps them apart."""
+        self.sim.pause_pool("default")
+        for access in queue:
+            self.sim.submit("c", kwargs={"tenant": tenant}, partition_by="tenant", takes=10, access=access)
+            self.sim.run(self.sim.seconds + 0.01)
+        self.sim.resume_pool("default")
 
     @rule(seconds=st.sampled_from([0, 1, 10, 45]))
     def time_passes(self, seconds: int) -> None:
@@ -189,14 +210,27 @@ class Limits(RuleBasedStateMachine):
     @invariant()
     def every_admission_had_room(self) -> None:
         events = JobEvent.objects.filter(pk__gt=self.seen).order_by("pk").values_list(*COLUMNS)
-        for move in _in_order(Move(*event) for event in events):
-            if move.change > 0:
-                self._judge(move)
-            for counter in move.counters:
-                self.counts[counter] += move.change
-            if move.pool == "default":
-                self.memory += move.change * (move.memory or 0)
-            self.seen = max(self.seen, move.pk)
+        for together in _in_order(Move(*event) for event in events):
+            for move in together:
+                if move.change > 0:
+                    self._judge(move)
+                for counter in move.counters:
+                    self.counts[counter] += move.change
+                if move.pool == "default":
+                    self.memory += move.change * (move.memory or 0)
+                self.seen = max(self.seen, move.pk)
+            self._judge_who_waits(together)
+
+    def _judge_who_waits(self, together: list[Move]) -> None:
+        """No reader or writer passes another one of its tenant."""
+        for move in together:
+            self.waiting.pop(move.job, None)
+            if move.access and move.after == "pending":
+                self.waiting[move.job] = move
+        for move in together:
+            if move.access and move.change > 0:
+                front = [one for one in self.waiting.values() if one.accessing("") == move.accessing("")]
+                assert all(one.place >= move.place for one in front), (move, front)
 
     def _judge(self, move: Move) -> None:
         assert move.pool not in self.paused
@@ -245,10 +279,10 @@ class Limits(RuleBasedStateMachine):
         assert not Job.objects.unfinished().exists()
 
 
-def _in_order(moves: Iterable[Move]) -> Iterator[Move]:
+def _in_order(moves: Iterable[Move]) -> Iterator[list[Move]]:
     """As they came. What one admission let in at once has no order in the events: the jobs' own limits give it one."""
     for _, batch in groupby(moves, key=lambda move: (move.change, move.at, move.pool)):
-        yield from sorted(batch, key=lambda move: move.own or math.inf)
+        yield sorted(batch, key=lambda move: move.own or math.inf)
 
 
 @pytest.mark.django_db

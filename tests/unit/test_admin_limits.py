@@ -230,6 +230,15 @@ def test_a_head_start_ranks_what_waits_anew(admin_client: Client, rung: list[Any
     assert [bell.pairs[0][0] for bell in rung] == [medium.id]
 
 
+@pytest.mark.parametrize(("name", "value"), [("critical", "7200"), ("high", "950000000")])
+def test_critical_jobs_stay_the_first(name: str, value: str, admin_client: Client) -> None:
+    before = Priority.objects.get(name=name).head_start
+    assert "above all others" in str(
+        errors(admin_client.post(f"/admin/jobs/priority/{name}/change/", {"head_start": value}))
+    )
+    assert Priority.objects.get(name=name).head_start == before
+
+
 @pytest.mark.parametrize("value", ["", "x", "nan", "inf", "1e11"])
 def test_a_head_start_that_is_none(value: str, admin_client: Client) -> None:
     assert "head_start" in errors(admin_client.post("/admin/jobs/priority/high/change/", {"head_start": value}))

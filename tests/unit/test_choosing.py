@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.test import override_settings
@@ -10,7 +12,7 @@ from django.test import override_settings
 from jobs import limits
 from jobs.limits.lanes import Facts
 from jobs.limits.look import Flight, Head, Look, PoolFacts
-from jobs.limits.rules import Rules
+from jobs.limits.rules import Rule, Rules
 from jobs.limits.tally import RESERVED, Tally
 from jobs.querysets.lanes import Candidate
 
@@ -75,6 +77,39 @@ def test_a_weight_of_two_is_twice_the_share() -> None:
     flights = (_flight(3, **_of("acme")), _flight(2, **_of("bob")))
     look = _look(_head("acme", 2, **_of("acme")), _head("bob", 1, **_of("bob")), flights=flights, rules=[vip])
     assert _order(look) == ["acme", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight"),
+    [
+        ([("half", "", "", "customer", "acme", "concurrency", None, 1.0, 1, 0.5)], 0.5),
+        ([("all", "", "", "customer", "", "concurrency", None, 1.0, 1, 0.25)], 0.25),
+        (
+            [
+                ("all", "", "", "customer", "", "concurrency", 9.0, 1.0, 1, 3.0),
+                ("acme", "", "render", "customer", "acme", "rate", None, 1.0, 1, 0.5),
+            ],
+            0.5,
+        ),
+        ([], 1.0),
+    ],
+)
+def test_the_row_that_names_the_partition_says_its_weight(rows: list[Any], weight: float) -> None:
+    """The system-wide row, and a limit that a task declares, match everything with their weight of 1."""
+    others = ("system", "", "", "", "", "concurrency", 5.0, 1.0, 1, 1.0), PER_CUSTOMER
+    rules = Rules([*others, *rows], None)
+    assert rules.of(Facts("render", **_of("acme")), "default").weight == weight
+
+
+def test_rows_of_single_partitions_are_found_without_going_through_all() -> None:
+    number = 500
+    rows = [(f"vip{n}", "", "", "customer", f"c{n}", "concurrency", 5.0, 1.0, 1, 1.0) for n in range(number)]
+    heads = [_head(f"lane{n}", **_of(f"c{n}")) for n in range(number)]
+    look = _look(*heads, rules=rows)
+    with patch.object(Rule, "counts", autospec=True, side_effect=Rule.counts) as asked:
+        assert len(look.shared) == number
+        limits.plan(look, 200)
+    assert asked.call_count == number
 
 
 def test_critical_jobs_come_first_whoever_they_are_of() -> None:
@@ -142,6 +177,64 @@ def test_a_waiting_writer_keeps_readers_behind_it() -> None:
     plan = limits.plan(look, 200)
     waiting = [Candidate("writer", 1, "w", False), Candidate("late reader", 2, "r", False)]
     assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["w"]
+
+
+def test_later_readers_of_the_same_lane_do_not_pass_a_waiting_writer() -> None:
+    reader, writer = _of("/srv", access="shared"), _of("/srv", access="exclusive")
+    heads = _head("readers", 1, **reader), _head("writer", 2, **writer)
+    plan = limits.plan(_look(*heads, flights=(_flight(1, **reader),)), 200)
+    assert not plan.is_simple
+    waiting = [Candidate("readers", rank, f"r{rank}", False) for rank in (1, 3, 4)]
+    assert [one.id for one in limits.pick(plan, waiting, limits.first_lanes(plan))] == ["r1"]
+
+
+def test_a_reader_kept_by_a_limit_holds_back_those_behind_it_in_the_same_look() -> None:
+    reader = _of("/srv", access="shared")
+    plan = limits.plan(_look(_head("single", 1, max_concurrent=1, **reader), _head("any", 3, **reader)), 200)
+    asked = limits.first_lanes(plan)
+    assert asked["single"] == 2
+    waiting = [
+        Candidate("single", 1, "s1", False),
+        Candidate("single", 2, "s2", False),
+        Candidate("any", 3, "a", False),
+    ]
+    assert [one.id for one in limits.pick(plan, waiting, asked)] == ["s1"]
+
+
+# --- rates and the look-ahead
+
+
+def _busy(number: int, *heads: Head, tats: Any = None) -> Look:
+    """Two slots, each with one job ahead, so many of them taken."""
+    return replace(_look(*heads, slots=2, flights=(_flight(number),) if number else ()), tats=tats or {})
+
+
+def _picked(look: Look, *waiting: Candidate) -> list[str]:
+    plan = limits.plan(look, 200)
+    assert not plan.is_simple
+    asked = limits.first_lanes(plan)
+    return [one.id for one in limits.pick(plan, [one for one in waiting if one.lane in asked], asked)]
+
+
+@pytest.mark.parametrize(("number", "room"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_what_is_under_a_rate_is_not_admitted_ahead_of_a_slot(number: int, room: int) -> None:
+    plan = limits.plan(_busy(number, _head("paced", 1, rate="60/s burst 60")), 200)
+    assert (limits.how_many(plan) if plan.lanes else 0) == room
+
+
+def test_who_comes_behind_a_paced_job_does_not_take_its_slot() -> None:
+    """Else a pool with a backlog, whose look-ahead is always taken, would never have a slot for it."""
+    before, paced, behind = _head("before", 1), _head("paced", 2, rate="6/m"), _head("behind", 3)
+    assert _order(_busy(2, before, paced, behind)) == ["before"]
+    waiting = [
+        Candidate("before", 1, "b1", False),
+        Candidate("before", 5, "b5", False),
+        Candidate("behind", 3, "x", False),
+    ]
+    assert _picked(_busy(2, before, paced, behind), *waiting) == ["b1"]
+    assert _picked(_busy(1, paced, behind), Candidate("paced", 2, "p", False), waiting[2]) == ["p", "x"]
+    closed = {("render rate", ""): NOW + 9}
+    assert _order(_busy(2, before, paced, behind, tats=closed)) == ["before", "behind"]
 
 
 # --- large jobs

@@ -141,6 +141,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"LIMITS": {"memory_mb": -1}}, "JOBS['LIMITS']['memory_mb'] is -1", "whole number"),
     ({"RETENTION": {"failed": "30d"}}, "JOBS['RETENTION']['failed'] is '30d'", "seconds"),
+    ({"PRIORITY_HEAD_START": {"critical": 7200}}, "['critical'] is 7200", "would not be first"),
+    ({"PRIORITY_HEAD_START": {"high": 10**9}}, "['critical'] is 1000000000", "would not be first"),
     ({"PRIORITY_HEAD_START": {"low": None}}, "JOBS['PRIORITY_HEAD_START']['low'] is None", "seconds"),
     ({"OPERATION_TYPES": "execution"}, "JOBS['OPERATION_TYPES'] is 'execution'", "list of names"),
     ({"OPERATION_TYPES": [3]}, "JOBS['OPERATION_TYPES'] is [3]", "list of names"),

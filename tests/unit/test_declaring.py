@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
 
-from jobs import job, job_manager
+from jobs import JobTask, job, job_manager, limits, tuning
 from jobs.exceptions import JobRefused
 from jobs.limits import SYSTEM_LIMIT, declaring
 from jobs.models import Limit, Pool
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
+HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +102,92 @@ def test_what_a_job_brings_itself_counts_in_its_pool() -> None:
     there = job_manager.submit("own.task", max_concurrent=1, pool="gpu")
     assert [bell.pairs[0][0] for bell in stages.admit()] == [here[0].id]
     assert [bell.pairs[0][0] for bell in stages.admit("gpu")] == [there.id]
+
+
+def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -> None:
+    Pool.objects.create(name="gpu")
+    options = render.options.but({"rate": None})
+    declaring.declare("t", "default", options)
+    for partition in ("acme", "bob"):
+        Limit.objects.create(
+            name=f"vip {partition}", task="t", pool="default", partition_by="customer", partition=partition, size=10
+        )
+    Limit.objects.create(name="bob anywhere", task="t", partition_by="customer", partition="bob", size=1)
+    declaring.declare("t", "gpu", options)
+    assert _row("t")["pool"] == _row("vip acme")["pool"] == ""
+    assert _row("vip bob")["pool"] == "default"  # there is one for all pools: two would both hold
+    look = limits.look("default")
+    assert look is not None
+    facts = limits.Facts("t", partition_by="customer", partition="acme")
+    assert [rule.name for rule in look.rules.of(facts, "default").sizes] == ["system", "vip acme"]
+
+
+def test_a_rate_that_the_code_makes_wider_does_not_wait_for_the_old_one(rung: list[object]) -> None:
+    stages.start_worker()
+    declaring.declare("t", "default", render.options.but({"rate": "1/d", "partition_by": None}))
+    first, second = job_manager.submit("t"), job_manager.submit("t")
+    assert len(stages.admit()) == 1
+    declaring.forget()
+    assert declaring.declare("t", "default", render.options.but({"rate": "1/s", "partition_by": None})) == {"default"}
+    (blocker,) = job_manager.why(second.id).blockers
+    assert blocker.until is not None
+    assert (blocker.until - first.created_at).total_seconds() < 60
+
+
+@job(name="declaring.plain")
+def plain() -> None: ...
+
+
+def test_a_policy_that_somebody_sets_counts_for_a_task_that_declares_none() -> None:
+    Limit.objects.create(name=plain.name, task=plain.name, size=1, policy="refuse")
+    job_manager.submit(plain)
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain)
+    Limit.objects.filter(name=plain.name).update(policy="wait")
+    declaring.forget()
+    job_manager.submit(plain)
+
+
+def test_a_worker_writes_what_all_its_jobs_declare(django_assert_max_num_queries: Any) -> None:
+    Limit.objects.create(name=render.name, task=render.name, pool="gpu", declared={}, partition_by="customer", size=1)
+    tuning.declare_registered()
+    assert (_row(render.name)["pool"], _row(render.name)["size"]) == ("gpu", 4)  # no reason to span pools
+    assert _row(f"{render.name} rate")["pool"] == "gpu"
+    known = [task for task in current_app.tasks.values() if isinstance(task, JobTask)]
+    with django_assert_max_num_queries(1 + len(known)):  # and nothing is written, nor locked
+        tuning.declare_registered()
+
+
+LATER: list[dict[str, Any]] = [
+    {"start": False}, {"run_after": HOUR}, {"run_after": timedelta(hours=1)},
+    {"run_after": datetime(2100, 1, 1, tzinfo=UTC)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("later", LATER, ids=str)
+@pytest.mark.parametrize("policy", ["cancel_running", "latest", "refuse"])
+def test_a_job_that_is_not_to_run_yet_is_in_nobodys_way(later: dict[str, Any], policy: str) -> None:
+    running = job_manager.submit(plain, conflict=policy)
+    if policy == "cancel_running":
+        stages.claim(running)
+    held = job_manager.submit(plain, conflict=policy, **later)
+    assert stages.fresh(running).cancel_requested_at is None
+    assert not stages.fresh(running).is_final
+    job_manager.cancel_job(running.id)
+    job_manager.submit(plain, conflict=policy)
+    assert stages.fresh(held).state == held.state  # nor does it go for a newcomer
+
+
+@pytest.mark.parametrize("past", [-1, datetime(2020, 1, 1, tzinfo=UTC)])
+def test_a_moment_that_has_passed_is_at_once(past: Any) -> None:
+    job_manager.submit(plain, conflict="refuse")
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain, conflict="refuse", run_after=past)
+
+
+def test_one_that_waits_for_its_retry_is_in_the_way() -> None:
+    row = stages.put(job_manager.submit(plain, conflict="refuse"), "scheduled", attempt=1)
+    with pytest.raises(JobRefused):
+        job_manager.submit(plain, conflict="refuse")
+    newest = job_manager.submit(plain, conflict="latest")
+    assert [stages.fresh(job).state for job in (row, newest)] == ["cancelled", "pending"]

@@ -54,10 +54,11 @@ def twice() -> None: ...
 @pytest.fixture(autouse=True)
 def _calm(clock: Clock) -> Iterator[None]:
     """No look-ahead, workers that stay alive however far the clock goes."""
-    with override_settings(
-        JOBS={"LOOK_AHEAD": 0, "STALE_AFTER": 10**9, "RESERVE_AFTER": 60, "RETRY": {"jitter": False}}
-    ):
+    with override_settings(JOBS=CALM):
         yield
+
+
+CALM = {"LOOK_AHEAD": 0, "STALE_AFTER": 10**9, "RESERVE_AFTER": 60, "RETRY": {"jitter": False}}
 
 
 def why(row: Job) -> Why:
@@ -90,6 +91,7 @@ class Case:
     sentence: str
     cure: Callable[[], object]
     holders: tuple[Job, ...] = ()
+    look_ahead: int = 0
 
 
 def _stop(row: Job) -> Callable[[], object]:
@@ -124,6 +126,30 @@ def _no_slot(_: Clock) -> Case:
     stages.queue(busy)
     said = "The one slot of pool “default” is taken: 1 job in flight."
     return Case(row, "no_slot", said, _stop(busy), (busy,))
+
+
+def _no_slot_ahead(_: Clock) -> Case:
+    stages.start_worker(slots=1)
+    busy, row = job_manager.submit(plain), job_manager.submit(slow)
+    stages.queue(busy)
+    said = (
+        "The one slot of pool “default” is taken: 1 job in flight, and it is under a rate, "
+        "which lets none in ahead of a slot."
+    )
+    return Case(row, "no_slot", said, _stop(busy), (busy,), look_ahead=1)
+
+
+def _no_slot_behind(clock: Clock) -> Case:
+    stages.start_worker(slots=1)
+    busy, paced = job_manager.submit(plain), job_manager.submit(slow)
+    clock.forward(1)
+    row = job_manager.submit(plain)
+    stages.queue(busy)
+    said = (
+        "The one slot of pool “default” is taken: 1 job in flight, and a job before it is under a rate, "
+        "which lets none in ahead of a slot."
+    )
+    return Case(row, "no_slot", said, _stop(paced), (busy,), look_ahead=1)
 
 
 def _pool_limit(_: Clock) -> Case:
@@ -270,7 +296,8 @@ def _rate_of_none(_: Clock) -> Case:
 
 
 CASES = [
-    _paused, _draining, _no_worker, _no_slot, _pool_limit, _system, _task_limit, _partition_limit, _special_partition,
+    _paused, _draining, _no_worker, _no_slot, _no_slot_ahead, _no_slot_behind, _pool_limit, _system, _task_limit,
+    _partition_limit, _special_partition,
     _own_limit, _writer_waits, _reader_waits, _reader_behind_a_writer, _memory, _resource, _impossible, _reserved,
     _rate, _rate_of_none,
 ]  # fmt: skip
@@ -279,6 +306,11 @@ CASES = [
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__.strip("_"))
 def test_what_keeps_a_job(make: Callable[[Clock], Case], clock: Clock) -> None:
     case = make(clock)
+    with override_settings(JOBS={**CALM, "LOOK_AHEAD": case.look_ahead}):
+        _check(case)
+
+
+def _check(case: Case) -> None:
     said = why(case.row)
     assert kinds(said) == [case.kind]
     assert said.sentence == said.blockers[0].sentence == case.sentence
@@ -330,6 +362,18 @@ def test_nobody_is_asked_twice_who_closed_the_pool() -> None:
     said = why(job_manager.submit(plain))
     assert said.sentence == "Pool “default” was paused just now."
     assert said.blockers[0].person == said.blockers[0].text == ""
+
+
+@pytest.mark.parametrize("acts", [("pause_pool", "drain_pool"), ("drain_pool", "pause_pool")])
+def test_who_closed_a_pool_first_and_why_stays(acts: tuple[str, str], clock: Clock) -> None:
+    stages.start_worker()
+    row = job_manager.submit(plain)
+    for act, reason, person in zip(acts, ("new disk", "moving house"), ("ada", "bob"), strict=True):
+        getattr(job_manager, act)("default", reason, actor=person)
+        clock.forward(60)
+    assert Pool.objects.values_list("paused_by", "pause_reason").get(name="default") == ("ada", "new disk")
+    said = {(reason.person, reason.text, reason.since) for reason in why(row).blockers}
+    assert said == {("ada", "new disk", clock.moment - timedelta(0, 120)), ("", "", clock.moment - timedelta(0, 60))}
 
 
 def test_all_that_is_in_the_way_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -201,6 +202,19 @@ def test_a_rate_spaces_starts() -> None:
         assert sim.busiest(6) == 2
         assert sim.busiest(5) == 2
         assert sim.busiest(13) == 4
+
+
+def test_a_rate_spaces_starts_in_a_busy_pool_too() -> None:
+    """What is admitted ahead of a slot starts when one becomes free, however close together those do."""
+    with override_settings(JOBS={"LOOK_AHEAD": 1}), simulation([Virtual(slots=4)]) as sim:
+        sim.submit_many("long", [((), {})] * 4, takes=60)
+        sim.run(until=1)
+        sim.submit_many("paced", [((), {})] * 4, rate="6/m", takes=1)
+        sim.submit_many("backlog", [((), {})] * 40, takes=25)
+        sim.run_until_idle()
+        starts = sim.starts(task="paced")
+        assert starts[0] < 90  # those that came later have not taken each slot
+        assert all(after - before > 9.9 for before, after in pairwise(starts)), starts
 
 
 def test_limits_over_pools_and_the_pools_of_workers() -> None:
