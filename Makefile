@@ -10,10 +10,10 @@ BENCH_STAMP := $(VENV)/.installed-$(notdir $(BENCH_PINS))
 PIP_QUIET := -qq --disable-pip-version-check --no-input --root-user-action=ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak mutations lint bench pins
+.PHONY: help setup demo test faults-full large soak mutations lint bench pins
 
 help:  ## list these commands
-	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-10s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "  make %-12s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make the virtual environment and install what is pinned (a no-op when nothing changed)
 
@@ -22,6 +22,12 @@ demo: setup  ## web page, two workers, broker and database from this one command
 
 test: setup  ## the whole test suite (ARGS="unit -k name": a part of it; REQUIRE_SERVICES=1: nothing may be skipped)
 	@$(BIN)/python -m tests.run $(ARGS)
+
+faults-full: setup  ## every fault on every pair of database and broker, not only on the main one (ARGS="-k name")
+	@JOBCENTER_TEST_FULL=1 $(BIN)/python -m tests.run faults $(ARGS)
+
+large: setup  ## what takes a million rows: how long migrations lock, and whether work goes on beside them
+	@$(BIN)/python -m tests.large $(ARGS)
 
 soak: setup  ## mixed work while everything is killed, frozen and restarted at random (MINUTES=10 SEED=7), then the verdict
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

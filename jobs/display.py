@@ -32,6 +32,18 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (date, datetime, time)) else str(value)
 
 
+def figures(kept: Mapping[str, Any]) -> list[str]:
+    """What `steward.tally.figures` gives, in two sentences."""
+    deleted = {name: number for name, number in kept["pruned"].items() if name != "at"}
+    last = f"Last pruned: {_counts(deleted)}, {kept['pruned']['at']}." if deleted else "Nothing was pruned so far."
+    repaired = kept["repaired"]
+    return [last, f"Repaired so far: {_counts(repaired)}." if repaired else "Nothing was repaired so far."]
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in sorted(numbers.items()))
+
+
 def excerpt(args: str, kwargs: str) -> str:
     """The arguments in at most `MAX_EXCERPT` characters, masked, from the beginnings of their stored texts.
 

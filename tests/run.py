@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLAIN, LIVE = ("unit", "property", "browser"), ("integration", "faults")
 GROUPS = ("unit", "property", *(f"{tier}:{stack}" for tier in LIVE for stack in STACKS), "browser")
 FULL_FAULTS = "postgres+redis"  # the whole fault list runs there; elsewhere what is marked `every_stack`
+FULL = "JOBCENTER_TEST_FULL"  # =1: elsewhere as well, but for what is marked `main_stack_only`
 NOTHING_COLLECTED = 5
 
 
@@ -124,7 +125,8 @@ def _run(group: str, options: Sequence[str]) -> Outcome:
 
 
 def _run_live(stack: str, tier: str, directory: Path, options: Sequence[str]) -> tuple[bool, str]:
-    narrow = ["-m", "every_stack"] if tier == "faults" and stack != FULL_FAULTS else []
+    elsewhere = "not main_stack_only" if os.environ.get(FULL) == "1" else "every_stack"
+    narrow = ["-m", elsewhere] if tier == "faults" and stack != FULL_FAULTS else []
     with open_stack(stack, directory, private=tier == "faults") as env:
         return _pytest(env, tier, directory, [*narrow, "--ds=tests.settings_live", "--reuse-db", *options])
 

@@ -17,7 +17,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs import admission, fallbacks, pools, taskpause
 from jobs.conf import settings
-from jobs.steward import drift, due, election, expired, lost, overdue, pruning, unknown, unsent
+from jobs.steward import drift, due, election, expired, lost, overdue, pruning, tally, unknown, unsent
 from jobs.steward.aftermath import Round
 from jobs.steward.orphans import Watch
 from jobs.steward.scoring import Scoring
@@ -107,7 +107,7 @@ class Steward:
                 self._deleted += gone
 
     def _end_cleaning(self) -> None:
-        pruning.announce(self._deleted)
+        tally.pruned(self._deleted)
         self._cleaning, self._deleted = None, Counter()
 
     def _lose_sight(self, error: Error) -> None:

@@ -7,7 +7,6 @@ less, and the next one goes on.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +15,12 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs import control, signals
+from jobs import control
 from jobs.conf import settings
 from jobs.models import Job
 from jobs.querysets.dialect import dialect
 from jobs.querysets.statements import execute, settled
-from jobs.steward import trees
-
-logger = logging.getLogger("jobs.retention")
+from jobs.steward import tally, trees
 
 BATCH = 500
 PAUSE = 0.02  # seconds between two full batches, in which others have the database to themselves
@@ -47,7 +44,7 @@ def prune(
         if gone.total() >= batch and not dry_run:
             time.sleep(PAUSE)
     if not dry_run:
-        announce(total)
+        tally.pruned(total)
     return total
 
 
@@ -63,14 +60,6 @@ def steps(
             yield take([job_id for job_id in page if job_id not in roots], kept)
             for root in sorted(roots):
                 yield from take_tree(root, kept, batch)
-
-
-def announce(gone: Counter[str]) -> None:
-    """Tell how many jobs a run has deleted, where there were any."""
-    if gone:
-        told = ", ".join(f"{number:,} {state}" for state, number in sorted(gone.items()))
-        logger.info("retention: deleted %s", told, extra={"deleted": dict(gone)})
-        signals.jobs_pruned.send_robust(Job, counts=dict(gone))
 
 
 def configured() -> dict[str, float | None]:

@@ -13,6 +13,7 @@ from jobs import display, usage
 from jobs.conf import settings
 from jobs.explain import worker_command
 from jobs.models import Pool
+from jobs.steward import tally
 from jobs.usage import PoolUse
 from jobs.views import workers
 from jobs.views.access import is_refresh, page, person
@@ -28,6 +29,7 @@ def pool_list(request: HttpRequest) -> HttpResponse:
     context = {
         "pools": [_shown(use) for use in usage.of_pools(rows)],
         "worker_command": worker_command([workers.default_pool()]),
+        "steward": display.figures(tally.figures()),
         "is_refresh": is_refresh(request),
     }
     return render(request, "jobs/pool_list.html", context)

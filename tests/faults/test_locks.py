@@ -23,6 +23,7 @@ from tests.faults.observing import events, outcomes, state_of, wait_for_end, wai
 HELD = 5.0  # seconds
 
 
+@pytest.mark.main_stack_only(reason="SELECT FOR UPDATE locks a row")
 def test_a_row_that_is_locked_for_five_seconds_loses_no_transition(
     served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_row_that_is_locked_for_five_seconds_loses_no_transition(
     assert (state_of(asked), outcomes(asked)) == ("completed", ["completed"])
 
 
+@pytest.mark.main_stack_only(reason="SELECT FOR UPDATE locks a row, and SKIP LOCKED passes over it")
 def test_a_pool_that_is_locked_for_five_seconds_makes_no_caller_wait(
     served: StartWorker, ledger_file: Path, recovered: Recovered
 ) -> None:
@@ -78,6 +80,7 @@ def _locked(model: type[Job | Pool], keys: list[Any]) -> Iterator[None]:
     holder.join(HELD + 5)
 
 
+@pytest.mark.main_stack_only(reason="pg_terminate_backend cuts them")
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_connections_that_are_cut_while_bodies_run_are_replaced(
     pool: str, served: StartWorker, ledger_file: Path, gate: Path, recovered: Recovered

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kombu import Connection, Queue
 
 from jobs import job_manager, liveness
@@ -17,9 +18,11 @@ from tests.services import Stack
 from tests.services.processes import forked
 
 SOON = {"JOBCENTER_TEST_VISIBILITY": "1"}  # seconds after which Redis's messages are delivered again
+REDIS = pytest.mark.main_stack_only(reason="visibility time-outs and lists are Redis's")
 LONG = 8.0  # seconds of a body: many times as long
 
 
+@REDIS
 def test_no_doorbell_is_delivered_again_for_taking_long(served: StartWorker, ledger_file: Path, gate: Path) -> None:
     """Fault 18: bodies and what waits behind them in two workers outlast the visibility time-out eight times."""
     workers = [served(env=SOON, concurrency=1) for _ in range(2)]
@@ -34,6 +37,7 @@ def test_no_doorbell_is_delivered_again_for_taking_long(served: StartWorker, led
     assert all(not worker.ended() for worker in workers)
 
 
+@REDIS
 def test_a_doorbell_that_is_delivered_again_after_the_end_starts_nothing(
     served: StartWorker, stack: Stack, ledger_file: Path, recovered: Recovered
 ) -> None:
@@ -68,6 +72,7 @@ def _take_and_vanish(stack: Stack) -> None:
     os.waitpid(forked(take), 0)
 
 
+@REDIS
 def test_a_payload_of_megabytes_is_not_in_the_message(
     served: StartWorker, stack: Stack, settings: Any, ledger_file: Path
 ) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WALK = "import sys, django; django.setup(); from tests.large import walking; sys.exit(walking.walk())"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_migrations_go_forward_with_rows_back_to_nothing_and_forward_again(tmp_path: Path) -> None:
     """Fault 43."""
     stack = Stack.current()

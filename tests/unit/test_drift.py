@@ -210,7 +210,9 @@ def test_the_steward_reconciles_every_tenth_tick(row: Job, monkeypatch: pytest.M
 def test_the_command_lists_and_repairs_nothing(row: Job) -> None:
     told = StringIO()
     call_command("jobs_steward", "--check", stdout=told)
-    assert told.getvalue() == "No drift: rows, broker and workers agree.\n"
+    assert told.getvalue().splitlines() == [
+        "No drift: rows, broker and workers agree.", "Nothing was pruned so far.", "Nothing was repaired so far.",
+    ]  # fmt: skip
     stages.claim(row, stages.start_worker())
     Attempt.objects.all().delete()
     told = StringIO()
@@ -222,8 +224,35 @@ def test_the_command_lists_and_repairs_nothing(row: Job) -> None:
     told = StringIO()
     with pytest.raises(CommandError):
         call_command("jobs_steward", "--check", "--json", stdout=told)
-    assert [one["kind"] for one in json.loads(told.getvalue())] == ["attempt_missing"]
+    answer = json.loads(told.getvalue())
+    assert [one["kind"] for one in answer.pop("drift")] == ["attempt_missing"]
+    assert answer == {"pruned": {}, "repaired": {}}
     assert stages.fresh(row).state == "running"
+
+
+def test_what_was_repaired_and_pruned_is_read_in_any_process(row: Job, clock: Clock) -> None:
+    """Beside the lease: summed up what was repaired, and of the last run what it has deleted."""
+    for number in (2, 1):
+        tally.repaired("unsent", number)
+    tally.repaired("worker_dead", 0)
+    tally.pruned({"completed": 7})
+    tally.pruned({"completed": 1200, "failed": 1})
+    told = StringIO()
+    call_command("jobs_steward", "--check", "--json", stdout=told)
+    kept = json.loads(told.getvalue())
+    assert (kept["drift"], kept["repaired"]) == ([], {"unsent": 3})
+    assert kept["pruned"] == {"completed": 1200, "failed": 1, "at": clock.moment.isoformat()}
+    told = StringIO()
+    call_command("jobs_steward", "--check", stdout=told)
+    assert "Last pruned: 1,200 completed, 1 failed, " in told.getvalue()
+    assert "Repaired so far: 3 unsent." in told.getvalue()
+
+
+def test_a_figure_that_cannot_be_kept_stops_nobody(row: Job, caplog: pytest.LogCaptureFixture) -> None:
+    with stages.refusing("UPDATE OF figures ON jobs_lease"):
+        assert tally.repaired("unsent", 2) == 2
+    assert "a figure is not kept: refused by the test" in caplog.text
+    assert tally.figures()["repaired"] == {}
 
 
 def test_every_kind_has_its_words(row: Job) -> None:

@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from jobs import JobManager, job_manager, signals, steward
 from jobs.models import Attempt, Job, JobEvent, Rate, Turn, Worker
-from jobs.steward import Steward, pruning, trees
+from jobs.steward import Steward, pruning, tally, trees
 from tests.app import stages
 from tests.app.stages import Clock
 
@@ -207,7 +207,7 @@ def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch:
     now = [1000.0]
     monkeypatch.setattr(steward, "time", SimpleNamespace(monotonic=lambda: now[0]))
     told: list[Any] = []
-    monkeypatch.setattr(pruning, "announce", told.append)
+    monkeypatch.setattr(tally, "pruned", told.append)
 
     def endless() -> Iterator[Counter[str]]:
         for _ in range(5):
@@ -231,7 +231,7 @@ def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch:
 
 def test_a_steward_that_is_deposed_says_what_it_had_deleted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(pruning, "announce", told.append)
+    monkeypatch.setattr(tally, "pruned", told.append)
     leader = Steward("leader")
     leader.tick()
     leader._cleaning, leader._deleted = iter([Counter(failed=1)]), Counter(failed=7)

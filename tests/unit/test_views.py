@@ -21,6 +21,7 @@ from jobs.explain import worker_command
 from jobs.models import Attempt, Job, Pool
 from jobs.querysets import counting
 from jobs.states import JobState
+from jobs.steward import tally
 from jobs.views import listing
 from tests.app import people, stages
 
@@ -645,6 +646,15 @@ def test_the_pools_say_how_full_they_are(admin_client: Client) -> None:
                  "/admin/jobs/pool/default/change/", "/admin/jobs/pool/gpu%20_26%20co/change/",
                  "Jobs wait, and no worker serves this pool", "worker -Q &#x27;gpu &amp; co&#x27;"):  # fmt: skip
         assert said in text, said
+
+
+def test_the_pools_say_what_was_pruned_and_repaired(admin_client: Client) -> None:
+    assert "Nothing was repaired so far." in admin_client.get(POOLS).content.decode()
+    tally.repaired("unsent", 2)
+    tally.pruned({"completed": 1200})
+    text = admin_client.get(POOLS).content.decode()
+    assert "Repaired so far: 2 unsent." in text
+    assert "Last pruned: 1,200 completed, " in text
 
 
 def test_without_pools_the_page_teaches(admin_client: Client) -> None:

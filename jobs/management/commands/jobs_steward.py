@@ -10,8 +10,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from jobs import display
 from jobs.management import arguments, output
-from jobs.steward import Steward, drift, hosting
+from jobs.steward import Steward, drift, hosting, tally
 
 
 class Command(BaseCommand):
@@ -23,7 +24,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--check", action="store_true",
-            help="repair nothing; list where rows, broker and workers contradict each other; 1 when they do",
+            help="repair nothing; list where rows, broker and workers contradict each other (1 when they do), and what "
+            "was pruned and repaired so far",
         )  # fmt: skip
         arguments.add_json(parser)
         parser.add_argument("--once", action="store_true", help="one round, then exit; 1 when nothing could be done")
@@ -44,14 +46,16 @@ class Command(BaseCommand):
         self._say(f"{label}: ended", options)
 
     def _check(self, *, as_json: bool) -> None:
-        found = drift.check()
+        found, kept = drift.check(), tally.figures()
         if as_json:
-            self.stdout.write(output.as_json([one._asdict() for one in found]))
+            self.stdout.write(output.as_json({"drift": [one._asdict() for one in found], **kept}))
         elif found:
             rows = [(one.kind, one.job_id, one.attempt_id, drift.MEANINGS[one.kind]) for one in found]
             self.stdout.write(output.table(("drift", "job", "attempt", "meaning"), rows))
         else:
             self.stdout.write("No drift: rows, broker and workers agree.")
+        if not as_json:
+            self.stdout.write("\n".join(display.figures(kept)))
         if found:
             raise CommandError(f"{len(found)} found. The steward repairs them; what stays is worth a look.")
 
