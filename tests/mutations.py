@@ -232,6 +232,7 @@ FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
+_BOUNDS = "property/test_bounds.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
@@ -264,6 +265,14 @@ MUTATIONS = {
     "no reservation": Mutation(
         _patch("jobs.limits.choosing.reserve", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_room_is_kept_for_a_large_job_that_has_waited", "assert",
+    ),
+    "no turn with large jobs": Mutation(
+        _patch("jobs.limits.choosing._first_of_each_tenant", lambda *_: []), "property",
+        f"{_BOUNDS}test_a_large_job_starts_in_time_whoever_else_comes", "assert",
+    ),
+    "large jobs by rank alone": Mutation(
+        _patch("jobs.limits.choosing._last_turn", lambda *_: 0.0), "property",
+        f"{_BOUNDS}test_nobodys_many_large_jobs_keep_anothers_first_one_away", "assert",
     ),
     "writers starve": Mutation(
         _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
@@ -505,6 +514,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "partitions in any order",
     ),
     "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
+    "turns with large jobs": ("no turn with large jobs", "large jobs by rank alone"),
     "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person",),

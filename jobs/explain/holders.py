@@ -69,7 +69,7 @@ def _flights(stand: Stand, blocker: Blocker) -> list[Flight]:
 def _waiting(stand: Stand, blocker: Blocker) -> list[str]:
     """Lanes whose first job is in front of this one."""
     if blocker.kind == kinds.RESERVED:
-        return [min(stand.tally.reservations, key=lambda one: one.order).head.lane]
+        return [stand.tally.binding(stand.head)[0].head.lane]
     if blocker.kind == kinds.ACCESS and not blocker.used:
         return [head.lane for head in stand.in_front]
     return []

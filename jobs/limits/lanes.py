@@ -45,6 +45,14 @@ class Facts(NamedTuple):
         return (self.partition_by, self.partition) if self.partition_by else ("", "")
 
     @property
+    def turn_with_large(self) -> tuple[str, str]:
+        """Under what the tenant's last turn with a large job is remembered: beside its own, where no partition is.
+
+        A hash, for the two names together are longer than the column.
+        """
+        return "", hashlib.blake2b("=".join(self.tenant).encode(), digest_size=16).hexdigest()
+
+    @property
     def needs(self) -> dict[str, float]:
         """What the job takes of the pool's budgets while it is in flight, by name; nothing it does not need."""
         if self.memory_mb is self.cpu_weight is self.disk_mb is None and not self.resources:
