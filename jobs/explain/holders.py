@@ -92,7 +92,8 @@ def _read(pool: str, places: Iterable[Iterable[Place]], waiting: Iterable[Iterab
 
 
 def _held(found: dict[Place, list[Holder]], places: Iterable[Place], total: int) -> Held:
-    named = [holder for place in places for holder in found.get(place, ())]
+    """The oldest first, whatever lanes they are of."""
+    named = sorted((holder for place in places for holder in found.get(place, ())), key=lambda holder: holder.id)
     return Held(tuple(named[:MOST]), max(0, total - MOST, total - len(named)))
 
 

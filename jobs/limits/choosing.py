@@ -215,7 +215,7 @@ def _key(tally: Tally, waiting: tuple[Head, Candidate]) -> Key:
 
 def _reserve(tally: Tally, head: Head) -> None:
     facts, now = head.facts, tally.look.now
-    start = tally.profile(head).first_fit(facts.needs, now, facts.timeout or NEVER)
+    start = tally.profile(head).first_fit(facts.needs, now, facts.longest or NEVER)
     if start < NEVER:
         is_firm = head.lane in tally.firm
         tally.reservations.append(Reservation(head, start, tally.order(head), is_firm))

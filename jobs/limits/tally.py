@@ -136,7 +136,7 @@ class Tally:
         facts, pool, now = head.facts, self.look.pool.name, self.look.now
         self._count(facts, pool, 1)
         self._hold(facts, 1)
-        self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
+        self._occupy(facts, 1, now, (now + facts.longest,) if facts.longest else ())
         for counter, space in self.rates(facts):
             self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
         self.turns[facts.tenant] = now
@@ -204,7 +204,7 @@ class Tally:
     def profile(self, head: Head) -> Profile:
         """The budgets over time as this job finds them, with what is reserved for those before it."""
         booked = [
-            Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs)
+            Stay(one.start, one.start + (one.head.facts.longest or NEVER), one.head.facts.needs)
             for one in self.binding(head)
         ]
         return Profile(self.look.pool.budgets, [*self.stays, *booked])
@@ -259,7 +259,7 @@ class Tally:
             yield from self._reservation_blockers(head)
 
     def _reservation_blockers(self, head: Head) -> Iterator[Blocker]:
-        seconds = head.facts.timeout or NEVER
+        seconds = head.facts.longest or NEVER
         if not self.profile(head).fits(head.facts.needs, self.look.now, seconds):
             first = self.binding(head)[0]
             yield Blocker(RESERVED, first.head.facts.task, until=first.start)

@@ -163,10 +163,10 @@ def _large_jobs(reserve_after: float) -> tuple[list[float], list[float], float]:
 
 
 def _bound(sim: Simulation, moment: float) -> float:
-    """RESERVE_AFTER, or the admission of the last one that was there before; then the longest time-out, and a tick."""
+    """RESERVE_AFTER, or the admission of the last one that was there before; then time-out, grace, and a tick."""
     begun = sim.start_at + timedelta(seconds=moment)
     before = [stay.admitted - moment for stay in sim.stays(task="small", eligible_at__lt=begun)]
-    return max(60, *before) + 120 + 1
+    return max(60, *before) + 120 + 10 + 1
 
 
 def _submit_small(sim: Simulation, memory_mb: int, takes: float) -> Callable[[], object]:

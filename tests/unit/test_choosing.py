@@ -161,7 +161,7 @@ def test_room_is_kept_for_a_large_job_that_has_waited() -> None:
     small: dict[str, Any] = {"memory_mb": 10}
     heads = (
         _head("large", 1, waited=61, **LARGE), _head("small", 2, timeout=60.0, **small),
-        _head("short", 3, timeout=49.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
+        _head("short", 3, timeout=39.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
         _head("better", 0.5, timeout=60.0, **small), _head("other", 6, disk_mb=5),
     )  # fmt: skip
     look = _look(*heads, flights=flights, budgets=GB)

@@ -554,7 +554,7 @@ def test_room_will_be_kept(clock: Clock) -> None:
 
 def test_room_is_kept(clock: Clock) -> None:
     row = _large(timeout=300)
-    start = clock.moment + timedelta(seconds=300)
+    start = clock.moment + timedelta(seconds=300 + 10)  # and the grace
     clock.forward(120)
     told = remark(why(row), "reservation")
     assert told.sentence == "Room is kept for it, which should start in 3 min."
