@@ -274,6 +274,10 @@ MUTATIONS = {
         _patch("jobs.limits.choosing._last_turn", lambda *_: 0.0), "property",
         f"{_BOUNDS}test_nobodys_many_large_jobs_keep_anothers_first_one_away", "assert",
     ),
+    "one tenant before the others": Mutation(
+        _patch("jobs.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)),
+        "property", "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve", "assert",
+    ),
     "writers starve": Mutation(
         _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone", "assert",
@@ -515,6 +519,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
     "turns with large jobs": ("no turn with large jobs", "large jobs by rank alone"),
+    "fair share": ("one tenant before the others",),
     "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person",),
