@@ -9,7 +9,7 @@ from datetime import datetime
 from jobs.conf import settings
 from jobs.explain.answer import Reason
 from jobs.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
-from jobs.limits import SYSTEM_LIMIT, Blocker, Stand
+from jobs.limits import SYSTEM_LIMIT, Blocker, Stand, ahead
 from jobs.limits import tally as kinds
 from jobs.models import Pool, TaskPause
 
@@ -80,7 +80,11 @@ def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
         f"All {number(slots)} slots of pool {name(blocker.limit)} are"
     )  # fmt: skip
-    spare = ", as many as LOOK_AHEAD lets in" if stand.tally.look.window > slots else ""
+    look = stand.tally.look
+    spare = ", as many as LOOK_AHEAD lets in" if look.window > slots else ""
+    most = slots * (1 + ahead.most_elsewhere({head.facts.task for head in look.heads}))
+    if most > max(look.window, taken):
+        spare += f"; of jobs that take milliseconds its workers let in up to {number(most)}"
     return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{spare}.")
 
 
