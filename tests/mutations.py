@@ -277,6 +277,7 @@ FAULTS, MARIADB = "faults:postgres+redis", "integration:mariadb+redis"
 _OVER = r"I5: \d+ in flight at once, the limit is 5"
 _LIMITS = "integration/test_limits.py::test_the_maximum_holds"
 _PARTITIONS = "integration/test_partitions.py::"
+_BOUNDS = "property/test_bounds.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
 _GUARD = "unit/test_guard.py::"
@@ -317,6 +318,18 @@ MUTATIONS = {
     "no reservation": Mutation(
         _patch("jobs.limits.choosing.reserve", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_room_is_kept_for_a_large_job_that_has_waited", "assert",
+    ),
+    "no turn with large jobs": Mutation(
+        _patch("jobs.limits.choosing._first_of_each_tenant", lambda *_: []), "property",
+        f"{_BOUNDS}test_a_large_job_starts_in_time_whoever_else_comes", "assert",
+    ),
+    "large jobs by rank alone": Mutation(
+        _patch("jobs.limits.choosing._last_turn", lambda *_: 0.0), "property",
+        f"{_BOUNDS}test_nobodys_many_large_jobs_keep_anothers_first_one_away", "assert",
+    ),
+    "one tenant before the others": Mutation(
+        _patch("jobs.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)),
+        "property", "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve", "assert",
     ),
     "writers starve": Mutation(
         _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
@@ -608,14 +621,14 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "no system-wide lock", "no lock of a shared limit", "count one pool", "no lock of a partition",
         "partitions in any order",
     ),
-    "limits": ("rates stand still", "no reservation", "writers starve", "leavers take room", "no order of doorbells"),
-    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation", "a worker without a row"),
     "limits": (
         "rates stand still", "no reservation", "writers starve", "a lane of readers is one", "a rate before a slot",
         "leavers take room",
         "no order of doorbells",
     ),
-    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation"),
+    "turns with large jobs": ("no turn with large jobs", "large jobs by rank alone"),
+    "fair share": ("one tenant before the others",),
+    "reconciler": ("no steward", "publish once", "trust the broker", "no reconciliation", "a worker without a row"),
     "database clock": ("local clock",),
     "a person's wish": ("no wish of a person", "the last request counts"),
     "pausing": (

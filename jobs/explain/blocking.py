@@ -9,7 +9,7 @@ from datetime import datetime
 from jobs.conf import settings
 from jobs.explain.answer import Reason
 from jobs.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
-from jobs.limits import SYSTEM_LIMIT, Blocker, Stand
+from jobs.limits import SYSTEM_LIMIT, Blocker, Stand, ahead
 from jobs.limits import tally as kinds
 from jobs.models import Pool, TaskPause
 
@@ -89,12 +89,16 @@ def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
 
 
 def _spare(stand: Stand, taken: float) -> str:
-    """Why none is admitted ahead of a slot."""
+    """Why none is admitted ahead of a slot, or no more."""
     look = stand.tally.look
     if taken < look.window:
         whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
         return f", and {whose} under a rate, which lets none in ahead of a slot"
-    return ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
+    spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
+    most = look.slots * (1 + ahead.most_elsewhere({head.facts.task for head in look.heads}))
+    if most > max(look.window, taken):
+        spare += f"; of jobs that take milliseconds its workers let in up to {number(most)}"
+    return spare
 
 
 def _pool_full(blocker: Blocker, *_: object) -> Reason:

@@ -69,7 +69,7 @@ def _flights(stand: Stand, blocker: Blocker) -> list[Flight]:
 def _waiting(stand: Stand, blocker: Blocker) -> list[str]:
     """Lanes whose first job is in front of this one."""
     if blocker.kind == kinds.RESERVED:
-        return [min(stand.tally.reservations, key=lambda one: one.order).head.lane]
+        return [stand.tally.binding(stand.head)[0].head.lane]
     if blocker.kind == kinds.ACCESS and not blocker.used:
         return [head.lane for head in stand.in_front]
     return []
@@ -92,7 +92,8 @@ def _read(pool: str, places: Iterable[Iterable[Place]], waiting: Iterable[Iterab
 
 
 def _held(found: dict[Place, list[Holder]], places: Iterable[Place], total: int) -> Held:
-    named = [holder for place in places for holder in found.get(place, ())]
+    """The oldest first, whatever lanes they are of."""
+    named = sorted((holder for place in places for holder in found.get(place, ())), key=lambda holder: holder.id)
     return Held(tuple(named[:MOST]), max(0, total - MOST, total - len(named)))
 
 

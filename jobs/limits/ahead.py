@@ -75,6 +75,12 @@ def of(pool: str, tasks: Collection[str]) -> int:
     return pace.ahead if pace is not None and {pace.task} == set(tasks) else settings.LOOK_AHEAD
 
 
+def most_elsewhere(tasks: Collection[str]) -> int:
+    """How many a feeder may admit beyond each slot of a pool in which these tasks wait, when asked outside of it."""
+    is_known = _paces.get() is not None or not settings.LOOK_AHEAD or len(set(tasks)) != 1
+    return settings.LOOK_AHEAD if is_known else max(settings.LOOK_AHEAD, MOST)
+
+
 def at_most() -> int:
     """As `of`, for whatever pool and task."""
     paces = _paces.get()

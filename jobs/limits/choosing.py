@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import chain
 
 from jobs.conf import settings
 from jobs.limits.look import Head, Look
@@ -123,15 +124,41 @@ def first_blocker(tally: Tally, head: Head) -> Blocker | None:
 def reserve(tally: Tally) -> None:
     """Keep room for large jobs that have waited: in their order, each for the first moment at which it is sure to fit.
 
-    One that fits just now is kept its room as well: else a smaller one, whose turn it is, would take it each time.
+    The first of each tenant goes before those that would be its second. One that fits just now is kept its room as
+    well: else a smaller one, whose turn it is, would take it each time.
     """
     latest = tally.look.now - settings.RESERVE_AFTER
     waited = [head for head in tally.look.heads if head.eligible_at <= latest and head.facts.needs]
-    for head in sorted(waited, key=tally.order):
+    firsts = _first_of_each_tenant(tally, [head for head in waited if _last_turn(tally, head) <= latest])
+    tally.firm = {head.lane for head in firsts}
+    others = (head for head in sorted(waited, key=tally.order) if head.lane not in tally.firm)
+    for head in chain(firsts, others):
         if len(tally.reservations) >= MOST_RESERVATIONS:
             return
-        if {blocker.kind for blocker in tally.blockers(head)} <= LARGE:
+        if _lacks_room_only(tally, head):
             _reserve(tally, head)
+
+
+def _first_of_each_tenant(tally: Tally, heads: Iterable[Head]) -> list[Head]:
+    """The one with the best rank of each; critical ones first, then by rank, but not before the tenant's last turn."""
+
+    def place(head: Head) -> tuple[bool, float, float]:
+        return not head.is_critical, max(head.rank, _last_turn(tally, head)), head.rank
+
+    firsts: dict[tuple[str, str], Head] = {}
+    for head in sorted(heads, key=place):
+        if head.facts.tenant not in firsts and _lacks_room_only(tally, head):
+            firsts[head.facts.tenant] = head
+    return list(firsts.values())
+
+
+def _last_turn(tally: Tally, head: Head) -> float:
+    """When room that was kept for a large job of the same tenant was taken last."""
+    return tally.turns.get(head.facts.turn_with_large, 0.0)
+
+
+def _lacks_room_only(tally: Tally, head: Head) -> bool:
+    return {blocker.kind for blocker in tally.blockers(head)} <= LARGE
 
 
 def how_many(plan: Plan) -> int:
@@ -198,6 +225,7 @@ def _key(tally: Tally, waiting: tuple[Head, Candidate]) -> Key:
 
 def _reserve(tally: Tally, head: Head) -> None:
     facts, now = head.facts, tally.look.now
-    start = tally.profile(head).first_fit(facts.needs, now, facts.timeout or NEVER)
+    start = tally.profile(head).first_fit(facts.needs, now, facts.longest or NEVER)
     if start < NEVER:
-        tally.reservations.append(Reservation(head, start, tally.order(head)))
+        is_firm = head.lane in tally.firm
+        tally.reservations.append(Reservation(head, start, tally.order(head), is_firm))

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from jobs.conf import settings
+
 MEMORY, CPU, DISK = "memory_mb", "cpu_weight", "disk_mb"
 
 
 class Facts(NamedTuple):
-    """What admission decides by. Needs are MB, CPU weight, or units of a named resource; `timeout` is seconds."""
+    """What admission decides by. Needs are MB, CPU weight, or units of a named resource; times are seconds."""
 
     task: str
     partition_by: str = ""
@@ -29,6 +31,7 @@ class Facts(NamedTuple):
     max_concurrent: int | None = None
     rate: str = ""
     timeout: float | None = None
+    grace: float | None = None
 
     @property
     def lane(self) -> UUID:
@@ -43,6 +46,19 @@ class Facts(NamedTuple):
     def tenant(self) -> tuple[str, str]:
         """Whom the job counts for in the fair share: its partition; all jobs without one are one tenant."""
         return (self.partition_by, self.partition) if self.partition_by else ("", "")
+
+    @property
+    def turn_with_large(self) -> tuple[str, str]:
+        """Under what the tenant's last turn with a large job is remembered: beside its own, where no partition is.
+
+        A hash, for the two names together are longer than the column.
+        """
+        return "", hashlib.blake2b("=".join(self.tenant).encode(), digest_size=16).hexdigest()
+
+    @property
+    def longest(self) -> float | None:
+        """Seconds after its start at which it has ended, by force if need be; None where nobody can say."""
+        return self.timeout + (settings.GRACE if self.grace is None else self.grace) if self.timeout else None
 
     @property
     def needs(self) -> dict[str, float]:

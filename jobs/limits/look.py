@@ -31,7 +31,7 @@ class PoolFacts:
 
 
 class Flight(NamedTuple):
-    """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when their time-outs are over.
+    """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when time-out and grace are over.
 
     Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
     """
@@ -149,7 +149,7 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
 
 
 def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
-    ends = tuple(start + facts.timeout for start in starts) if starts and facts.timeout else ()
+    ends = tuple(start + facts.longest for start in starts) if starts and facts.longest else ()
     return Flight(pool, facts, number, newest or 0.0, ends)
 
 

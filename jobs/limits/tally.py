@@ -47,11 +47,15 @@ class Blocker(NamedTuple):
 
 @dataclass(frozen=True)
 class Reservation:
-    """A moment (epoch seconds) from which room is kept for a large job; `order` is where it stood then."""
+    """A moment (epoch seconds) from which room is kept for a large job; `order` is where it stood then.
+
+    A firm one is its tenant's turn with large jobs: it also binds who passes it by the fair share alone.
+    """
 
     head: Head
     start: float
     order: Order
+    is_firm: bool = False
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Tally:
     held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
     next_slot: Order | None = None  # of the first job under a rate that waits for a slot: none behind it goes ahead
+    firm: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tats, self.turns = dict(self.look.tats), dict(self.look.turns)
@@ -149,10 +154,13 @@ class Tally:
         facts, pool, now = head.facts, self.look.pool.name, self.look.now
         self._count(facts, pool, 1)
         self._hold(facts, 1)
-        self._occupy(facts, 1, now, (now + facts.timeout,) if facts.timeout else ())
+        self._occupy(facts, 1, now, (now + facts.longest,) if facts.longest else ())
         for counter, space in self.rates(facts):
             self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
         self.turns[facts.tenant] = now
+        if head.lane in self.firm:
+            self.turns[facts.turn_with_large] = now
+            self.firm.remove(head.lane)
         self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
 
     def order(self, head: Head) -> Order:
@@ -196,15 +204,27 @@ class Tally:
         """What a tenant has in flight, by its weight."""
         return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
 
-    def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them: its own reservation, and those of later jobs, do not bind it.
+    def binding(self, head: Head) -> list[Reservation]:
+        """The reservations that this job has to leave as they are; of those made after its own there is none.
 
-        Where the job stands now says nothing about whose the reservation is: its tenant's share may have grown since,
+        Where the job stands now says nothing about whose a reservation is: its tenant's share may have grown since,
         and SQLite cuts the digits of a rank in JSON.
         """
-        order = self.order(head)
-        kept = [one for one in self.reservations if one.order < order and one.head.lane != head.lane]
-        booked = [Stay(one.start, one.start + (one.head.facts.timeout or NEVER), one.head.facts.needs) for one in kept]
+        order, lanes = self.order(head), [one.head.lane for one in self.reservations]
+        before = self.reservations[: lanes.index(head.lane)] if head.lane in lanes else self.reservations
+        is_bound = head.lane in self.firm
+        return [
+            one
+            for one in before
+            if one.order < order or (one.is_firm and (is_bound or one.head.rank < head.rank) and not head.is_critical)
+        ]
+
+    def profile(self, head: Head) -> Profile:
+        """The budgets over time as this job finds them, with what is reserved for those before it."""
+        booked = [
+            Stay(one.start, one.start + (one.head.facts.longest or NEVER), one.head.facts.needs)
+            for one in self.binding(head)
+        ]
         return Profile(self.look.pool.budgets, [*self.stays, *booked])
 
     def _under(self, facts: Facts) -> Under:
@@ -257,9 +277,9 @@ class Tally:
             yield from self._reservation_blockers(head)
 
     def _reservation_blockers(self, head: Head) -> Iterator[Blocker]:
-        seconds = head.facts.timeout or NEVER
+        seconds = head.facts.longest or NEVER
         if not self.profile(head).fits(head.facts.needs, self.look.now, seconds):
-            first = min(self.reservations, key=lambda one: one.order)
+            first = self.binding(head)[0]
             yield Blocker(RESERVED, first.head.facts.task, until=first.start)
 
     def _rate_blockers(self, facts: Facts) -> Iterator[Blocker]:

@@ -54,7 +54,6 @@ class Draft:
             "operation_type": options.operation_type, "external_id": options.external_id,
             "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
             "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
-            "grace": options.grace,
             "max_retries": self._max_retries, "retry_policy": self._retry_policy, "expires_at": self._expires_at,
             "fallback": options.fallback, "at_most_once": options.at_most_once,
             "reason": "" if options.start else "not started",
@@ -101,7 +100,7 @@ class Draft:
             memory_mb=options.memory_mb, cpu_weight=options.cpu_weight, disk_mb=options.disk_mb,
             resources=dict(options.resources), max_concurrent=self._own_maximum,
             rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
-            timeout=by_kind if options.timeout is None else options.timeout,
+            timeout=by_kind if options.timeout is None else options.timeout, grace=options.grace,
         )  # fmt: skip
 
     @property

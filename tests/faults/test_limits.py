@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from jobs import job_manager
 from jobs.models import Job, JobEvent, Limit, Pool
 from tests.app import ledger
@@ -22,6 +24,7 @@ LONGEST, EVERY = 90.0, 0.3  # seconds
 _dice = Random()  # noqa: S311 - chance, no secret
 
 
+@pytest.mark.every_stack
 def test_a_limit_of_three_holds_while_children_are_killed(
     served: StartWorker, ledger_file: Path, recovered: Recovered
 ) -> None:

@@ -20,6 +20,8 @@ from jobs.testing import Simulation, Worker, simulation
 pytestmark = pytest.mark.django_db
 HOUR = 3600
 T = TypeVar("T")
+FAST = {"LOOK_AHEAD": 0, "RESERVE_AFTER": 30, "GRACE": 5}
+OVER = 45 + 5  # time-out and grace of what is in flight
 LARGE_AT = (600.0,)
 HEAD_START = 7200  # seconds between low and high
 
@@ -100,6 +102,43 @@ def test_a_large_job_starts_in_time_because_room_is_kept_for_it() -> None:
     assert used_kept > 0.6
 
 
+@pytest.mark.parametrize("has_others", [False, True])
+def test_a_large_job_starts_in_time_whoever_else_comes(has_others: bool) -> None:
+    """Tenants with nothing in flight never cease to come, and its own has always something small in flight."""
+    with override_settings(JOBS=FAST), simulation([Worker(slots=20)]) as sim:
+        sim.set_pool(max_memory_mb=18)
+        for number in range(13):
+            sim.at(number * 12, _submit_of(sim, f"new{number}", "small", 5))
+            if has_others:
+                sim.at(1 + number * 12, _submit_of(sim, "a", "tiny", 1))
+        sim.at(5, _submit_of(sim, "a", "large", 14))
+        sim.run(until=160)
+        waits, used = sim.waits(task="large"), sim.utilisation("memory_mb", since=20)
+        _say(f"tenants, with small ones of its own {has_others}: waits {_shown(waits)}; memory in use {used:.0%}")
+        assert waits[0] <= FAST["RESERVE_AFTER"] + OVER + 1
+
+
+def test_nobodys_many_large_jobs_keep_anothers_first_one_away() -> None:
+    """They are of the better rank, and theirs has nothing in flight whenever one of them has ended."""
+    with override_settings(JOBS=FAST), simulation([Worker(slots=20)]) as sim:
+        sim.set_pool(max_memory_mb=16)
+        for _ in range(8):
+            _submit_of(sim, "many", "large", 12)()
+        for number in range(12):
+            sim.at(1 + number * 15, _submit_of(sim, "a", "tiny", 1))
+        sim.at(10, _submit_of(sim, "a", "large", 12))
+        sim.run(until=200)
+        (wait,), others = sim.waits(task="large", partition="a"), len(sim.starts(task="large", partition="many"))
+        _say(f"beside another tenant's large jobs: waited {wait:,.0f} s; {others} of the other's have started")
+        assert wait <= FAST["RESERVE_AFTER"] + 2 * OVER + 1
+        assert others >= 3
+
+
+def _submit_of(sim: Simulation, tenant: str, task: str, memory_mb: int) -> Callable[[], object]:
+    kwargs = {"tenant": tenant}
+    return lambda: sim.submit(task, kwargs=kwargs, partition_by="tenant", memory_mb=memory_mb, takes=35, timeout=45)
+
+
 def _undone(work: Callable[[], T]) -> T:
     """Its answer, with nothing left of it in the database."""
     with transaction.atomic():
@@ -124,10 +163,10 @@ def _large_jobs(reserve_after: float) -> tuple[list[float], list[float], float]:
 
 
 def _bound(sim: Simulation, moment: float) -> float:
-    """RESERVE_AFTER, or the admission of the last one that was there before; then the longest time-out, and a tick."""
+    """RESERVE_AFTER, or the admission of the last one that was there before; then time-out, grace, and a tick."""
     begun = sim.start_at + timedelta(seconds=moment)
     before = [stay.admitted - moment for stay in sim.stays(task="small", eligible_at__lt=begun)]
-    return max(60, *before) + 120 + 1
+    return max(60, *before) + 120 + 10 + 1
 
 
 def _submit_small(sim: Simulation, memory_mb: int, takes: float) -> Callable[[], object]:

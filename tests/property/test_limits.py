@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 )
 
 from jobs import job_manager
-from jobs.exceptions import ImpossibleNeed, JobFailed
+from jobs.exceptions import ImpossibleNeed, JobFailed, UnknownTask
 from jobs.models import Attempt, Job, JobEvent, Limit, Pool
 from jobs.states import IN_FLIGHT
 from jobs.testing import Worker, simulation
@@ -44,7 +44,7 @@ INTERVAL, BURST = 10, 2  # of the rate, for each tenant
 FREE = {"a": None, "everyone": None, "both pools": None, "system": 10**6}
 COLUMNS = (
     "pk", "from_state", "to_state", "at", "job_id", "job__task", "job__pool", "job__partition", "job__memory_mb",
-    "job__access", "job__max_concurrent", "job__priority", "job__rank",
+    "job__access", "job__max_concurrent", "job__priority", "job__rank", "job__resources",
 )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class Move:
     own: int | None
     priority: str
     rank: float
+    resources: dict[str, float]
 
     @property
     def place(self) -> tuple[bool, float]:
@@ -114,13 +115,14 @@ class Limits(RuleBasedStateMachine):
         self.paused: set[str] = set()
         self.seen = 0
         self.counts: Counter[tuple[str, ...]] = Counter()
-        self.memory = 0
+        self.memory = self.gpus = 0
         self.starts: dict[str, list[float]] = defaultdict(list)
         self.waiting: dict[Any, Move] = {}  # readers and writers
 
     @initialize(a=st.integers(1, 2), shared=st.integers(1, 3), system=st.integers(2, 6), memory=st.integers(4, 8))
     def limits(self, a: int, shared: int, system: int, memory: int) -> None:
-        self.sim.set_pool("gpu")
+        for name in POOLS:
+            self.sim.set_pool(name, resources={"gpu": 1})
         self.sim.set_limit("a", task="a", partition_by="tenant", size=a)
         self.sim.set_limit("both pools", task="b", size=shared)
         self.sim.set_limit("everyone", partition_by="tenant", size=4)
@@ -134,7 +136,7 @@ class Limits(RuleBasedStateMachine):
         priority=st.sampled_from(["low", "medium", "high", "critical"]), number=st.integers(1, 4),
         takes=st.sampled_from([1, 10, 40]), memory=st.sampled_from([None, 1, 4]), own=st.sampled_from([None, 1, 2]),
         timeout=st.sampled_from([None, 30, 60]), fails=st.booleans(), later=st.sampled_from([None, 15]),
-        access=st.sampled_from(["", "", "shared", "exclusive"]),
+        access=st.sampled_from(["", "", "shared", "exclusive"]), resources=st.sampled_from([{}, {}, {"gpu": 1}]),
     )  # fmt: skip
     def submit(
         self, task: str, tenant: str, number: int, takes: int, fails: bool, later: int | None, memory: int | None,
@@ -197,6 +199,18 @@ class Limits(RuleBasedStateMachine):
         self.sim.resume_pool(name) if name in self.paused else self.sim.pause_pool(name)
         self.paused ^= {name}
 
+    @rule(task=st.sampled_from(TASKS))
+    def pause_or_resume_a_task(self, task: str) -> None:
+        with suppress(UnknownTask):  # no job has named it yet
+            job_manager.resume_task(task) if task in self.paused else job_manager.pause_task(task)
+            self.paused ^= {task}
+
+    @rule(data=st.data(), priority=st.sampled_from(["low", "medium", "high", "critical"]))
+    def set_priority(self, data: st.DataObject, priority: str) -> None:
+        rows = list(Job.objects.unfinished().order_by("pk"))
+        if rows:
+            job_manager.set_priority(data.draw(st.sampled_from(rows)).id, priority)
+
     @rule(what=st.sampled_from(["lose_doorbells", "repeat_doorbells"]), number=st.integers(1, 3))
     def the_broker_errs(self, what: str, number: int) -> None:
         getattr(self.sim, what)(number)
@@ -217,6 +231,7 @@ class Limits(RuleBasedStateMachine):
                 for counter in move.counters:
                     self.counts[counter] += move.change
                 if move.pool == "default":
+                    self.gpus += move.change * bool(move.resources)
                     self.memory += move.change * (move.memory or 0)
                 self.seen = max(self.seen, move.pk)
             self._judge_who_waits(together)
@@ -233,7 +248,8 @@ class Limits(RuleBasedStateMachine):
                 assert all(one.place >= move.place for one in front), (move, front)
 
     def _judge(self, move: Move) -> None:
-        assert move.pool not in self.paused
+        assert not {move.pool, move.task} & self.paused
+        assert not (move.resources and move.pool == "default" and self.gpus)
         for counter in move.counters:
             size = self.sizes.get(counter[1] if counter[0] == "pool" else counter[0])
             assert size is None or self.counts[counter] < size, (counter, size)
@@ -270,7 +286,7 @@ class Limits(RuleBasedStateMachine):
         for name, size in FREE.items():
             Limit.objects.filter(name=name).update(size=size)
         for name in self.paused:
-            self.sim.resume_pool(name)
+            self.sim.resume_pool(name) if name in POOLS else job_manager.resume_task(name)
         Pool.objects.update(max_concurrent=None, max_memory_mb=None)
         self.sim.start(Worker(POOLS, 4))  # those there are may be about to leave
         self.sim.run_until_idle()
@@ -288,6 +304,6 @@ def _in_order(moves: Iterable[Move]) -> Iterator[list[Move]]:
 @pytest.mark.django_db
 def test_no_order_of_events_breaks_a_limit_or_loses_a_job() -> None:
     how = settings(
-        max_examples=12, stateful_step_count=25, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=10, stateful_step_count=25, phases=PHASES, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Limits, settings=how)

@@ -245,6 +245,7 @@ def _blocked_by(look: Look, lane: str) -> list[str]:
     return [one.kind for head in look.heads if head.lane == lane for one in tally.blockers(head)]
 
 
+TURN = Facts("render", **_of("acme")).turn_with_large
 LARGE: dict[str, Any] = {"memory_mb": 80, "timeout": 100.0}
 
 
@@ -253,7 +254,7 @@ def test_room_is_kept_for_a_large_job_that_has_waited() -> None:
     small: dict[str, Any] = {"memory_mb": 10}
     heads = (
         _head("large", 1, waited=61, **LARGE), _head("small", 2, timeout=60.0, **small),
-        _head("short", 3, timeout=49.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
+        _head("short", 3, timeout=39.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
         _head("better", 0.5, timeout=60.0, **small), _head("other", 6, disk_mb=5),
     )  # fmt: skip
     look = _look(*heads, flights=flights, budgets=GB)
@@ -282,3 +283,28 @@ def test_a_large_job_that_fits_now_keeps_its_room_from_who_comes_after_it() -> N
     )  # fmt: skip
     assert _order(look) == ["large"]
     assert _blocked_by(look, "small") == [RESERVED]
+
+
+@pytest.mark.parametrize(("turn", "newcomer"), [(0, [RESERVED]), (NOW - 61, [RESERVED]), (NOW - 59, [])])
+def test_the_first_large_job_of_a_tenant_binds_who_passes_by_the_share_alone(turn: float, newcomer: list[str]) -> None:
+    small: dict[str, Any] = {"memory_mb": 30, "timeout": 60.0}
+    look = _look(
+        _head("large", 3, waited=61, **LARGE, **_of("acme")), _head("new", 4, **small, **_of("bob")),
+        _head("older", 2, **small, **_of("cy")), _head("urgent", 5, critical=True, **small, **_of("dan")),
+        flights=(_flight(1, ends=(NOW + 50,), **small, **_of("acme")),), budgets=GB,
+        turns={TURN: turn},
+    )  # fmt: skip
+    assert {name: _blocked_by(look, name) for name in ("large", "new", "older", "urgent")} == {
+        "large": ["budget"], "new": newcomer, "older": [], "urgent": [],
+    }  # fmt: skip
+
+
+def test_who_takes_the_room_that_was_kept_gives_the_turn_to_other_tenants() -> None:
+    heads = [_head(who, rank, waited=61, **LARGE, **_of(who)) for rank, who in enumerate(("acme", "bob"))]
+    tally = limits.plan(_look(*heads, budgets=GB), 200).tally
+    assert [one.head.lane for one in tally.reservations if one.is_firm] == ["acme", "bob"]
+    tally.take(heads[0])
+    assert tally.turns[TURN] == NOW
+    assert [one.head.lane for one in tally.reservations] == ["bob"]
+    late = limits.plan(_look(*heads, budgets=GB, turns={TURN: NOW - 61}), 200).tally
+    assert [one.head.lane for one in late.reservations] == ["bob", "acme"]

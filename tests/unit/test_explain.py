@@ -17,6 +17,7 @@ from jobs import admission, explain, job, job_manager, limits, liveness, publish
 from jobs.context import JobSnoozed
 from jobs.exceptions import JobNotFound
 from jobs.explain import Holder, Reason, Why, holders
+from jobs.limits import ahead
 from jobs.limits.choosing import MOST_RESERVATIONS
 from jobs.models import Job, Limit, Pool, Worker
 from jobs.publishing import Breaker
@@ -414,6 +415,27 @@ def test_a_rate_says_until_when(clock: Clock) -> None:
     assert abs((reason.until - clock.moment).total_seconds() - 60) < 0.001
 
 
+@pytest.mark.parametrize(
+    ("look_ahead", "taken", "said"),
+    [
+        (1, 4, ", as many as LOOK_AHEAD lets in; of jobs that take milliseconds its workers let in up to 22."),
+        (1, 22, ", as many as LOOK_AHEAD lets in."),
+        (0, 2, "."),
+    ],
+)  # fmt: skip
+def test_workers_may_let_in_more_than_another_process_knows(look_ahead: int, taken: int, said: str) -> None:
+    stages.start_worker(slots=2)
+    rows = job_manager.submit_many(plain, [([], {})] * (taken + 1))
+    for row in rows[:taken]:
+        stages.queue(row)
+    with override_settings(JOBS={"LOOK_AHEAD": look_ahead, "STALE_AFTER": 10**9}):
+        (reason,) = why(rows[taken]).blockers
+        assert reason.sentence == f"All 2 slots of pool “default” are taken: {taken} jobs in flight{said}"
+        with ahead.watched():
+            (reason,) = why(rows[taken]).blockers
+            assert "milliseconds" not in reason.sentence  # a feeder knows
+
+
 def test_few_holders_are_named_and_the_others_counted() -> None:
     stages.start_worker()
     rows = job_manager.submit_many(plain, [([], {})] * 14)
@@ -598,7 +620,7 @@ def test_room_will_be_kept(clock: Clock) -> None:
 
 def test_room_is_kept(clock: Clock) -> None:
     row = _large(timeout=300)
-    start = clock.moment + timedelta(seconds=300)
+    start = clock.moment + timedelta(seconds=300 + 10)  # and the grace
     clock.forward(120)
     told = remark(why(row), "reservation")
     assert told.sentence == "Room is kept for it, which should start in 3 min."

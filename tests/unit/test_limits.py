@@ -10,6 +10,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager, limits, liveness
 from jobs.limits import Look, Tally
+from jobs.limits.profile import NEVER
 from jobs.models import Job, Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock
@@ -138,6 +139,19 @@ def test_room_kept_for_a_job_is_not_kept_from_it(fraction: float, clock: Clock) 
         clock.forward(61)
         assert stages.admit()
     assert stages.fresh(row).state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "grace", "after"), [(60, None, 70), (60, 600, 660), (60, 0, 60), (None, 600, None)]
+)
+def test_what_is_over_its_time_out_holds_its_room_for_its_grace(
+    timeout: float | None, grace: float | None, after: float | None, clock: Clock
+) -> None:
+    worker = stages.start_worker()
+    stages.claim(job_manager.submit(nothing, memory_mb=1, timeout=timeout, grace=grace), worker)
+    look = _look()
+    assert [round(end - look.now) for flight in look.flights for end in flight.ends] == ([after] if after else [])
+    assert round(Tally(look).stays[0].end - look.now, 3) == (after or NEVER)
 
 
 @pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
