@@ -198,7 +198,7 @@ def test_a_need_beyond_the_whole_budget_is_refused_and_nothing_is_written(house:
     too_much: list[tuple[str, dict[str, Any]]] = [
         ("memory_mb", {}),
         ("gpu", {"memory_mb": 10, "resources": {"gpu": 5}}),
-        ("tape", {"memory_mb": 10, "resources": {"tape": 1}}),
+        ("tape", {"memory_mb": 10, "resources": {"gpu": 1, "tape": 1}}),
     ]
     for name, options in too_much:
         with pytest.raises(ImpossibleNeed, match=name):
