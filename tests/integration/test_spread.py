@@ -1,4 +1,4 @@
-"""Work spreads evenly over equal workers. Beside one stack only: it is about admission and takes real time."""
+"""Work spreads evenly over equal workers. Beside two stacks only: it is about admission and takes real time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from jobs import job_manager
 from jobs.models import Attempt, Job
 from tests.app.jobs import nap
 from tests.integration.house import StartWorker
+from tests.services import Stack
 from tests.services.processes import wait_until
 
 JOBS, CHILDREN = 300, 8
 LONG_TASKS = {"JOBCENTER_TEST_JOBS": '{"LOOK_AHEAD": 0}'}  # nothing is admitted but for a child that idles
 
 
-def test_three_equal_workers_and_one_that_joins_get_their_shares(start_worker: StartWorker) -> None:
-    """What each finished is within 15 % of the mean.
-
-    How long admitted jobs waited is told, not asserted to the 200 ms: a worker that is busy may hold their doorbells.
-    """
+def test_three_equal_workers_and_one_that_joins_get_their_shares(start_worker: StartWorker, stack: Stack) -> None:
+    """What each finished is within 15 % of the mean, and no job is queued for long beside a child that idles."""
     for _ in range(3):
         start_worker(concurrency=CHILDREN, pool="threads", env=LONG_TASKS)
     chance = Random(1)  # noqa: S311 - chance, no secret
@@ -34,6 +32,9 @@ def test_three_equal_workers_and_one_that_joins_get_their_shares(start_worker: S
     mean = JOBS / 3
     assert all(abs(count - mean) <= 0.15 * mean for count in counts.values())
     assert waits[len(waits) // 2] <= 0.2
+    waited = _beside_an_idle_child()
+    print("waited beside an idle child", waited)  # noqa: T201
+    assert stack.is_sqlite or not waited  # there 24 children claim one after the other: it has one writer
 
     job_manager.submit_many(nap, calls)
     late = start_worker(concurrency=CHILDREN, pool="threads", env=LONG_TASKS)
@@ -51,3 +52,16 @@ def _wait_for_the_end() -> None:
 def _seconds_queued() -> list[float]:
     rows = Job.objects.filter(task=nap.name).values_list("queued_at", "started_at")
     return [(started - queued).total_seconds() for queued, started in rows if started and queued]
+
+
+def _beside_an_idle_child() -> int:
+    """Jobs that were queued for more than 200 ms while some child of the pool had nothing to run for as long.
+
+    The first ones are left out: with them each child opens its connections.
+    """
+    runs = list(Attempt.objects.values_list("started_at", "finished_at"))
+    waits = Job.objects.order_by("queued_at").values_list("queued_at", "started_at")[3 * CHILDREN :]
+    late = [(queued, started) for queued, started in waits if (started - queued).total_seconds() > 0.2]
+    return sum(
+        sum(begun < started and ended > queued for begun, ended in runs) < 3 * CHILDREN for queued, started in late
+    )
