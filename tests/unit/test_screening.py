@@ -78,6 +78,7 @@ def test_a_doorbell_for_nobody_is_announced_and_not_recorded(name: str) -> None:
     assert told == [(consumer, message, "a.b", "x")]
 
 
+@pytest.mark.django_db
 def test_any_other_message_for_nobody_costs_no_worker() -> None:
     def record(*_: Any) -> None:
         raise OperationalError("the database is away")
