@@ -56,11 +56,12 @@ def test_a_retry_that_is_clicked_twice_is_one(stack: Stack) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker) -> None:
+def test_thousands_are_cancelled_while_they_run(start_worker: StartWorker, stack: Stack) -> None:
     """Fault 37: twice at once, beside two workers; the counts are exact, and what was cancelled has not run."""
     for _ in range(2):
         start_worker()
-    total = len(job_manager.submit_many(nap, [((0.01,), {})] * 10_000))
+    number = 10_000 if stack.name == "postgres+redis" else 3_000  # once is enough: it takes a minute
+    total = len(job_manager.submit_many(nap, [((0.01,), {})] * number))
     wait_until(lambda: Job.objects.filter(state="completed").count() > 20, 20, "some that have ended")
     counts = at_once(*[lambda: job_manager.cancel_jobs(task=nap.name)] * 2)
     wait_until(lambda: not Job.objects.exclude(state__in=FINAL).exists(), 30, "the end of all")

@@ -34,9 +34,11 @@ def test_a_skip_fails_where_services_are_required(required: str, code: int) -> N
     assert "python -m tests.run integration" in done.stdout
 
 
-def test_groups_side_by_side_end_in_a_table_and_fail_together() -> None:
+@pytest.mark.parametrize("lanes", ["1", "2"])
+def test_groups_end_in_a_table_and_fail_together(lanes: str) -> None:
     words = [sys.executable, "-m", "tests.run", "unit", "property", "--nonsense"]
-    done = subprocess.run(words, cwd=run.ROOT, check=False, capture_output=True, text=True)
+    env = os.environ | {"LANES": lanes}
+    done = subprocess.run(words, cwd=run.ROOT, env=env, check=False, capture_output=True, text=True)
     *_, title, unit, proofs = done.stdout.splitlines()
     assert done.returncode == 1
     assert title == "=== all groups"
