@@ -8,6 +8,7 @@ from celery import signals
 from django.db import OperationalError
 from kombu.exceptions import DecodeError
 
+from jobs.worker.request import news
 from jobs.worker.screening import Screen, is_readable
 
 NAMED = {"task": "a.b", "id": "x"}
@@ -74,6 +75,7 @@ def test_a_doorbell_for_nobody_is_announced_and_not_recorded(name: str) -> None:
         consumer.on_unknown_task(None, message, KeyError("a.b"))
     finally:
         signals.task_unknown.disconnect(hear)
+    assert news.get_nowait().pairs == []  # the worker has heard of it as well
     assert len(rejected) == 1
     assert told == [(consumer, message, "a.b", "x")]
 
