@@ -105,7 +105,8 @@ def _count_before_the_lock() -> None:
 def _take_from_any_lane() -> None:
     dialects: Any = import_module("jobs.querysets.dialect")
     among = dialects.PostgreSQL.among
-    dialects.PostgreSQL.among = lambda self, column: "%s IS NOT NULL" if column == "lane" else among(self, column)
+    any_lane = "%s::uuid[] IS NOT NULL"
+    dialects.PostgreSQL.among = lambda self, column: any_lane if column == "lane" else among(self, column)
 
 
 def _lock_as_they_come() -> None:
