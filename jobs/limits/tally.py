@@ -24,7 +24,7 @@ LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
 TASK_PAUSED = "task_paused"
 BUDGET, RESERVED = "budget", "reserved"
 EXCLUSIVE = "exclusive"
-EARLY = 0.001  # seconds before its time that a start may come: databases round; the next one is not early for it
+EARLY = 1e-5  # seconds before its time that a start may come: moments are rounded; the next one is not early for it
 Order = tuple[int, float, float, float]  # class, share, turn, rank
 
 

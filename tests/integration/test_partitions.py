@@ -20,6 +20,7 @@ from django.test import override_settings
 from jobs import Job, JobTask, admission, job_manager, limits
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
 from jobs.limits import declaring
+from jobs.limits.tally import EARLY
 from jobs.models import JobEvent, Limit, Pool
 from jobs.querysets import lanes
 from tests.app import stages
@@ -48,7 +49,7 @@ from tests.services import Stack
 from tests.services.processes import wait_until
 
 ON_SQLITE = bool((stack := Stack.current()) and stack.is_sqlite)
-LATE = 0.002 if ON_SQLITE else 0.0  # SQLite writes whole milliseconds
+ROUNDED = EARLY + (0.002 if ON_SQLITE else 1e-6)  # SQLite writes whole milliseconds
 
 
 def test_a_tasks_maximum(house: House) -> None:
@@ -168,7 +169,7 @@ def assert_spaced(jobs: Iterable[Job], interval: float, burst: int) -> None:
         (first, last, at[last] - at[first])
         for first in range(len(at))
         for last in range(first + burst, len(at))
-        if at[last] - at[first] < (last - first - burst + 1) * interval - LATE - 1e-6
+        if at[last] - at[first] < (last - first - burst + 1) * interval - ROUNDED
     ]
     assert not too_close
 
