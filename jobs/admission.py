@@ -162,20 +162,22 @@ def _come_back(pool: str) -> None:
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
-    """Lock the pool row, in a statement of its own with nothing read before it, then the limits that span pools.
+    """Lock the pool row, with nothing read before it, then the limits that span pools; the busy pool locks none.
 
     What is counted afterwards is read in a later statement, which at READ COMMITTED sees every commit that came before
-    the lock was won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
+    the locks were won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
     die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
     """
     using = settings.DATABASE
     words = dialect(using)
-    if not query(using, f"SELECT name{words.hurried} FROM jobs_pool WHERE name = %s{words.skip_locked}", [pool]):
-        return False
-    if spanning and words.for_update:
-        sql = f"SELECT name FROM jobs_limit WHERE {words.among('name')} ORDER BY name{words.for_update}"
-        query(using, sql, [list(spanning)])
-    return True
+    if not words.for_update:
+        return True
+    sql = (
+        f"WITH p AS (SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}),"
+        f" l AS (SELECT name FROM jobs_limit WHERE {words.among('name')} AND EXISTS (SELECT 1 FROM p)"
+        f" ORDER BY name{words.for_update}) SELECT name{words.hurried} FROM p WHERE (SELECT count(*) FROM l) >= 0"
+    )
+    return bool(query(using, sql, [pool, list(spanning)]))
 
 
 def _is_whole(seen: Look, spanning: Sequence[str]) -> bool:
@@ -257,7 +259,7 @@ def _move_rates_on(tally: Tally, at: float) -> None:
 def _note_turns(tally: Tally) -> None:
     """Whose turn it is matters only where several partitions wait."""
     look = tally.look
-    if len({head.facts.tenant for head in look.heads}) > 1:
+    if any(head.facts.tenant != look.heads[0].facts.tenant for head in look.heads):
         served = [(look.pool.name, *who, at) for who, at in tally.turns.items() if at != look.turns.get(who)]
         _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)
 

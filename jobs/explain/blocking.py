@@ -10,7 +10,8 @@ from jobs.conf import settings
 from jobs.explain.answer import Reason
 from jobs.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
 from jobs.limits import SYSTEM_LIMIT, Blocker, Stand, ahead
-from jobs.limits import tally as kinds
+from jobs.limits import blockers as kinds
+from jobs.limits.lanes import EXCLUSIVE
 from jobs.models import Pool, TaskPause
 
 IMPOSSIBLE = "impossible"
@@ -120,7 +121,7 @@ def _access(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     partition, used = name(blocker.partition), blocker.used or 0
     if not used:
         said = f"Others wait in front for partition {partition}, and readers do not pass writers, nor writers readers."
-    elif stand.head.facts.access == kinds.EXCLUSIVE:
+    elif stand.head.facts.access == EXCLUSIVE:
         said = f"It wants partition {partition} for itself, and {jobs(used)} {_are(used)} in there."
     else:
         said = f"A writer has partition {partition} for itself."

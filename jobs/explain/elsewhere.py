@@ -10,7 +10,7 @@ from jobs.conf import settings
 from jobs.display import duration
 from jobs.explain.answer import Reason
 from jobs.explain.wording import because, by, clipped, name, when, worker_command
-from jobs.limits.tally import NO_WORKER
+from jobs.limits.blockers import NO_WORKER
 from jobs.models import Attempt, Job, JobEvent, Worker
 from jobs.pausing import NOT_STARTED
 from jobs.querysets import lanes as queries

@@ -12,7 +12,8 @@ from django.db.models.functions import RowNumber
 from jobs.conf import settings
 from jobs.explain.answer import Holder
 from jobs.limits import Blocker, Facts, Flight, Stand, Tally
-from jobs.limits import tally as kinds
+from jobs.limits import blockers as kinds
+from jobs.limits.lanes import EXCLUSIVE
 from jobs.models import Job
 from jobs.querysets import lanes as queries
 from jobs.states import IN_FLIGHT
@@ -62,7 +63,7 @@ def _flights(stand: Stand, blocker: Blocker) -> list[Flight]:
     if blocker.kind == kinds.OWN_LIMIT:
         return [one for one in same if one.facts.task == mine.task]
     if blocker.kind == kinds.ACCESS:
-        return [one for one in same if one.facts.access and kinds.EXCLUSIVE in (one.facts.access, mine.access)]
+        return [one for one in same if one.facts.access and EXCLUSIVE in (one.facts.access, mine.access)]
     return []
 
 

@@ -10,8 +10,8 @@ from jobs.explain.answer import Reason
 from jobs.explain.holders import in_flight_without_end
 from jobs.explain.wording import jobs, moment, when
 from jobs.limits import Stand
+from jobs.limits.blockers import BUDGET, RESERVED
 from jobs.limits.choosing import LARGE, MOST_RESERVATIONS
-from jobs.limits.tally import BUDGET, RESERVED
 from jobs.querysets.counting import Bounded
 
 TURN, RESERVATION, NO_RESERVATION, CROWDED = "turn", "reservation", "no_reservation", "crowded"

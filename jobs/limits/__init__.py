@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from jobs.limits import ahead
+from jobs.limits.blockers import Blocker
 from jobs.limits.choosing import Plan, Stand, first_lanes, how_many, pick, plan, stand
 from jobs.limits.lanes import Facts, facts_of
 from jobs.limits.look import Flight, Head, Look, head_of, look, preview
-from jobs.limits.tally import Blocker, Tally
+from jobs.limits.tally import Tally
 from jobs.models import SYSTEM_LIMIT
 from jobs.querysets import lanes as queries
 

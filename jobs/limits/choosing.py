@@ -8,15 +8,16 @@ that has no room is passed over, whoever waits in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, filterfalse
 
 from jobs.conf import settings
+from jobs.limits.blockers import BUDGET, NO_SLOT, RATE, RESERVED, TASK_PAUSED, Blocker
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER
-from jobs.limits.tally import BUDGET, NO_SLOT, RATE, RESERVED, TASK_PAUSED, Blocker, Order, Reservation, Tally
+from jobs.limits.tally import Order, Reservation, Tally
 from jobs.querysets.lanes import Candidate
 
 LARGE = frozenset({BUDGET, RESERVED, NO_SLOT})  # what may keep a job for which room is kept
@@ -74,7 +75,7 @@ def plan(look: Look, most: int) -> Plan:
     free = max(0, min(tally.free, most))
     with_room: list[Head] = []
     waits: list[float] = []
-    for head in in_order(tally) if free else ():
+    for head in in_order(tally, but=tally.is_full) if free else ():
         blocker = first_blocker(tally, head)
         if blocker is None:
             with_room.append(head)
@@ -102,10 +103,10 @@ def stand(look: Look, lane: str) -> Stand:
     raise LookupError(f"nothing waits in lane {lane}")
 
 
-def in_order(tally: Tally) -> list[Head]:
-    """The lanes in their order, once room is kept for large jobs that have waited."""
+def in_order(tally: Tally, *, but: Callable[[Head], bool] | None = None) -> list[Head]:
+    """The lanes in their order, once room is kept for large jobs that have waited; without those that `but` is for."""
     reserve(tally)
-    return sorted(tally.look.heads, key=tally.order)
+    return sorted(filterfalse(but, tally.look.heads) if but else tally.look.heads, key=tally.order)
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:

@@ -116,7 +116,7 @@ def partition_by(task: str) -> str | None:
     return row.partition_by or None if row else None
 
 
-def refuse_impossible(pool: str, needs: dict[str, float]) -> None:
+def refuse_impossible(pool: str, needs: Mapping[str, float]) -> None:
     """Raise ImpossibleNeed where the whole pool has less of something than one job needs."""
     if not needs:
         return

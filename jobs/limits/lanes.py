@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from jobs.conf import settings
 
 MEMORY, CPU, DISK = "memory_mb", "cpu_weight", "disk_mb"
+EXCLUSIVE = "exclusive"  # access of a writer, beside "shared"
 
 
-class Facts(NamedTuple):
-    """What admission decides by. Needs are MB, CPU weight, or units of a named resource; times are seconds."""
-
+class _Columns(NamedTuple):
     task: str
     partition_by: str = ""
     partition: str = ""
@@ -33,6 +33,13 @@ class Facts(NamedTuple):
     timeout: float | None = None
     grace: float | None = None
 
+
+class Facts(_Columns):
+    """What admission decides by. Needs are MB, CPU weight, or units of a named resource; times are seconds.
+
+    A process keeps those of the lanes that it has met, and with them what follows from them alone.
+    """
+
     @property
     def lane(self) -> UUID:
         """The lane's id: so long a hash that nobody can choose a partition to end up in another's lane.
@@ -42,7 +49,7 @@ class Facts(NamedTuple):
         text = json.dumps([_plain(value) for value in self._replace(resources=self.resources or {})], sort_keys=True)
         return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest(), version=5)
 
-    @property
+    @cached_property
     def tenant(self) -> tuple[str, str]:
         """Whom the job counts for in the fair share: its partition; all jobs without one are one tenant."""
         return (self.partition_by, self.partition) if self.partition_by else ("", "")
@@ -60,8 +67,8 @@ class Facts(NamedTuple):
         """Seconds after its start at which it has ended, by force if need be; None where nobody can say."""
         return self.timeout + (settings.GRACE if self.grace is None else self.grace) if self.timeout else None
 
-    @property
-    def needs(self) -> dict[str, float]:
+    @cached_property
+    def needs(self) -> Mapping[str, float]:
         """What the job takes of the pool's budgets while it is in flight, by name; nothing it does not need."""
         if self.memory_mb is self.cpu_weight is self.disk_mb is None and not self.resources:
             return {}

@@ -12,7 +12,7 @@ from uuid import UUID
 from jobs.conf import settings
 from jobs.limits import ahead, lanes, rules
 from jobs.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
-from jobs.limits.rules import Counter, Rules
+from jobs.limits.rules import Counter, Rules, read_rules
 from jobs.models import Job
 from jobs.querysets import lanes as queries
 from jobs.querysets.dialect import read
@@ -82,8 +82,11 @@ class Look:
     @property
     def shared(self) -> list[str]:
         """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
-        found = [self.rules.of(head.facts, self.pool.name) for head in self.heads]
-        return sorted({rule.name for under in found for rule in (*under.sizes, *under.rates) if rule.is_shared})
+        if not self.rules.are_shared:
+            return []
+        each = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
+        found = {id(under): under for under in each}  # many lanes are under the same
+        return sorted({rule.name for one in found.values() for rule in (*one.sizes, *one.rates) if rule.is_shared})
 
 
 def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:
@@ -95,10 +98,10 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, *texts = row
-    limits, tats, turns, tasks, in_flight, waiting = map(json.loads, texts)
-    known = _known(pool, [one[0] for one in waiting], [one[0] for one in in_flight])
-    needed = (known[lane].resources or () for lane, *_ in waiting if lane in known)
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, *texts = row
+    tats, turns, (tasks,), in_flight, waiting = map(json.loads, texts)
+    known = _known(pool, waiting[0], in_flight[0])
+    needed = (known[lane].resources or () for lane in waiting[0] if lane in known)
     none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
     budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
     return Look(
@@ -107,12 +110,15 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
             pool, bool(paused), bool(draining), maximum,
             {name: float(amount) for name, amount in budgets.items() if amount is not None},
         ),
-        slots=int(slots), beyond=int(beyond), rules=Rules(limits, settings.MAX_CONCURRENT),
-        tats={(name, partition): tat for name, partition, tat in tats},
-        turns={(by, partition): at for by, partition, at in turns},
-        flights=[_flight(known[lane], *one) for lane, *one in in_flight if lane in known],
-        heads=[_head(lane, known[lane], *one) for lane, *one in waiting if lane in known],
-        sees_everywhere=everywhere, paused_tasks={task for (task,) in tasks},
+        slots=int(slots), beyond=int(beyond), rules=read_rules(limits, settings.MAX_CONCURRENT),
+        tats={(name, partition): tat for name, partition, tat in zip(*tats, strict=True)},
+        turns={(by, partition): at for by, partition, at in zip(*turns, strict=True)},
+        flights=[_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
+        heads=[
+            Head(lane, rank, eligible_at, bool(critical), known[lane])
+            for lane, rank, eligible_at, critical in zip(*waiting, strict=True) if lane in known
+        ],
+        sees_everywhere=everywhere, paused_tasks=set(tasks),
     )  # fmt: skip
 
 
@@ -151,7 +157,3 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
 def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
     ends = tuple(start + facts.longest for start in starts) if starts and facts.longest else ()
     return Flight(pool, facts, number, newest or 0.0, ends)
-
-
-def _head(lane: str, facts: Facts, rank: float, eligible_at: float, priority: str) -> Head:
-    return Head(lane, rank, eligible_at, priority == "critical", facts)

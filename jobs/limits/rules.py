@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -79,16 +81,21 @@ class Rules:
         for rule in self.all:
             if rule.partition:
                 self._special.setdefault((rule.partition_by, rule.partition), []).append(rule)
-        self._known: dict[tuple[str, str, str, str], Under] = {}
+        self._known: dict[tuple[str, str, object], Under] = {}
 
     def of(self, facts: Facts, pool: str) -> Under:
         """The rules that a job is under. One for its very partition stands in place of the general one."""
-        special = (facts.partition_by, facts.partition) in self._special
-        key = (pool, facts.task, facts.partition_by, facts.partition if special else "")
+        tenant = facts.tenant
+        key = (pool, facts.task, tenant if tenant in self._special else facts.partition_by)
         under = self._known.get(key)
         if under is None:
             under = self._known[key] = self._find(facts, pool)
         return under
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether any of them spans pools."""
+        return any(rule.is_shared for rule in self.all)
 
     def _find(self, facts: Facts, pool: str) -> Under:
         own = self._special.get((facts.partition_by, facts.partition), ())
@@ -101,6 +108,12 @@ class Rules:
             tuple(rule for rule in sized if rule.kind == RATE),
             _weight(special) or _weight(general) or 1.0,
         )
+
+
+@functools.lru_cache(maxsize=32)  # a few more than the pools of a site
+def read_rules(columns: str, system_maximum: int | None) -> Rules:
+    """The rules in a JSON text of columns: while nobody changes them they are the same text, read once."""
+    return Rules(zip(*json.loads(columns), strict=True), system_maximum)
 
 
 def _weight(rules: Iterable[Rule]) -> float | None:

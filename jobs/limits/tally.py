@@ -10,39 +10,31 @@ import sys
 from collections import Counter as Count
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from jobs.conf import settings
-from jobs.limits.lanes import Facts
+from jobs.limits.blockers import (
+    ACCESS,
+    BUDGET,
+    DRAINING,
+    LIMIT,
+    NO_SLOT,
+    NO_WORKER,
+    OWN_LIMIT,
+    PAUSED,
+    POOL_FULL,
+    RATE,
+    RESERVED,
+    TASK_PAUSED,
+    Blocker,
+)  # fmt: skip
+from jobs.limits.lanes import EXCLUSIVE, Facts
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER, Profile, Stay
 from jobs.limits.rules import Counter, Under
 from jobs.rates import Spacing, spacing
 
-PAUSED, DRAINING, NO_WORKER, NO_SLOT, POOL_FULL = "pool_paused", "pool_draining", "no_worker", "no_slot", "pool_limit"
-LIMIT, OWN_LIMIT, ACCESS, RATE = "limit", "own_limit", "access", "rate"
-TASK_PAUSED = "task_paused"
-BUDGET, RESERVED = "budget", "reserved"
-EXCLUSIVE = "exclusive"
 EARLY = 1e-5  # seconds before its time that a start may come: moments are rounded; the next one is not early for it
 Order = tuple[int, float, float, float]  # class, share, turn, rank
-
-
-class Blocker(NamedTuple):
-    """One thing in the way of a job.
-
-    `limit` names the limit row, budget or partition; `size` is what it allows and `used` what of it is taken; `need` is
-    the job's own. `until` (epoch seconds) is when it ends by itself, None where that is not known. `partition` is the
-    value that the limit counts by.
-    """
-
-    kind: str
-    limit: str = ""
-    size: float | None = None
-    used: float | None = None
-    need: float | None = None
-    until: float | None = None
-    partition: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,11 +106,7 @@ class Tally:
         facts = head.facts
         if facts.task in self.look.paused_tasks:
             yield Blocker(TASK_PAUSED, facts.task)
-        for rule in self._under(facts).sizes:
-            counter = rule.counter(facts)
-            used = self.counts.get(counter, 0)
-            if rule.size is not None and used + 1 > rule.size:
-                yield Blocker(LIMIT, rule.name, rule.size, used, partition=counter[1])
+        yield from self._limit_blockers(facts)
         if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
             yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
         if facts.access:
@@ -200,6 +188,10 @@ class Tally:
             rooms.append(facts.max_concurrent - self.own[_own(facts)])
         return max(0, int(min(rooms, default=sys.maxsize)))
 
+    def is_full(self, head: Head) -> bool:
+        """Whether a limit on their number keeps this lane, and that is all it does: none behind is kept by it."""
+        return not head.facts.access and next(self._limit_blockers(head.facts), None) is not None
+
     def share(self, facts: Facts) -> float:
         """What a tenant has in flight, by its weight."""
         return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
@@ -231,30 +223,39 @@ class Tally:
         return self.look.rules.of(facts, self.look.pool.name)
 
     def _count(self, facts: Facts, pool: str, number: int) -> None:
+        counts = self.counts
         for rule in self.look.rules.of(facts, pool).sizes:
-            self.counts[rule.counter(facts)] += number
+            counter = rule.counter(facts)
+            counts[counter] = counts.get(counter, 0) + number
 
     def _hold(self, facts: Facts, number: int) -> None:
         """What a job brings itself, its own maximum and its place among readers and writers, counts in its pool."""
-        self.own[_own(facts)] += number
+        own = _own(facts)
+        self.own[own] = self.own.get(own, 0) + number
         if facts.access:
             self.access[(facts.partition_by, facts.partition, facts.access)] += number
 
     def _occupy(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
         tenant = facts.tenant
         self.in_flight += number
-        self.tenants[tenant] += number
+        self.tenants[tenant] = self.tenants.get(tenant, 0) + number
         self.newest[tenant] = max(newest, self.newest.get(tenant, 0.0))
-        needs = facts.needs
-        for name, need in needs.items():
-            self.used[name] += need * number  # type: ignore[assignment]  # a Counter counts in fractions as well
-        if needs:
+        if needs := facts.needs:
+            for name, need in needs.items():
+                self.used[name] += need * number  # type: ignore[assignment]  # a Counter counts in fractions as well
             now = self.look.now
             self.stays += [Stay(now, max(end, now + 1), needs) for end in ends]
             self.stays += [Stay(now, NEVER, needs)] * (number - len(ends))
 
     def _has_rate(self, facts: Facts) -> bool:
         return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
+
+    def _limit_blockers(self, facts: Facts) -> Iterator[Blocker]:
+        for rule in self._under(facts).sizes:
+            counter = rule.counter(facts)
+            used = self.counts.get(counter, 0)
+            if rule.size is not None and used + 1 > rule.size:
+                yield Blocker(LIMIT, rule.name, rule.size, used, partition=counter[1])
 
     def _access_blockers(self, head: Head) -> Iterator[Blocker]:
         """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""

@@ -151,16 +151,17 @@ SELECT name FROM (
 @functools.cache
 def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     now = words.epoch("{now}")
-    heads = words.json_rows(
-        ("lane", "rank", words.epoch("eligible_at"), "priority"), f"(SELECT * FROM walk LIMIT {MOST_LANES}) h"
+    heads = words.json_columns(
+        ("lane", "rank", words.epoch("eligible_at"), "priority = 'critical'"),
+        f"(SELECT * FROM walk LIMIT {MOST_LANES}) h",
     )
-    limits = words.json_rows(rules, "jobs_limit WHERE pool IN ('', p.name)")
+    limits = words.json_columns(rules, "jobs_limit WHERE pool IN ('', p.name)")
     elsewhere = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool NOT IN ('', p.name)"
-    rates = words.json_rows(
+    rates = words.json_columns(
         ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
     )
-    turns = words.json_rows(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
-    paused = words.json_rows(("task",), "jobs_taskpause")
+    turns = words.json_columns(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
+    paused = words.json_columns(("task",), "jobs_taskpause")
     return words.at_length(
         f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {words.as_text('p.resources')},"
@@ -177,7 +178,7 @@ def _flights(words: Dialect, everywhere: bool) -> str:
         f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
         f" FROM jobs_job WHERE {where} GROUP BY pool, lane) f"
     )
-    return words.json_rows(("lane", "pool", "number", "newest", words.json_value("starts")), rows)
+    return words.json_columns(("lane", "pool", "number", "newest", words.json_value("starts")), rows)
 
 
 def _walk(words: Dialect) -> str:

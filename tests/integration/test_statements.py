@@ -22,9 +22,9 @@ SUBMITTED: dict[str, Callable[[], object]] = {
     "everything": lambda: job_manager.submit_many(mixed, [((f"customer {n % 10}",), {}) for n in range(50)]),
 }
 STATEMENTS = {
-    "postgresql": {"plain": 3, "everything": 7},
-    "sqlite": {"plain": 4, "everything": 7},
-    "mysql": {"plain": 6, "everything": 10},  # a move is four there
+    "postgresql": {"plain": 3, "everything": 6},
+    "sqlite": {"plain": 3, "everything": 6},
+    "mysql": {"plain": 6, "everything": 9},  # a move is four there
 }
 
 

@@ -214,7 +214,7 @@ def test_a_rate_says_when_to_come_back(clock: Clock, monkeypatch: pytest.MonkeyP
         assert admission.admit_opened() == 0
         for _ in range(2):
             moment += 10.001
-            clock.forward(10)
+            clock.forward(10.001)
             assert admission.seconds_until_open() == 0
             assert admission.admit_opened() == 1
     assert admission.seconds_until_open() is None  # nobody waits any more

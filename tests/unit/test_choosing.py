@@ -10,10 +10,11 @@ import pytest
 from django.test import override_settings
 
 from jobs import limits
+from jobs.limits.blockers import RESERVED
 from jobs.limits.lanes import Facts
 from jobs.limits.look import Flight, Head, Look, PoolFacts
 from jobs.limits.rules import Rule, Rules
-from jobs.limits.tally import RESERVED, Tally
+from jobs.limits.tally import Tally
 from jobs.querysets.lanes import Candidate
 
 NOW = 1_000_000.0

@@ -76,8 +76,9 @@ class MariaDB(Dialect):
         given = "JSON_TABLE(JSON_ARRAY(%s), '$[*]' COLUMNS (id CHAR(36) PATH '$'))"
         return f"(SELECT CAST(given.id AS UUID) AS id FROM {given} given)"
 
-    def json_rows(self, columns: Sequence[str], rest: str) -> str:
-        return f"(SELECT COALESCE(JSON_ARRAYAGG(JSON_ARRAY({', '.join(columns)})), '[]') FROM {rest})"
+    def json_columns(self, columns: Sequence[str], rest: str) -> str:
+        lists = ", ".join(f"COALESCE(JSON_ARRAYAGG({column}), JSON_ARRAY())" for column in columns)
+        return f"(SELECT JSON_ARRAY({lists}) FROM {rest})"
 
     def json_list(self, expression: str, only: str) -> str:
         return f"CONCAT('[', COALESCE(GROUP_CONCAT(CASE WHEN {only} THEN {expression} END), ''), ']')"

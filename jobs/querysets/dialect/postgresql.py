@@ -68,8 +68,9 @@ class PostgreSQL(Dialect):
     def each_id(self) -> str:
         return "(SELECT unnest(%s::uuid[]) AS id)"
 
-    def json_rows(self, columns: Sequence[str], rest: str) -> str:
-        return f"(SELECT COALESCE(json_agg(json_build_array({', '.join(columns)})), '[]')::text FROM {rest})"
+    def json_columns(self, columns: Sequence[str], rest: str) -> str:
+        lists = ", ".join(f"COALESCE(json_agg({column}), '[]')" for column in columns)
+        return f"(SELECT json_build_array({lists})::text FROM {rest})"
 
     def json_list(self, expression: str, only: str) -> str:
         return f"json_agg({expression}) FILTER (WHERE {only})"

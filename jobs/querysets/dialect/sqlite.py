@@ -55,8 +55,9 @@ class SQLite(Dialect):
     def each_id(self) -> str:
         return "(SELECT value AS id FROM json_each(%s))"
 
-    def json_rows(self, columns: Sequence[str], rest: str) -> str:
-        return f"(SELECT json_group_array(json_array({', '.join(columns)})) FROM {rest})"
+    def json_columns(self, columns: Sequence[str], rest: str) -> str:
+        lists = ", ".join(f"json_group_array({column})" for column in columns)
+        return f"(SELECT json_array({lists}) FROM {rest})"
 
     def json_list(self, expression: str, only: str) -> str:
         return f"json(json_group_array({expression}) FILTER (WHERE {only}))"

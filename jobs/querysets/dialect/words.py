@@ -119,8 +119,11 @@ class Dialect:
         """The ids that `ids` made one parameter of, as rows of one column `id`."""
         raise NotImplementedError
 
-    def json_rows(self, columns: Sequence[str], rest: str) -> str:
-        """A sub-select whose one value is the JSON text of a list with a list of these columns for each row."""
+    def json_columns(self, columns: Sequence[str], rest: str) -> str:
+        """A sub-select whose one value is the JSON text of a list with a list for each column, empty without a row.
+
+        By columns, for what is read: ten thousand small lists cost Python more than four long ones.
+        """
         raise NotImplementedError
 
     def json_list(self, expression: str, only: str) -> str:
@@ -128,7 +131,7 @@ class Dialect:
         raise NotImplementedError
 
     def json_value(self, column: str) -> str:
-        """A column that `json_list` has made as `json_rows` takes it."""
+        """A column that `json_list` has made as `json_columns` takes it."""
         raise NotImplementedError
 
     def now(self) -> str:
