@@ -15,9 +15,9 @@ from django.template.response import TemplateResponse
 from jobs import bulk
 from jobs.asking import Answers
 from jobs.conf import settings
-from jobs.encoding import clean_text
 from jobs.exceptions import shown
 from jobs.models import Job, Priority
+from jobs.views.access import who_and_why
 
 MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
 LISTED = 20
@@ -30,8 +30,7 @@ ADVICE = {
 @admin.action(description="Cancel selected jobs", permissions=["cancel"])
 def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
     """Cancel: at once what waits, by request what runs."""
-    reason = clean_text(request.POST.get("reason", "").strip(), 500)
-    actor, force = request.user.get_username(), "force" in request.POST
+    (actor, reason), force = who_and_why(request), "force" in request.POST
 
     def act(ids: Sequence[UUID]) -> Answers:
         return bulk.cancel(ids, reason=reason, actor=actor, force=force)
@@ -43,10 +42,10 @@ def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[J
 @admin.action(description="Retry selected jobs", permissions=["retry"])
 def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
     """Run failed and cancelled jobs again, oldest first."""
-    actor = request.user.get_username()
+    actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.retry(ids, actor=actor)
+        return bulk.retry(ids, reason=reason, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
 
@@ -54,8 +53,7 @@ def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
 @admin.action(description="Pause selected jobs", permissions=["pause"])
 def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
     """Pause: at once what waits, at its next checkpoint what runs."""
-    reason = clean_text(request.POST.get("reason", "").strip(), 500)
-    actor = request.user.get_username()
+    actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
         return bulk.pause(ids, reason=reason, actor=actor)
@@ -66,10 +64,10 @@ def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
 @admin.action(description="Resume selected jobs", permissions=["pause"])
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
     """Let paused jobs go on, oldest first."""
-    actor = request.user.get_username()
+    actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.resume(ids, actor=actor)
+        return bulk.resume(ids, reason=reason, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("id"), "resume", act)
 

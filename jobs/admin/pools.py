@@ -19,9 +19,9 @@ from jobs import display, pools, usage
 from jobs.admin import gauges
 from jobs.admin.base import OurAdmin
 from jobs.conf import settings
-from jobs.encoding import clean_text
 from jobs.models import Pool
 from jobs.usage import PoolUse
+from jobs.views.access import who_and_why
 
 SIZES = ("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb", "resources")
 RETRIES = ("max_retries", "retry_delay", "retry_multiplier", "retry_cap", "retry_jitter", "retry_deadline")
@@ -171,8 +171,7 @@ def _closed(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool], ve
             "checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/jobs/pool/confirm.html", context)
-    reason = clean_text(request.POST.get("reason", "").strip(), 500)
-    actor = request.user.get_username()
+    actor, reason = who_and_why(request)
     act = pools.pause if verb == "pause" else pools.drain
     _each(model_admin, request, queryset, verb, lambda name: act(name, reason, actor), reason)
     return None

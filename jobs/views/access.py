@@ -17,9 +17,11 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.csrf import csrf_protect
 
 from jobs.conf import settings
+from jobs.encoding import clean_text
 from jobs.models import Job
 from jobs.querysets.jobs import JobQuerySet
 
+MAX_REASON = 500  # characters
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
@@ -45,6 +47,12 @@ def person(request: HttpRequest) -> AbstractUser:
     """Who is signed in. Only behind `page`."""
     assert request.user.is_authenticated  # noqa: S101 - login_required saw to it
     return request.user
+
+
+def who_and_why(request: HttpRequest) -> tuple[str, str]:
+    """The name of who is signed in, and the reason that their form gives, which is kept with what they do."""
+    reason = request.POST.get("reason", "").strip()
+    return request.user.get_username(), clean_text(reason, MAX_REASON)
 
 
 def visible_jobs(request: HttpRequest) -> JobQuerySet:

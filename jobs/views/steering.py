@@ -14,12 +14,9 @@ from django.views.decorators.http import require_POST
 from jobs import control, pausing
 from jobs.asking import one_answer
 from jobs.control import Answer
-from jobs.encoding import clean_text
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
-from jobs.views.access import may, page, person, visible_job
-
-MAX_REASON = 500  # characters
+from jobs.views.access import may, page, visible_job, who_and_why
 
 ANSWERS: dict[str, tuple[int, str]] = {
     Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
@@ -50,8 +47,7 @@ PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
 def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Cancel: at once what waits, by request what runs."""
     job = _allowed(request, "cancel_job", job_id)
-    reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
-    actor, force = person(request).get_username(), "force" in request.POST
+    (actor, reason), force = who_and_why(request), "force" in request.POST
     return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor, force=force))
 
 
@@ -60,8 +56,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Pause: at once what waits, at its next checkpoint what runs."""
     job = _allowed(request, "pause_job", job_id)
-    reason = clean_text(request.POST.get("reason", "").strip(), MAX_REASON)
-    actor = person(request).get_username()
+    actor, reason = who_and_why(request)
     return _answered(request, job, lambda: one_answer(job.id, pausing.pause([job.id], reason, actor)), PAUSE_ANSWERS)
 
 
@@ -70,8 +65,8 @@ def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Let a paused job go on."""
     job = _allowed(request, "pause_job", job_id)
-    actor = person(request).get_username()
-    return _answered(request, job, lambda: one_answer(job.id, pausing.resume([job.id], actor)), PAUSE_ANSWERS)
+    actor, reason = who_and_why(request)
+    return _answered(request, job, lambda: one_answer(job.id, pausing.resume([job.id], actor, reason)), PAUSE_ANSWERS)
 
 
 @page
@@ -79,8 +74,8 @@ def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Run a failed or cancelled job again."""
     job = _allowed(request, "retry_job", job_id)
-    actor = person(request).get_username()
-    return _answered(request, job, lambda: control.retry(job.id, actor=actor))
+    actor, reason = who_and_why(request)
+    return _answered(request, job, lambda: control.retry(job.id, actor, reason))
 
 
 def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:

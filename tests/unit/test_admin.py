@@ -273,7 +273,9 @@ def test_pause_and_resume_ask_once_more_and_count(admin_client: Client) -> None:
     refused = "1 not paused: they have ended, are about to be cancelled, or run at most once"
     assert told(response) == [f"{refused}, 1 paused, 1 running: paused at their next checkpoint."]
     assert (stages.fresh(rows[0]).reason, stages.fresh(rows[0]).paused_by) == ("maintenance", "superuser")
-    assert told(act(admin_client, "resume_selected", rows[:2], confirmed="yes"))[-1] == "2 resumed."
+    resumed = act(admin_client, "resume_selected", rows[:2], confirmed="yes", reason="it is over")
+    assert told(resumed)[-1] == "2 resumed."
+    assert rows[0].events.get(name="resume").data["reason"] == "it is over"
 
 
 def test_a_task_is_paused_by_adding_it_and_resumed_by_an_action(row: Job) -> None:
@@ -307,11 +309,13 @@ def test_retry_counts_every_answer(admin_client: Client) -> None:
     """Of two failed jobs with one key only the older can run again."""
     rows = [stages.put(job_manager.run_job("castle", nothing).job, "failed") for _ in range(2)]
     rows += [stages.put(job_manager.submit(nothing), state) for state in ("cancelled", "completed", "pending")]
-    response = act(admin_client, "retry_selected", rows, confirmed="yes")
+    assert 'id="reason"' in act(admin_client, "retry_selected", rows).content.decode()
+    response = act(admin_client, "retry_selected", rows, confirmed="yes", reason="the disk is back")
     assert told(response) == [
         "1 not retried: their key is taken, 2 not retried: neither failed nor cancelled, 2 queued again."
     ]
     assert [stages.fresh(row).state for row in rows] == ["pending", "failed", "pending", "completed", "pending"]
+    assert rows[0].events.get(name="requeue").data["reason"] == "the disk is back"
 
 
 def test_another_priority_counts_every_answer(admin_client: Client) -> None:

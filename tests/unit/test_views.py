@@ -191,11 +191,14 @@ def test_who_cancels_a_job(role: str, row: Job) -> None:
 @pytest.mark.parametrize("role", people.ROLES)
 def test_who_retries_a_job(role: str, row: Job) -> None:
     stages.put(row, "failed")
-    response = people.client(role).post(url("retry", row))
+    browser = people.client(role)
+    assert ('id="retry-reason"' in str(browser.get(url("detail", row)).content)) == (role in MAY)
+    response = browser.post(url("retry", row), {"reason": "the disk is back"})
     assert response.status_code == DONE[role]
     assert stages.fresh(row).state == ("pending" if role in MAY else "failed")
     if role in MAY:
-        assert row.events.get(name="requeue").actor == role
+        requeued = row.events.get(name="requeue")
+        assert (requeued.actor, requeued.data["reason"]) == (role, "the disk is back")
 
 
 @pytest.mark.parametrize("role", people.ROLES)
@@ -207,8 +210,11 @@ def test_who_pauses_and_resumes_a_job(role: str, row: Job) -> None:
     if role in MAY:
         assert (after.reason, after.paused_by) == ("maintenance", role)
         assert url("resume", row) in page(browser, url("detail", row))
-    assert browser.post(url("resume", row)).status_code == DONE[role]
+    assert browser.post(url("resume", row), {"reason": "it is over"}).status_code == DONE[role]
     assert stages.fresh(row).state == "pending"
+    if role in MAY:
+        resumed = row.events.get(name="resume")
+        assert (resumed.actor, resumed.data["reason"]) == (role, "it is over")
 
 
 def test_what_runs_at_most_once_is_not_offered_a_pause_while_it_runs(admin_client: Client) -> None:
