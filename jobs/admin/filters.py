@@ -65,16 +65,16 @@ class RecentByName(ByName):
 
 
 class CategoryFilter(ByName):
-    """Of what has failed; looks through the newest failures only, and says so."""
+    """Of what has failed."""
 
-    title = f"category (newest {search.WINDOW:,} failures)"
+    title = "category"
     parameter_name = "error_category"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         return [(category.value, category.value) for category in ErrorCategory]
 
     def narrowed(self, jobs: JobQuerySet, name: str) -> JobQuerySet:
-        return search.failed_of(jobs, name)
+        return jobs.of_category(name)
 
 
 class PriorityFilter(RecentByName):

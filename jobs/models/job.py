@@ -224,6 +224,7 @@ class Job(models.Model):
                     "project_id",
                     "session_id",
                     "batch_id",
+                    "error_category",
                 )
             ),
         )

@@ -12,8 +12,6 @@ from uuid import UUID
 from django.db import connections, models
 from django.db.models import F, Func
 
-from jobs.states import JobState
-
 if TYPE_CHECKING:
     from jobs.querysets.jobs import JobQuerySet
 
@@ -59,11 +57,6 @@ def within_newest(jobs: JobQuerySet, window: int = WINDOW) -> JobQuerySet:
     """The newest `window` of these jobs: a bound for a condition that has no index."""
     edge = list(jobs.newest().values_list("pk", flat=True)[window : window + 1])
     return jobs.filter(pk__gt=edge[0]) if edge else jobs
-
-
-def failed_of(jobs: JobQuerySet, category: str) -> JobQuerySet:
-    """Those of the newest failures that are of a category, which has no index."""
-    return within_newest(jobs.filter(state=JobState.FAILED)).of_category(category)
 
 
 def recent_tasks(jobs: JobQuerySet, window: int = 300) -> list[str]:

@@ -89,7 +89,7 @@ class Filters:
         if self.owner:
             jobs = jobs.owned_by(self.owner).exclude(owner="")
         if self.category:
-            jobs = search.failed_of(jobs, self.category)
+            jobs = jobs.of_category(self.category)
         if self.fingerprint:
             jobs = jobs.alike(self.fingerprint)
         return search.matching(jobs, self.q) if self.q else jobs

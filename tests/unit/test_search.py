@@ -29,6 +29,8 @@ def nothing() -> None: ...
         (lambda: Job.objects.filter(external_id="x").exclude(external_id="").newest(), "job_by_external_id"),
         (lambda: Job.objects.filter(state="failed").newest(), "job_by_state"),
         (lambda: Job.objects.filter(task="x").newest(), "job_by_task"),
+        (lambda: Job.objects.all().of_category("timeout").newest(), "job_by_error_category"),
+        (lambda: Job.objects.all().alike("0" * 16).newest(), "job_by_fingerprint"),
     ],
 )
 def test_a_lookup_goes_by_its_index(rows: Any, index: str) -> None:
