@@ -23,7 +23,7 @@ from jobs import hooks as aftercare
 from jobs.conf import settings
 from jobs.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
-from jobs.failures import Failure, failure_of, kill_in
+from jobs.failures import Failure, failure_of, is_end_of_greenlet, kill_in
 from jobs.flushing import Line, flusher, write_lines
 from jobs.hooks import NO_HOOKS, Hooks
 from jobs.models import Attempt, Job
@@ -150,6 +150,9 @@ def _run(claimed: Claimed, body: Body) -> None:
         kill = kill_in(error)
         if kill is not None:
             raise kill from None  # Celery would take what the clean-up made of it for a failure, and keep the process
+        if is_end_of_greenlet(error):
+            _end(claimed, "interrupt")
+            raise
         _fail(claimed, error)
         if isinstance(error, KeyboardInterrupt):
             raise  # whoever pressed Ctrl-C meant the process as well

@@ -5,6 +5,8 @@ Writes nothing: `endings` chooses the edge, `execution` and the worker's main pr
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,12 +84,22 @@ def _storable(result: Any) -> Any:
     return result
 
 
-def kill_in(error: BaseException | None) -> SystemExit | None:
+def kill_in(error: BaseException) -> SystemExit | None:
     """The exit that tells a pool child to die, out of what its clean-up made of it: main names the outcome."""
+    kills = (one for one in _with_contexts(error) if isinstance(one, SystemExit))
+    return next((one for one in kills if isinstance(one.code, int) and -256 < one.code < -190), None)
+
+
+def is_end_of_greenlet(error: BaseException) -> bool:
+    """Whether a pool of greenlets has told this one to die, as it does when its worker has to leave at once."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and any(isinstance(one, greenlet.GreenletExit) for one in _with_contexts(error))
+
+
+def _with_contexts(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -190:
-            return error
-        seen.add(id(error))
-        error = error.__context__
-    return None
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        yield one
+        seen.add(id(one))
+        one = one.__context__

@@ -3,7 +3,7 @@
 import signal
 import time
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -132,10 +132,11 @@ def test_a_body_has_its_grace_to_clean_up(served: StartWorker, ledger_file: Path
 
 
 @pytest.mark.parametrize("body", [obey, keep], ids=["check", "checkpoint"])
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_where_nobody_can_stop_the_code_it_is_asked(
-    served: StartWorker, ledger_file: Path, pool: Literal["threads", "solo"], body: JobTask, recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: str, body: JobTask, recovered: Recovered
 ) -> None:
+    """But greenlets, which Celery ends by an exception."""
     worker = served(pool=pool)
     job = job_manager.submit(body)
     wait_for_lines(ledger_file, "begin", 1, 15)
@@ -150,7 +151,7 @@ def test_where_nobody_can_stop_the_code_it_is_asked(
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_whatever_a_body_does_the_next_job_runs(
-    served: StartWorker, ledger_file: Path, pool: Literal["prefork", "threads", "solo"], recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: str, recovered: Recovered
 ) -> None:
     """Fault 10, each pool, one process or thread: an outcome in bounds, and the same worker serves on."""
     deadly = {"os._exit", "os._exit(0)", "abort", "SIGKILL"}
@@ -167,9 +168,9 @@ def test_whatever_a_body_does_the_next_job_runs(
         assert not worker.ended()
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_a_time_out_where_nobody_can_stop_the_code(
-    served: StartWorker, ledger_file: Path, gate: Path, pool: Literal["threads", "solo"], recovered: Recovered
+    served: StartWorker, ledger_file: Path, gate: Path, pool: str, recovered: Recovered
 ) -> None:
     """Fault 9: recorded when it is due; what the body says later is refused."""
     served(pool=pool)
@@ -185,9 +186,12 @@ def test_a_time_out_where_nobody_can_stop_the_code(
     assert not WorkerRow.objects.filter(can_stop=True).exists()
 
 
-def test_who_cannot_be_stopped_is_honestly_requested(served: StartWorker, ledger_file: Path, gate: Path) -> None:
-    """Fault 36 on threads: force changes nothing, and `why` says so."""
-    served(pool="threads")
+@pytest.mark.parametrize("pool", ["threads", "gevent"])
+def test_who_cannot_be_stopped_is_honestly_requested(
+    served: StartWorker, ledger_file: Path, gate: Path, pool: str
+) -> None:
+    """Fault 36 where there are no processes: force changes nothing, and `why` says so."""
+    served(pool=pool)
     job = job_manager.submit(until, [str(gate)])
     wait_for_lines(ledger_file, "begin", 1, 15)
     assert job_manager.cancel_job(job.id, force=True) == "REQUESTED"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import psutil
 
@@ -30,7 +30,7 @@ class Worker:
         self,
         log: Path,
         *,
-        pool: Literal["prefork", "threads", "solo"] = "prefork",
+        pool: str = "prefork",
         concurrency: int = 2,
         queues: Sequence[str] = ("default",),
         env: Mapping[str, str] | None = None,

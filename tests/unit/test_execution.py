@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import uuid4
 
+import greenlet
 import pytest
 from django.test import override_settings
 
@@ -206,6 +207,23 @@ def test_what_its_clean_up_raises_does_not_keep_the_child_alive(row: Job) -> Non
         execution.perform(row.id, attempt_id, body, None)
     assert raised.value is kill
     assert stages.fresh(row).state == "running"
+
+
+@pytest.mark.parametrize("cleanup_fails", [False, True])
+def test_a_greenlet_that_is_told_to_die_was_interrupted(row: Job, cleanup_fails: bool) -> None:
+    attempt_id = stages.queue(row)
+
+    def body(*_: Any, **__: Any) -> None:
+        try:
+            raise greenlet.GreenletExit
+        finally:
+            if cleanup_fails:
+                raise ValueError("no connection")
+
+    with pytest.raises(ValueError if cleanup_fails else greenlet.GreenletExit):
+        execution.perform(row.id, attempt_id, body, None)
+    done = stages.fresh(row)
+    assert (done.state, done.error_count, stages.edges(done)[-1]) == ("pending", 0, "interrupt")
 
 
 # --- a structured failure
