@@ -1,7 +1,5 @@
 """Limits while children and workers are killed at random: what is in flight never goes over, and each job ends."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import wait_for
 from tests.invariants import check_invariants, peak_in_flight
 from tests.services import Worker
-from tests.services.processes import alive
+from tests.services.processes import alive, kill
 
 NO_GIVING_UP = {"JOBCENTER_TEST_JOBS": '{"MAX_RESCUES": 100}'}
 LONGEST, EVERY = 90.0, 0.3  # seconds
@@ -86,9 +84,7 @@ def _kill_at_random(victims: Callable[[], list[int]], times: int) -> tuple[int, 
         nonlocal kills, kill_at
         if time.monotonic() >= kill_at and kills < times:
             kill_at = time.monotonic() + EVERY * _dice.uniform(0.5, 1.5)
-            for pid in filter(None, victims()):
-                os.kill(pid, signal.SIGKILL)
-                kills += 1
+            kills += sum(map(kill, filter(None, victims())))
         return not Job.objects.unfinished().exists()
 
     wait_for(is_over, LONGEST, "the end of all jobs")

@@ -6,10 +6,12 @@ its parent is by then.
 
 import os
 import pwd
+import signal
 import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -85,6 +87,14 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
+
+
+def kill(pid: int) -> bool:
+    """`kill -9`; False where the process has ended by itself meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def marked(variable: str, value: str) -> Iterator[psutil.Process]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -130,8 +131,10 @@ class Worker:
             os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """All of it goes on, the main process first: which may end the others at once, having been declared dead."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Nothing of it is left afterwards."""

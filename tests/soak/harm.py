@@ -5,8 +5,6 @@ What is broken already is not broken once more: that fault then counts as missed
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -23,6 +21,7 @@ from kombu.exceptions import OperationalError
 from jobs import publishing
 from jobs.models import Attempt, Job
 from tests.services import PrivatePostgres, PrivateValkey, Worker
+from tests.services.processes import kill
 from tests.soak.fleet import Say
 from tests.soak.plan import Fault
 
@@ -89,7 +88,7 @@ def _kill_child(site: Site, fault: Fault) -> bool:
     worker = _worker(site, fault)
     children = worker.children()
     busy = [pid for pid in _busy() if pid in children] or children
-    return bool(busy) and _kill(busy[int(fault.victim * 997) % len(busy)])
+    return bool(busy) and kill(busy[int(fault.victim * 997) % len(busy)])
 
 
 def _busy() -> list[int | None]:
@@ -104,14 +103,7 @@ def _busy() -> list[int | None]:
 
 def _kill_feeder(site: Site, fault: Fault) -> bool:
     feeder = _worker(site, fault).feeder()
-    return feeder is not None and _kill(feeder)
-
-
-def _kill(pid: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-        return True
-    return False
+    return feeder is not None and kill(feeder)
 
 
 def _kill_worker(site: Site, fault: Fault) -> bool:
