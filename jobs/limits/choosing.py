@@ -1,9 +1,10 @@
 """Who is next: the order among lanes with room, and the fair share between partitions. Touches no database.
 
-The order, smallest first: critical jobs; then, by rank, partitions whose last admission is AGED_AFTER ago, while their
-first job is older than that; then what a partition has in flight by its weight; then its turn, which comes with its
-rank but not before it was served last; then rank. Jobs without a partition are one partition among the others. A lane
-that has no room is passed over, whoever waits in it.
+The order, smallest first: critical jobs; then partitions whose last admission is AGED_AFTER ago, while their first job
+is older than that, by how long they have waited since they were served, or had something to be served; then what a
+partition has in flight by its weight; then its turn, which comes with its rank but not before it was served last; then
+rank. Jobs without a partition are one partition among the others. A lane that has no room is passed over, whoever waits
+in it.
 """
 
 from __future__ import annotations

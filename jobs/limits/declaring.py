@@ -16,7 +16,7 @@ from django.db import transaction
 from jobs.conf import settings
 from jobs.exceptions import ImpossibleNeed
 from jobs.limits import changing
-from jobs.limits.tally import rate_name
+from jobs.limits.rules import rate_name
 from jobs.models import SYSTEM_LIMIT, Limit, LimitKind, Policy, Pool
 from jobs.options import JobOptions
 from jobs.partitions import name_of

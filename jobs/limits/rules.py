@@ -116,6 +116,11 @@ def read_rules(columns: str, system_maximum: int | None) -> Rules:
     return Rules(zip(*json.loads(columns), strict=True), system_maximum)
 
 
+def rate_name(task: str) -> str:
+    """The name of the rate limit that a task declares."""
+    return f"{task} rate"
+
+
 def _weight(rules: Iterable[Rule]) -> float | None:
     """What these rows say of a partition's share. Each row has a weight, and 1 is that of those that say nothing."""
     return max((rule.weight for rule in rules if rule.partition_by and rule.weight != 1), default=None)

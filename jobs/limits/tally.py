@@ -7,7 +7,7 @@ one than the decision.
 from __future__ import annotations
 
 import sys
-from collections import Counter as Count
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ from jobs.limits.blockers import (
 from jobs.limits.lanes import EXCLUSIVE, Facts
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER, Profile, Stay
-from jobs.limits.rules import Counter, Under
+from jobs.limits.rules import Counter, Under, rate_name
 from jobs.rates import Spacing, spacing
 
 EARLY = 1e-5  # seconds before its time that a start may come: moments are rounded; the next one is not early for it
@@ -56,14 +56,14 @@ class Tally:
 
     look: Look
     in_flight: int = 0
-    counts: Count[Counter] = field(default_factory=Count)
-    tenants: Count[tuple[str, str]] = field(default_factory=Count)
+    counts: defaultdict[Counter, int] = field(default_factory=lambda: defaultdict(int))
+    tenants: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     newest: dict[tuple[str, str], float] = field(default_factory=dict)
-    own: Count[tuple[str, str, str]] = field(default_factory=Count)
-    access: Count[tuple[str, str, str]] = field(default_factory=Count)
+    own: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
+    access: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
     tats: dict[Counter, float] = field(default_factory=dict)
     turns: dict[tuple[str, str], float] = field(default_factory=dict)
-    used: Count[str] = field(default_factory=Count)
+    used: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     stays: list[Stay] = field(default_factory=list)
     held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
     reservations: list[Reservation] = field(default_factory=list)
@@ -154,18 +154,16 @@ class Tally:
     def order(self, head: Head) -> Order:
         """Where a job stands, smallest first: critical, then long unserved partitions, then by share, turn and rank.
 
-        A partition's turn comes with its rank, though not before it was served last. Those long unserved go by rank
-        alone: by share, one that waits beside a long job of its own would never be reached while others come that have
-        nothing in flight.
+        Those long unserved go by how long that is: by rank, a backlog of long bodies would go first each time one ends;
+        by share, one that waits beside a long job of its own would not be reached while others come that have none.
         """
         if head.is_critical:
             return 0, 0.0, head.rank, head.rank
         long_ago, tenant = self.look.now - settings.AGED_AFTER, head.facts.tenant
         served = self.turns.get(tenant, 0.0)
         if head.rank < long_ago and served < long_ago and self.newest.get(tenant, 0.0) < long_ago:
-            return 1, 0.0, head.rank, head.rank
-        turn = max(head.rank, served)
-        return 2, self.share(head.facts), turn, head.rank
+            return 1, 0.0, max(head.eligible_at, served), head.rank
+        return 2, self.share(head.facts), max(head.rank, served), head.rank
 
     def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
         """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
@@ -223,26 +221,23 @@ class Tally:
         return self.look.rules.of(facts, self.look.pool.name)
 
     def _count(self, facts: Facts, pool: str, number: int) -> None:
-        counts = self.counts
         for rule in self.look.rules.of(facts, pool).sizes:
-            counter = rule.counter(facts)
-            counts[counter] = counts.get(counter, 0) + number
+            self.counts[rule.counter(facts)] += number
 
     def _hold(self, facts: Facts, number: int) -> None:
         """What a job brings itself, its own maximum and its place among readers and writers, counts in its pool."""
-        own = _own(facts)
-        self.own[own] = self.own.get(own, 0) + number
+        self.own[_own(facts)] += number
         if facts.access:
             self.access[(facts.partition_by, facts.partition, facts.access)] += number
 
     def _occupy(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
         tenant = facts.tenant
         self.in_flight += number
-        self.tenants[tenant] = self.tenants.get(tenant, 0) + number
+        self.tenants[tenant] += number
         self.newest[tenant] = max(newest, self.newest.get(tenant, 0.0))
         if needs := facts.needs:
             for name, need in needs.items():
-                self.used[name] += need * number  # type: ignore[assignment]  # a Counter counts in fractions as well
+                self.used[name] += need * number
             now = self.look.now
             self.stays += [Stay(now, max(end, now + 1), needs) for end in ends]
             self.stays += [Stay(now, NEVER, needs)] * (number - len(ends))
@@ -291,11 +286,6 @@ class Tally:
         for rule in self._under(facts).rates:
             if rule.size == 0:
                 yield Blocker(RATE, rule.name, 0, partition=rule.counter(facts)[1])
-
-
-def rate_name(task: str) -> str:
-    """The name of the rate limit that a task declares."""
-    return f"{task} rate"
 
 
 def _place(head: Head) -> tuple[bool, float]:

@@ -25,6 +25,7 @@ from jobs.steward import tally, trees
 BATCH = 500
 PAUSE = 0.02  # seconds between two full batches, in which others have the database to themselves
 RESTED = 60.0  # seconds since the next start of a rate was free
+LATEST = 1000  # turns of partitions that are kept of each pool, however old
 DAY = 86_400.0
 
 Retention = Mapping[str, float | None]  # seconds by state; None, or no entry, keeps for ever
@@ -78,10 +79,19 @@ def forget_rates() -> int:
 
 
 def forget_turns() -> int:
-    """Delete the turns of partitions that were not served for AGED_AFTER; returns how many."""
+    """Delete the turns of partitions that were not served for AGED_AFTER, but for the latest; returns how many.
+
+    Where a round of all that wait takes longer than that, there are few of them, and they still tell whose turn it is.
+    """
     words = dialect(settings.DATABASE)
-    served_long_ago = f"SELECT id FROM jobs_turn WHERE at < {words.epoch('{now}')} - %s LIMIT %s"
-    return _in_batches("DELETE FROM jobs_turn WHERE", words.picked(served_long_ago), [settings.AGED_AFTER, BATCH])
+    numbered = "SELECT id, row_number() OVER (PARTITION BY pool ORDER BY at DESC, id) AS place FROM jobs_turn"
+    served_long_ago = (
+        f"SELECT id FROM jobs_turn WHERE at < {words.epoch('{now}')} - %s"
+        f" AND id IN (SELECT id FROM ({numbered}) numbered WHERE place > %s) LIMIT %s"
+    )
+    return _in_batches(
+        "DELETE FROM jobs_turn WHERE", words.picked(served_long_ago), [settings.AGED_AFTER, LATEST, BATCH]
+    )
 
 
 def forget_workers() -> int:

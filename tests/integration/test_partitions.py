@@ -363,6 +363,7 @@ def test_room_is_kept_for_a_large_job_that_has_waited(stack: Stack) -> None:
     with override_settings(JOBS={**settings.JOBS, "RESERVE_AFTER": 0}):
         stages.queue(job_manager.submit("nobody.runs.this", memory_mb=50, timeout=60))
         large = job_manager.submit("nobody.runs.this", memory_mb=100, timeout=60)
+        time.sleep(0.01)  # of lanes with one rank any is the first, and SQLite's clock has milliseconds
         long, short = (job_manager.submit("nobody.runs.this", memory_mb=50, timeout=much) for much in (600, 5))
         stages.start_worker()
         stages.admit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -46,7 +46,7 @@ class Waits(RuleBasedStateMachine):
         self.sim = self.all.enter_context(simulation([Worker(slots=SLOTS)]))
         self.sim.set_pool(resources={"gpu": 1})
         self.paused: set[str] = set()
-        self.resumed_at = self.now
+        self.changed_at = self.now
 
     @property
     def now(self) -> datetime:
@@ -77,13 +77,14 @@ class Waits(RuleBasedStateMachine):
     def set_priority(self, data: st.DataObject, priority: str) -> None:
         waiting = list(Job.objects.filter(state="pending").order_by("pk"))
         job_manager.set_priority(data.draw(st.sampled_from(waiting)).id, priority)
+        self.changed_at = self.now
 
     @rule(task=st.sampled_from(TASKS))
     def pause_or_resume(self, task: str) -> None:
         with suppress(UnknownTask):  # no job has named it yet
             if task in self.paused:
                 job_manager.resume_task(task)
-                self.resumed_at = self.now
+                self.changed_at = self.now
             else:
                 job_manager.pause_task(task)
             self.paused ^= {task}
@@ -97,7 +98,8 @@ class Waits(RuleBasedStateMachine):
             first = free.filter(partition=tenant).order_by("rank").first()
             if first is not None:
                 served = Job.objects.filter(partition=tenant).aggregate(at=Max("queued_at"))["at"]
-                since = max(moment for moment in (first.eligible_at, served, self.resumed_at) if moment)
+                due = datetime.fromtimestamp(first.rank, UTC)  # by its priority
+                since = max(moment for moment in (first.eligible_at, due, served, self.changed_at) if moment)
                 assert self.now - since <= BOUND, (tenant, self.now - since)
 
     def teardown(self) -> None:

@@ -258,4 +258,6 @@ def test_rows_of_rates_and_turns_go_in_batches(clock: Clock, monkeypatch: pytest
     monkeypatch.setattr(pruning, "BATCH", 2)
     Rate.objects.bulk_create(Rate(limit_name="r", partition=str(n), tat=0) for n in range(5))
     Turn.objects.bulk_create(Turn(pool="default", partition=str(n), at=0) for n in range(5))
-    assert (pruning.forget_rates(), pruning.forget_turns()) == (5, 5)
+    Turn.objects.create(pool="other", at=1)
+    monkeypatch.setattr(pruning, "LATEST", 1)
+    assert (pruning.forget_rates(), pruning.forget_turns()) == (5, 4)
