@@ -9,7 +9,7 @@ in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import chain, filterfalse
@@ -76,7 +76,7 @@ def plan(look: Look, most: int) -> Plan:
     free = max(0, min(tally.free, most))
     with_room: list[Head] = []
     waits: list[float] = []
-    for head in in_order(tally, but=tally.is_full) if free else ():
+    for head in in_order(tally, filterfalse(tally.is_full, look.heads)) if free else ():
         blocker = first_blocker(tally, head)
         if blocker is None:
             with_room.append(head)
@@ -92,7 +92,7 @@ def stand(look: Look, lane: str) -> Stand:
     tally = Tally(look)
     ahead: list[Head] = []
     in_front: list[Head] = []
-    for head in in_order(tally):
+    for head in in_order(tally, look.heads):
         if head.lane == lane:
             tenant = [other for other in in_front if other.facts.tenant == head.facts.tenant]
             return Stand(tally, head, tuple(tally.blockers(head)), ahead, tenant)
@@ -104,10 +104,10 @@ def stand(look: Look, lane: str) -> Stand:
     raise LookupError(f"nothing waits in lane {lane}")
 
 
-def in_order(tally: Tally, *, but: Callable[[Head], bool] | None = None) -> list[Head]:
-    """The lanes in their order, once room is kept for large jobs that have waited; without those that `but` is for."""
+def in_order(tally: Tally, heads: Iterable[Head]) -> list[Head]:
+    """These lanes in their order, once room is kept for large jobs that have waited."""
     reserve(tally)
-    return sorted(filterfalse(but, tally.look.heads) if but else tally.look.heads, key=tally.order)
+    return sorted(heads, key=tally.order)
 
 
 def first_blocker(tally: Tally, head: Head) -> Blocker | None:

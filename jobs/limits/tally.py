@@ -26,7 +26,7 @@ from jobs.limits.blockers import (
     RESERVED,
     TASK_PAUSED,
     Blocker,
-)  # fmt: skip
+)
 from jobs.limits.lanes import EXCLUSIVE, Facts
 from jobs.limits.look import Head, Look
 from jobs.limits.profile import NEVER, Profile, Stay

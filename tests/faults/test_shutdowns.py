@@ -15,6 +15,7 @@ from tests.app.stubborn import BAD_ENDS, end_badly, keep, obey, spin, tidy, unti
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import events, outcomes, state_of, wait_for, wait_for_end, wait_for_lines
 from tests.services import Worker
+from tests.services.workers import PoolName
 
 UNHURRIED = {"JOBCENTER_TEST_JOBS": '{"LOST_AFTER": 60}'}  # what was fetched ahead is not released meanwhile
 QUIT, TERM = signal.SIGQUIT, signal.SIGTERM
@@ -134,7 +135,7 @@ def test_a_body_has_its_grace_to_clean_up(served: StartWorker, ledger_file: Path
 @pytest.mark.parametrize("body", [obey, keep], ids=["check", "checkpoint"])
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_where_nobody_can_stop_the_code_it_is_asked(
-    served: StartWorker, ledger_file: Path, pool: str, body: JobTask, recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: PoolName, body: JobTask, recovered: Recovered
 ) -> None:
     """But greenlets, which Celery ends by an exception."""
     worker = served(pool=pool)
@@ -151,7 +152,7 @@ def test_where_nobody_can_stop_the_code_it_is_asked(
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_whatever_a_body_does_the_next_job_runs(
-    served: StartWorker, ledger_file: Path, pool: str, recovered: Recovered
+    served: StartWorker, ledger_file: Path, pool: PoolName, recovered: Recovered
 ) -> None:
     """Fault 10, each pool, one process or thread: an outcome in bounds, and the same worker serves on."""
     deadly = {"os._exit", "os._exit(0)", "abort", "SIGKILL"}
@@ -170,7 +171,7 @@ def test_whatever_a_body_does_the_next_job_runs(
 
 @pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_a_time_out_where_nobody_can_stop_the_code(
-    served: StartWorker, ledger_file: Path, gate: Path, pool: str, recovered: Recovered
+    served: StartWorker, ledger_file: Path, gate: Path, pool: PoolName, recovered: Recovered
 ) -> None:
     """Fault 9: recorded when it is due; what the body says later is refused."""
     served(pool=pool)
@@ -188,7 +189,7 @@ def test_a_time_out_where_nobody_can_stop_the_code(
 
 @pytest.mark.parametrize("pool", ["threads", "gevent"])
 def test_who_cannot_be_stopped_is_honestly_requested(
-    served: StartWorker, ledger_file: Path, gate: Path, pool: str
+    served: StartWorker, ledger_file: Path, gate: Path, pool: PoolName
 ) -> None:
     """Fault 36 where there are no processes: force changes nothing, and `why` says so."""
     served(pool=pool)

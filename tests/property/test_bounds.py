@@ -65,6 +65,11 @@ def test_a_tenant_with_long_jobs_is_served_once_per_aged_after(priority: str) ->
         _say(f"others waited up to {longest:,.0f} s")
         assert len(starts) >= 3
         assert max(gaps) <= max(HOUR, longest) + 3 * 900
+        admitted = Job.objects.filter(task="long", queued_at__isnull=False).order_by("queued_at")
+        for before, after in pairwise(admitted.values_list("queued_at", flat=True)):
+            due = before + timedelta(seconds=HOUR)
+            passed = Job.objects.filter(task="short", eligible_at__gt=before, queued_at__gt=due, queued_at__lt=after)
+            assert not passed.exists()  # nobody who came after its last turn, once AGED_AFTER is over
 
 
 def _submit_short(sim: Simulation, tenant: str, priority: str) -> Callable[[], object]:

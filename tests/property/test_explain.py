@@ -83,7 +83,7 @@ def _agrees_with_the_plan(pool: str, said: dict[Any, Why]) -> None:
     assert seen is not None
     tally = Tally(seen)
     is_open = next(tally.pool_blockers(), None) is None
-    lanes = choosing.in_order(tally) if is_open else []
+    lanes = choosing.in_order(tally, tally.look.heads) if is_open else []
     with_room = {head.lane for head in lanes if choosing.first_blocker(tally, head) is None}
     for row in Job.objects.filter(pk__in=said):
         has_room = bool(with_room & {str(row.lane), row.lane.hex})

@@ -46,7 +46,8 @@ class Waits(RuleBasedStateMachine):
         self.sim = self.all.enter_context(simulation([Worker(slots=SLOTS)]))
         self.sim.set_pool(resources={"gpu": 1})
         self.paused: set[str] = set()
-        self.changed_at = self.now
+        self.resumed_at = self.now
+        self.changed_at: dict[str, datetime] = {}  # by tenant: another priority for one of its jobs
 
     @property
     def now(self) -> datetime:
@@ -76,15 +77,16 @@ class Waits(RuleBasedStateMachine):
     @rule(data=st.data(), priority=st.sampled_from(PRIORITIES))
     def set_priority(self, data: st.DataObject, priority: str) -> None:
         waiting = list(Job.objects.filter(state="pending").order_by("pk"))
-        job_manager.set_priority(data.draw(st.sampled_from(waiting)).id, priority)
-        self.changed_at = self.now
+        job = data.draw(st.sampled_from(waiting))
+        job_manager.set_priority(job.id, priority)
+        self.changed_at[job.partition] = self.now
 
     @rule(task=st.sampled_from(TASKS))
     def pause_or_resume(self, task: str) -> None:
         with suppress(UnknownTask):  # no job has named it yet
             if task in self.paused:
                 job_manager.resume_task(task)
-                self.changed_at = self.now
+                self.resumed_at = self.now
             else:
                 job_manager.pause_task(task)
             self.paused ^= {task}
@@ -99,7 +101,8 @@ class Waits(RuleBasedStateMachine):
             if first is not None:
                 served = Job.objects.filter(partition=tenant).aggregate(at=Max("queued_at"))["at"]
                 due = datetime.fromtimestamp(first.rank, UTC)  # by its priority
-                since = max(moment for moment in (first.eligible_at, due, served, self.changed_at) if moment)
+                began = (first.eligible_at, due, served, self.resumed_at, self.changed_at.get(tenant))
+                since = max(moment for moment in began if moment)
                 assert self.now - since <= BOUND, (tenant, self.now - since)
 
     def teardown(self) -> None:

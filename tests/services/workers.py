@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import psutil
 
@@ -17,6 +17,7 @@ from tests.services.processes import alive, kill_marked, marked, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "JOBCENTER_TEST_WORKER"
+PoolName = Literal["prefork", "threads", "solo", "gevent"]
 FEEDER = "jobs-feeder"  # the name that process gives itself
 
 
@@ -31,7 +32,7 @@ class Worker:
         self,
         log: Path,
         *,
-        pool: str = "prefork",
+        pool: PoolName = "prefork",
         concurrency: int = 2,
         queues: Sequence[str] = ("default",),
         env: Mapping[str, str] | None = None,
