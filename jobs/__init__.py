@@ -9,25 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.control import Answer
-    from jobs.handles import JobHandle
-    from jobs.manager import JobManager, RunAnswer, job_manager
+    from jobs.client.handles import JobHandle
+    from jobs.client.manager import JobManager, RunAnswer, job_manager
+    from jobs.client.task import JobTask, job
+    from jobs.control.cancellation import Answer
     from jobs.models import Attempt, Job, JobEvent
     from jobs.states import JobState
-    from jobs.task import JobTask, job
 
 _HOMES = {
-    "Answer": "jobs.control",
+    "Answer": "jobs.control.cancellation",
     "Attempt": "jobs.models",
     "Job": "jobs.models",
     "JobEvent": "jobs.models",
-    "JobHandle": "jobs.handles",
-    "JobManager": "jobs.manager",
+    "JobHandle": "jobs.client.handles",
+    "JobManager": "jobs.client.manager",
     "JobState": "jobs.states",
-    "JobTask": "jobs.task",
-    "RunAnswer": "jobs.manager",
-    "job": "jobs.task",
-    "job_manager": "jobs.manager",
+    "JobTask": "jobs.client.task",
+    "RunAnswer": "jobs.client.manager",
+    "job": "jobs.client.task",
+    "job_manager": "jobs.client.manager",
 }
 
 __all__ = [

@@ -20,10 +20,10 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, follow failures and transitions, listen to the worker: possible once models are there."""
-        import_module("jobs.checks")
-        import_module("jobs.fallbacks")
+        import_module("jobs.core.conf.checks")
+        import_module("jobs.workflows.fallbacks")
         import_module("jobs.worker").connect()
-        import_module("jobs.logs").connect()
+        import_module("jobs.monitoring.logs").connect()
         post_migrate.connect(_seed, sender=self, weak=False, dispatch_uid="jobs.seed")
 
 
@@ -31,5 +31,5 @@ def _seed(using: str, apps: Any = apps, **_: Any) -> None:
     """The tables are there, or were emptied: put in what must exist, and forget what was known of them."""
     import_module("jobs.models.collations").convert(using)
     import_module("jobs.models.seeds").seed(using, apps)
-    import_module("jobs.pools").forget()
-    import_module("jobs.limits.declaring").forget()
+    import_module("jobs.control.pools").forget()
+    import_module("jobs.admission.limits.declared").forget()

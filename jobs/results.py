@@ -9,8 +9,8 @@ from celery import current_app, states
 from celery.result import AsyncResult
 from django_celery_results.backends.database import DatabaseBackend
 
-from jobs import control
-from jobs.conf import settings
+from jobs.control import cancellation as control
+from jobs.core.conf import settings
 from jobs.exceptions import JobCancelled, JobFailed, JobNotFound
 from jobs.models import Job
 from jobs.states import JobState

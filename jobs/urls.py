@@ -1,17 +1,22 @@
-"""Where the pages of `jobs` are: `path("jobs/", include("jobs.urls"))`."""
+"""The addresses of the pages: `path("jobs/", include("jobs.urls"))`. They are served by the app `jobs.web`."""
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import path
 
-from jobs import views
+if not apps.is_installed("jobs.web"):
+    raise ImproperlyConfigured('jobs.urls needs "jobs.web" in INSTALLED_APPS, beside "jobs".')
+
+from jobs.web import pages
 
 app_name = "jobs"
 urlpatterns = [
-    path("", views.job_list, name="job-list"),
-    path("pools/", views.pool_list, name="pool-list"),
-    path("<uuid:job_id>/", views.job_detail, name="job-detail"),
-    path("<uuid:job_id>/image/", views.job_image, name="job-image"),
-    path("<uuid:job_id>/cancel/", views.job_cancel, name="job-cancel"),
-    path("<uuid:job_id>/pause/", views.job_pause, name="job-pause"),
-    path("<uuid:job_id>/resume/", views.job_resume, name="job-resume"),
-    path("<uuid:job_id>/retry/", views.job_retry, name="job-retry"),
+    path("", pages.job_list, name="job-list"),
+    path("pools/", pages.pool_list, name="pool-list"),
+    path("<uuid:job_id>/", pages.job_detail, name="job-detail"),
+    path("<uuid:job_id>/image/", pages.job_image, name="job-image"),
+    path("<uuid:job_id>/cancel/", pages.job_cancel, name="job-cancel"),
+    path("<uuid:job_id>/pause/", pages.job_pause, name="job-pause"),
+    path("<uuid:job_id>/resume/", pages.job_resume, name="job-resume"),
+    path("<uuid:job_id>/retry/", pages.job_retry, name="job-retry"),
 ]

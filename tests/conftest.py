@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connections
 
-from jobs import pools
-from jobs.limits import declaring
+from jobs.admission import pools as known_pools
+from jobs.admission.limits import declared as declaring
 from tests.app import ledger
 from tests.invariants import check_invariants
 from tests.services import Stack, Worker
 
 pytest_plugins = ["jobs.testing.plugin"]  # an installed package is found by its entry point
 
-TIERS = ("unit", "integration", "faults", "property", "browser")
+TIERS = ("unit", "tools", "integration", "faults", "property", "browser")
 LIVE = ("integration", "faults")
 HERE = Path(__file__).parent
 NO_STACK = "needs a database and a broker: python -m tests.run {tier}"
@@ -62,7 +62,7 @@ def stack(transactional_db: None, django_db_serialized_rollback: None) -> Iterat
     """The database (migrated, with nothing in it but what migrations put there) and the broker (empty) of this run."""
     stack = Stack.current()
     assert stack, "this fixture is for tests/integration and tests/faults"
-    pools.forget()  # what this process knows of rows is of those that were there before
+    known_pools.forget()  # what this process knows of rows is of those that were there before
     declaring.forget()
     stack.heal()
     stack.empty_broker()

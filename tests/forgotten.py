@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobs import limits
-from jobs.conf import settings
+from jobs.admission import limits
+from jobs.core.conf import settings
 from jobs.models import Attempt, Hook, Pool, Worker
 from jobs.states import NOT_RUNNING
 

@@ -23,9 +23,9 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from jobs import job_manager
-from jobs.conf import settings
+from jobs.core.conf import settings
+from jobs.core.db.statements import query
 from jobs.models import Attempt, Hook, Job, JobEvent, Worker
-from jobs.querysets.statements import query
 from jobs.states import EDGES, FINAL, IN_FLIGHT
 from tests.app import ledger
 from tests.forgotten import forgotten

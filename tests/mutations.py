@@ -65,7 +65,7 @@ def _is_caught(guard: str, name: str) -> bool:
 
 
 def _patch(path: str, value: Any) -> Callable[[], None]:
-    """Replace a module's attribute, once the modules can be loaded: "jobs.admission._lock"."""
+    """Replace a module's attribute, once the modules can be loaded: "jobs.admission.passes._lock"."""
 
     def replace() -> None:
         place, _, name = path.rpartition(".")
@@ -83,39 +83,39 @@ def _load(path: str) -> Any:
 
 
 def _no_lock_of_shared_limits() -> None:
-    admission: Any = import_module("jobs.admission")
+    admission: Any = import_module("jobs.admission.passes")
     lock = admission._lock
     admission._lock = lambda pool, spanning: lock(pool, [])
 
 
 def _count_one_pool() -> None:
-    limits: Any = import_module("jobs.limits")
+    limits: Any = import_module("jobs.admission.limits")
     look = limits.look
     limits.look = lambda pool, *, everywhere, **how: look(pool, everywhere=False, **how)
 
 
 def _count_before_the_lock() -> None:
     """The first count of an admission serves again behind the lock."""
-    limits: Any = import_module("jobs.limits")
+    limits: Any = import_module("jobs.admission.limits")
     count = limits.look
     seen: dict[str, Any] = {}
     limits.look = lambda pool, **how: seen.pop(pool) if pool in seen else seen.setdefault(pool, count(pool, **how))
 
 
 def _take_from_any_lane() -> None:
-    dialects: Any = import_module("jobs.querysets.dialect")
+    dialects: Any = import_module("jobs.core.db.dialects")
     among = dialects.PostgreSQL.among
     any_lane = "%s::uuid[] IS NOT NULL"
     dialects.PostgreSQL.among = lambda self, column: any_lane if column == "lane" else among(self, column)
 
 
 def _lock_as_they_come() -> None:
-    conflicts: Any = import_module("jobs.conflicts")
+    conflicts: Any = import_module("jobs.submission.conflicts")
     conflicts.set, conflicts.sorted = list, list
 
 
 def _no_steward() -> None:
-    steward: Any = import_module("jobs.steward")
+    steward: Any = import_module("jobs.maintenance.steward")
     steward.Steward.tick = lambda self: False
 
 
@@ -125,18 +125,18 @@ def _no_key_wait() -> None:
 
 
 def _no_second_look() -> None:
-    watch: Any = import_module("jobs.worker.guard.watch")
+    watch: Any = import_module("jobs.worker.guard.guard")
     stop = watch.stop
     watch.stop = lambda holder, children, number, _: stop(holder, children, number, lambda _: holder)
 
 
 def _never_let_go() -> None:
-    stopping: Any = import_module("jobs.worker.guard.stopping")
+    stopping: Any = import_module("jobs.worker.guard.kill")
     stopping._Frozen._let_go = lambda self: None
 
 
 def _name_no_verdict() -> None:
-    book: Any = import_module("jobs.worker.guard.book")
+    book: Any = import_module("jobs.worker.guard.terminations")
     book.verdict_on = lambda attempt_id: None
 
 
@@ -151,36 +151,38 @@ def _celerys_own_limits() -> None:
 
 
 def _announce_at_once() -> None:
-    submission: Any = import_module("jobs.submission.inserting")
+    submission: Any = import_module("jobs.submission.insertion")
     submission.after_commit = lambda act, *args: act(*args)
 
 
 def _in_the_order_found() -> None:
     """As an UPDATE returns them: sorting does nothing."""
-    admission: Any = import_module("jobs.admission")
+    admission: Any = import_module("jobs.admission.passes")
     admission.sorted = lambda moved, key: list(moved)
 
 
 def _no_fence_at_the_end() -> None:
-    execution: Any = import_module("jobs.execution")
+    execution: Any = import_module("jobs.execution.attempt")
     execution._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
 
 
 def _deaf_to_its_own_death() -> None:
-    liveness: Any = import_module("jobs.liveness")
+    liveness: Any = import_module("jobs.execution.heartbeats")
     beat = liveness.beat
     liveness.beat = lambda *args: beat(*args) or True
 
 
 def _fence_whoever_was_stale() -> None:
-    liveness: Any = import_module("jobs.liveness")
+    liveness: Any = import_module("jobs.execution.heartbeats")
     fence = liveness.fence
     liveness.fence = lambda boot_id, _: fence(boot_id, dict(liveness.heartbeats()).get(boot_id))
 
 
 def _rescue_whatever_runs_now() -> None:
     """The job counts, not the attempt that was seen to be lost."""
-    models, rescue, orphans = map(import_module, ("jobs.models", "jobs.rescue", "jobs.steward.orphans"))
+    models, rescue, orphans = map(
+        import_module, ("jobs.models", "jobs.execution.rescue", "jobs.maintenance.dead_workers")
+    )
     right = rescue.rescue
 
     def wrong(pairs: Any, *args: Any) -> Any:
@@ -193,13 +195,13 @@ def _rescue_whatever_runs_now() -> None:
 
 def _count_what_was_not_seen() -> None:
     """The steward goes on counting from before an outage, an election or a pause."""
-    orphans: Any = import_module("jobs.steward.orphans")
+    orphans: Any = import_module("jobs.maintenance.dead_workers")
     orphans.Watch.forget = lambda self: None
 
 
 def _settle_whatever_the_mark_says() -> None:
     """It is taken away all the same: who finds that another has done so goes on."""
-    fallbacks: Any = import_module("jobs.fallbacks")
+    fallbacks: Any = import_module("jobs.workflows.fallbacks")
     execute = fallbacks.execute
     fallbacks.execute = lambda *args: execute(*args) or 1
 
@@ -210,15 +212,15 @@ def _one_feeder_for_life() -> None:
 
 
 def _knock_patiently() -> None:
-    publishing: Any = import_module("jobs.publishing")
+    publishing: Any = import_module("jobs.admission.publishing")
     for bounds in publishing._BOUNDS.values():
         del bounds["max_retries"]
 
 
 def _end_without_a_lock() -> None:
     """Somebody may ask, or ask no more, between two of the moves that an end may take."""
-    leaving: Any = import_module("jobs.leaving")
-    transitions: Any = import_module("jobs.transitions")
+    leaving: Any = import_module("jobs.execution.back_to_queue")
+    transitions: Any = import_module("jobs.models.transitions")
 
     def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
         carried = {**options, "source": "running"}
@@ -230,19 +232,19 @@ def _end_without_a_lock() -> None:
 
 def _local_clock() -> None:
     """Each process goes by its own clock."""
-    words: Any = import_module("jobs.querysets.dialect.words")
+    words: Any = import_module("jobs.core.db.dialects.base")
     words.Dialect.now = lambda self: self.literal(datetime.now(UTC))
 
 
 def _once_is_lost() -> None:
     """Twice in a row, and nothing in between."""
-    pulse: Any = import_module("jobs.worker.pulse")
+    pulse: Any = import_module("jobs.worker.heartbeat")
     compare = pulse.Pulse._compare
     pulse.Pulse._compare = lambda self: (compare(self), compare(self))
 
 
 def _memory_first() -> None:
-    pulse: Any = import_module("jobs.worker.pulse")
+    pulse: Any = import_module("jobs.worker.heartbeat")
     compare, held = pulse.Pulse._compare, pulse._held
 
     def look(self: Any) -> None:
@@ -254,13 +256,13 @@ def _memory_first() -> None:
 
 
 def _whoever_can_stop() -> None:
-    overdue: Any = import_module("jobs.steward.overdue")
+    overdue: Any = import_module("jobs.maintenance.timeouts")
     assert "w.can_stop = %s" in overdue._OVERDUE
     overdue._OVERDUE = overdue._OVERDUE.replace("w.can_stop = %s", "%s IS NOT NULL")
 
 
 def _the_last_request_counts() -> None:
-    transitions: Any = import_module("jobs.transitions")
+    transitions: Any = import_module("jobs.models.transitions")
     ask, first = transitions.ask, "cancel_requested_at IS NULL"
     transitions.ask = lambda change, values, where, *args, **how: ask(
         change.replace(first, "1 = 1"), values, where.replace(first, "1 = 1"), *args, **how
@@ -268,7 +270,7 @@ def _the_last_request_counts() -> None:
 
 
 def _keep_what_was_taken() -> None:
-    reception: Any = import_module("jobs.worker.reception")
+    reception: Any = import_module("jobs.worker.redis_acks")
     del reception.DoorbellQoS.restore_unacked
 
 
@@ -281,26 +283,26 @@ _PARTITIONS = "integration/test_partitions.py::"
 _BOUNDS = "property/test_bounds.py::"
 _JUDGING = "integration/test_judging.py::"
 _LIFE = "integration/test_cancelling.py::"
-_GUARD = "unit/test_guard.py::"
-_PULSE = "unit/test_pulse.py::"
+_GUARD = "unit/worker/test_guard.py::"
+_PULSE = "unit/worker/test_heartbeat.py::"
 
 
 def _let_the_clean_up_have_its_way() -> None:
     """What it raises over TERM goes on to Celery, which keeps the process."""
-    execution: Any = import_module("jobs.execution")
+    execution: Any = import_module("jobs.execution.attempt")
     kill_in = execution.kill_in
     execution.kill_in = lambda error: error if kill_in(error) else None
 
 
 def _believe_one_look() -> None:
     """The lesser of the last two looks is the last one."""
-    sampling: Any = import_module("jobs.worker.sampling")
+    sampling: Any = import_module("jobs.worker.sampler")
     sampling.min = lambda before, now: now
 
 
 MUTATIONS = {
     "no admission lock": Mutation(
-        _patch("jobs.admission._lock", lambda pool, spanning: True), POSTGRES, f"{_LIMITS}[pool]", _OVER
+        _patch("jobs.admission.passes._lock", lambda pool, spanning: True), POSTGRES, f"{_LIMITS}[pool]", _OVER
     ),
     "no system-wide lock": Mutation(_no_lock_of_shared_limits, POSTGRES, f"{_LIMITS}[system]", _OVER),
     "no lock of a shared limit": Mutation(
@@ -310,46 +312,47 @@ MUTATIONS = {
         _count_one_pool, POSTGRES, f"{_PARTITIONS}test_a_limit_of_two_pools_holds_in_a_crowd", "== 3",
     ),
     "rates stand still": Mutation(
-        _patch("jobs.admission._count_starts", lambda *_: None), SQLITE,
+        _patch("jobs.admission.passes._count_starts", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_starts_are_as_far_apart_as_the_rate_says[True]", "assert not",
     ),
     "take from any lane": Mutation(
         _take_from_any_lane, POSTGRES, f"{_PARTITIONS}test_who_has_changed_lanes_meanwhile_is_left", "assert",
     ),
     "no reservation": Mutation(
-        _patch("jobs.limits.choosing.reserve", lambda *_: None), SQLITE,
+        _patch("jobs.admission.limits.ordering.reserve", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_room_is_kept_for_a_large_job_that_has_waited", "assert",
     ),
     "no turn with large jobs": Mutation(
-        _patch("jobs.limits.choosing._first_of_each_tenant", lambda *_: []), "property",
+        _patch("jobs.admission.limits.ordering._first_of_each_tenant", lambda *_: []), "property",
         f"{_BOUNDS}test_a_large_job_starts_in_time_whoever_else_comes", "assert",
     ),
     "large jobs by rank alone": Mutation(
-        _patch("jobs.limits.choosing._last_turn", lambda *_: 0.0), "property",
+        _patch("jobs.admission.limits.ordering._last_turn", lambda *_: 0.0), "property",
         f"{_BOUNDS}test_nobodys_many_large_jobs_keep_anothers_first_one_away", "assert",
     ),
     "one tenant before the others": Mutation(
-        _patch("jobs.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)),
-        "property", "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve", "assert",
+        _patch(
+            "jobs.admission.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
+        ), "property", "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve", "assert",
     ),
     "writers starve": Mutation(
-        _patch("jobs.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
+        _patch("jobs.admission.limits.tally.Tally.hold_back", lambda *_: None), SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone", "assert",
     ),
     "a lane of readers is one": Mutation(
-        _patch("jobs.limits.choosing.Plan.is_simple", property(lambda plan: len(plan.lanes) == 1)), SQLITE,
+        _patch("jobs.admission.limits.ordering.Plan.is_simple", property(lambda plan: len(plan.lanes) == 1)), SQLITE,
         f"{_PARTITIONS}test_one_admission_lets_no_reader_behind_a_writer_pass_it", "assert",
     ),
     "a rate before a slot": Mutation(
-        _patch("jobs.limits.tally.Tally.lacks_slot", lambda *_: False), SQLITE,
+        _patch("jobs.admission.limits.tally.Tally.lacks_slot", lambda *_: False), SQLITE,
         f"{_PARTITIONS}test_a_rate_spaces_real_starts_where_every_slot_was_taken", "assert",
     ),
     "no last look": Mutation(
-        _patch("jobs.admission._has_more", lambda *_: False), POSTGRES,
+        _patch("jobs.admission.passes._has_more", lambda *_: False), POSTGRES,
         f"{_PARTITIONS}test_what_comes_during_the_last_look_is_seen", "assert",
     ),
     "no lock of a partition": Mutation(
-        _patch("jobs.conflicts.lock", lambda *_: None), POSTGRES,
+        _patch("jobs.submission.conflicts.lock", lambda *_: None), POSTGRES,
         f"{_PARTITIONS}test_fifty_callers_at_once_get_exactly_the_size", "JobRefused",
     ),
     "partitions in any order": Mutation(
@@ -362,12 +365,12 @@ MUTATIONS = {
         "integration/test_keys.py::test_two_hundred_callers_at_once_get_one_job", "JOB_ALREADY_RUNNING",
     ),
     "take any message": Mutation(
-        _patch("jobs.worker.screening.is_readable", lambda message: True), FAULTS,
+        _patch("jobs.worker.message_filter.is_readable", lambda message: True), FAULTS,
         "faults/test_foreign_messages.py::test_a_message_that_is_no_doorbell_runs_nothing[prefork-_without_headers]",
         "not within",
     ),
     "an unknown task as Celery has it": Mutation(
-        _patch("jobs.worker.screening._unknown_task", lambda consumer, celerys: celerys), FAULTS,
+        _patch("jobs.worker.message_filter._unknown_task", lambda consumer, celerys: celerys), FAULTS,
         "faults/test_foreign_messages.py::test_a_task_that_nobody_knows_while_the_database_is_away", "not within",
     ),
     "no bound on a key's wait": Mutation(
@@ -375,7 +378,7 @@ MUTATIONS = {
         "DID NOT RAISE",
     ),
     "a deadlock is the end": Mutation(
-        _patch("jobs.querysets.deadlocks._PAUSES", ()), POSTGRES,
+        _patch("jobs.core.db.deadlock_retry._PAUSES", ()), POSTGRES,
         "integration/test_deadlocks.py::test_a_move_that_falls_to_a_deadlock_is_done_again", "assert .*pending",
     ),
     "collations of the host": Mutation(
@@ -383,15 +386,15 @@ MUTATIONS = {
         "integration/test_mariadb.py::test_what_is_spelled_differently_is_different", "Duplicate entry",
     ),
     "from left to right": Mutation(
-        _patch("jobs.querysets.dialect.MariaDB.at_once", lambda self, update: update), MARIADB,
+        _patch("jobs.core.db.dialects.MariaDB.at_once", lambda self, update: update), MARIADB,
         "integration/test_mariadb.py::test_what_a_move_sets_sees_the_row_as_it_was", "assert",
     ),
     "no source states": Mutation(
-        _patch("jobs.transitions.spelling.standing_at", lambda edge: "state = state"), POSTGRES,
+        _patch("jobs.models.transitions.sql.standing_at", lambda edge: "state = state"), POSTGRES,
         f"{_LIFE}test_a_body_that_ends_well_wins_over_the_request", "(CheckViolation|ALREADY_FINAL|job_finished)",
     ),
     "no wish of a person": Mutation(
-        _patch("jobs.leaving._NOBODY_ASKED", ""), SQLITE,
+        _patch("jobs.execution.back_to_queue._NOBODY_ASKED", ""), SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]", "(the end of|cancelled)",
     ),
     "end without a lock": Mutation(
@@ -399,20 +402,20 @@ MUTATIONS = {
         "integration/test_pausing.py::test_a_pause_that_is_withdrawn_while_the_attempt_ends", "refused",
     ),
     "a pause hides a failure": Mutation(
-        _patch("jobs.leaving.COUNTED", {}), UNIT,
-        "unit/test_pausing.py::test_a_job_that_is_paused_each_time_comes_to_an_end_all_the_same", "paused",
+        _patch("jobs.execution.back_to_queue.COUNTED", {}), UNIT,
+        "unit/control/test_pausing.py::test_a_job_that_is_paused_each_time_comes_to_an_end_all_the_same", "paused",
     ),
     "pause a task, lock no pool": Mutation(
-        _patch("jobs.taskpause._lock_pools", lambda: None), POSTGRES,
+        _patch("jobs.control.tasks._lock_pools", lambda: None), POSTGRES,
         "integration/test_pausing.py::test_an_admission_under_way_is_waited_for", "queued",
     ),
     "a checkpoint of anybody": Mutation(
-        _patch("jobs.flushing.FENCE", " AND %s IS NOT NULL"), "unit",
-        "unit/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
+        _patch("jobs.execution.progress.FENCE", " AND %s IS NOT NULL"), "unit",
+        "unit/control/test_pausing.py::test_an_attempt_that_no_longer_counts_keeps_nothing", "DID NOT RAISE",
     ),
     "hooks of anybody": Mutation(
-        _patch("jobs.hooks._free", lambda using: "%s < 0"), "unit",
-        "unit/test_hooks.py::test_two_answers_run_them_once", "assert",
+        _patch("jobs.execution.hooks._free", lambda using: "%s < 0"), "unit",
+        "unit/execution/test_hooks.py::test_two_answers_run_them_once", "assert",
     ),
     "no steward": Mutation(
         _no_steward, SQLITE, "integration/test_failing.py::test_retries_wait_longer_each_time", "the end of"
@@ -422,7 +425,7 @@ MUTATIONS = {
         "assert .*UUID",
     ),
     "leavers take room": Mutation(
-        _patch("jobs.querysets.lanes.beyond", lambda words: "(SELECT 0 WHERE %s < 0)"), SQLITE,
+        _patch("jobs.admission.queries.beyond", lambda words: "(SELECT 0 WHERE %s < 0)"), SQLITE,
         "integration/test_workers.py::test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest",
         "JobNotFinished",
     ),
@@ -435,11 +438,11 @@ MUTATIONS = {
         "faults/test_workers.py::test_a_worker_that_stood_still_changes_nothing_and_begins_anew", "the refusal",
     ),
     "no fence at the claim": Mutation(
-        _patch("jobs.execution._DOORBELL", "id = %s AND %s IS NOT NULL"), FAULTS,
+        _patch("jobs.execution.attempt._DOORBELL", "id = %s AND %s IS NOT NULL"), FAULTS,
         "faults/test_broker.py::test_the_doorbell_of_a_bygone_admission_starts_nothing", "'claim' != 'release'",
     ),
     "the dead may claim": Mutation(
-        _patch("jobs.execution._NOT_FENCED", " AND %s IS NOT NULL"), FAULTS,
+        _patch("jobs.execution.attempt._NOT_FENCED", " AND %s IS NOT NULL"), FAULTS,
         "faults/test_workers.py::test_a_fenced_worker_cannot_claim", "'claim' != 'release'",
     ),
     "deaf to its own death": Mutation(
@@ -460,26 +463,26 @@ MUTATIONS = {
         "lost",
     ),
     "record once": Mutation(
-        _patch("jobs.execution.FINISH_WITHIN", -1), FAULTS,
+        _patch("jobs.execution.attempt.FINISH_WITHIN", -1), FAULTS,
         "faults/test_database.py::test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later", "lost",
     ),
     "publish once": Mutation(
-        _patch("jobs.steward.unsent.publish", lambda: 0), FAULTS,
+        _patch("jobs.maintenance.republisher.publish", lambda: 0), FAULTS,
         "faults/test_submitting.py::test_who_dies_after_the_commit_has_submitted[publishing]", "the end of all",
     ),
     "trust the broker": Mutation(
-        _patch("jobs.steward.lost.release", lambda: 0), FAULTS,
+        _patch("jobs.maintenance.lost_messages.release", lambda: 0), FAULTS,
         "faults/test_broker.py::test_a_broker_that_forgets_everything_loses_no_job", "the end of all",
     ),
     "wait for Celery": Mutation(
-        _patch("jobs.worker.pulse._is_dead", lambda pid: False), FAULTS,
+        _patch("jobs.worker.heartbeat._is_dead", lambda pid: False), FAULTS,
         "faults/test_children.py::test_a_killed_child_costs_one_attempt", "< 2",
     ),
     "knock patiently": Mutation(
         _knock_patiently, FAULTS, "faults/test_broker.py::test_jobs_are_submitted_while_the_broker_is_down", "< 2",
     ),
     "no breaker": Mutation(
-        _patch("jobs.publishing._OPEN_FOR", (0.0,)), FAULTS,
+        _patch("jobs.admission.publishing._OPEN_FOR", (0.0,)), FAULTS,
         "faults/test_broker.py::test_submitting_to_a_broker_that_hangs_takes_little[connected]",
         "assert 10 < 10",
     ),
@@ -487,14 +490,15 @@ MUTATIONS = {
         _no_second_look, UNIT, f"{_GUARD}test_who_ended_between_the_look_and_the_blow_goes_on", "another job's process",
     ),
     "no look at the age": Mutation(
-        _patch("jobs.worker.guard.stopping._is_old_enough", lambda process, holder: True), UNIT,
+        _patch("jobs.worker.guard.kill._is_old_enough", lambda process, holder: True), UNIT,
         f"{_GUARD}test_a_stranger_is_not_even_frozen", "too late to ask",
     ),
     "frozen for ever": Mutation(
         _never_let_go, UNIT, f"{_GUARD}test_one_that_holds_it_no_more_goes_on", "assert not",
     ),
     "no name for the dead": Mutation(
-        _name_no_verdict, UNIT, "unit/test_pulse.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
+        _name_no_verdict, UNIT,
+        "unit/worker/test_heartbeat.py::test_who_was_stopped_on_purpose_is_named_so", "'pending'",
     ),
     "Celery's own shutdown": Mutation(
         _celerys_own_shutdown, FAULTS,
@@ -505,34 +509,39 @@ MUTATIONS = {
         "faults/test_stopping.py::test_who_fails_to_clean_up_ends_all_the_same", "the end of all",
     ),
     "orphans live on": Mutation(
-        _patch("jobs.worker.guard.families.remember", lambda pid: None), FAULTS,
+        _patch("jobs.worker.guard.descendants.remember", lambda pid: None), FAULTS,
         "faults/test_stopping.py::test_the_processes_of_a_stopped_job_end_with_it[TERM]", "the end of its child",
     ),
     "TERM whatever it is": Mutation(
-        _patch("jobs.worker.guard.watch.TERM", signal.SIGTERM), FAULTS,
+        _patch("jobs.worker.guard.guard.TERM", signal.SIGTERM), FAULTS,
         "faults/test_stopping.py::test_a_remapped_term_lets_it_clean_up_as_well", "assert",
     ),
     "Celery's own limits": Mutation(
         _celerys_own_limits, FAULTS, "faults/test_stopping.py::test_celerys_own_limits_do_not_reach_a_job", "assert",
     ),
     "no eye on the memory": Mutation(
-        _patch("jobs.worker.sampling.begin", lambda board: None), FAULTS,
+        _patch("jobs.worker.sampler.begin", lambda board: None), FAULTS,
         "faults/test_resources.py::test_a_job_that_never_lets_go_of_the_interpreter_and_eats_memory_is_stopped",
         "the end of all",
     ),
     "one look is proof": Mutation(
-        _believe_one_look, UNIT, "unit/test_sampling.py::test_one_look_is_no_proof", "assert",
+        _believe_one_look, UNIT, "unit/worker/test_sampler.py::test_one_look_is_no_proof", "assert",
     ),
     "nobody holds a directory": Mutation(
-        _patch("jobs.tmpdirs.fcntl", SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0)), UNIT,
-        "unit/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead", "assert 1 == 0",
+        _patch(
+            "jobs.execution.resources.tmpdirs.fcntl",
+            SimpleNamespace(flock=lambda *_: None, LOCK_SH=0, LOCK_EX=0, LOCK_NB=0),
+        ), UNIT,
+        "unit/execution/resources/test_tmpdirs.py::test_one_that_another_process_holds_stays_until_that_is_dead",
+        "assert 1 == 0",
     ),
     "no look behind the lock": Mutation(
-        _patch("jobs.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
-        "unit/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed", "assert False",
+        _patch("jobs.execution.resources.tmpdirs._is_at", lambda path, descriptor: True), UNIT,
+        "unit/execution/resources/test_tmpdirs.py::test_a_sweeper_between_making_and_holding_is_noticed",
+        "assert False",
     ),
     "no guard": Mutation(
-        _patch("jobs.worker.guard.watch.Guard._look", lambda self: None), FAULTS,
+        _patch("jobs.worker.guard.guard.Guard._look", lambda self: None), FAULTS,
         "faults/test_stopping.py::test_a_busy_loop_in_c_is_stopped_by_force", "its death",
     ),
     "a fallback without its mark": Mutation(
@@ -540,24 +549,25 @@ MUTATIONS = {
         f"{_JUDGING}test_four_that_would_submit_the_same_fallbacks_submit_each_once", r"I8: \d+ fallbacks for 1",
     ),
     "no fallback but at once": Mutation(
-        _patch("jobs.fallbacks.submit_due", lambda: 0), FAULTS,
+        _patch("jobs.workflows.fallbacks.submit_due", lambda: 0), FAULTS,
         "faults/test_failing.py::test_a_fallback_is_not_lost_with_who_failed_the_job", "the fallback",
     ),
     "once may be twice": Mutation(
-        _patch("jobs.leaving._MAY_RUN_AGAIN", ""), SQLITE,
+        _patch("jobs.execution.back_to_queue._MAY_RUN_AGAIN", ""), SQLITE,
         f"{_JUDGING}test_what_may_run_once_runs_once[snooze-lost]", "the end of",
     ),
     "expired may start": Mutation(
-        _patch("jobs.execution._NOT_EXPIRED", ""), "unit",
-        "unit/test_expired.py::test_it_is_never_claimed_too_late_however_late_the_steward_is", "assert",
+        _patch("jobs.execution.attempt._NOT_EXPIRED", ""), "unit",
+        "unit/maintenance/test_expiry.py::test_it_is_never_claimed_too_late_however_late_the_steward_is", "assert",
     ),
     "expired may wait": Mutation(
-        _patch("jobs.steward.expired.steps", lambda: iter(())), SQLITE,
+        _patch("jobs.maintenance.expiry.steps", lambda: iter(())), SQLITE,
         f"{_JUDGING}test_what_is_not_started_in_time_never_is", "the end of",
     ),
     "failed in spite of a request": Mutation(
-        _patch("jobs.sequels._NOBODY_ASKED", ""), "unit",
-        "unit/test_sequels.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]", "assert",
+        _patch("jobs.execution.outcomes._NOBODY_ASKED", ""), "unit",
+        "unit/execution/test_outcomes.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]",
+        "assert",
     ),
     "one feeder for life": Mutation(
         _one_feeder_for_life, FAULTS, "faults/test_children.py::test_a_killed_feeder_is_started_again",
@@ -568,12 +578,12 @@ MUTATIONS = {
         "assert",
     ),
     "no reconciliation": Mutation(
-        _patch("jobs.steward.drift.reconcile", lambda: 0), FAULTS,
+        _patch("jobs.maintenance.drift.reconcile", lambda: 0), FAULTS,
         "faults/test_drift.py::test_what_ran_on_a_worker_whose_row_was_deleted_is_taken_back", "the end of all",
     ),
     "a worker without a row": Mutation(
-        _patch("jobs.steward.drift.timedelta", lambda seconds: timedelta()), UNIT,
-        "unit/test_drift.py::test_running_on_a_worker_that_has_no_row_yet", "worker_gone",
+        _patch("jobs.maintenance.drift.timedelta", lambda seconds: timedelta()), UNIT,
+        "unit/maintenance/test_drift.py::test_running_on_a_worker_that_has_no_row_yet", "worker_gone",
     ),
     "once is lost": Mutation(
         _once_is_lost, UNIT, f"{_PULSE}test_a_job_that_memory_does_not_know_twice_in_a_row_is_lost", "pending",
@@ -582,7 +592,7 @@ MUTATIONS = {
         _memory_first, UNIT, f"{_PULSE}test_what_begins_while_the_rows_are_read_is_no_suspect", "assert",
     ),
     "keep what was fetched": Mutation(
-        _patch("jobs.worker.pulse.give_back", lambda *_: []), UNIT,
+        _patch("jobs.worker.heartbeat.give_back", lambda *_: []), UNIT,
         f"{_PULSE}test_what_was_not_begun_is_given_back_when_the_worker_leaves", "queued",
     ),
     "keep what was taken": Mutation(
@@ -590,22 +600,22 @@ MUTATIONS = {
         "integration/test_reception.py::test_what_was_taken_and_not_begun_is_put_back", "not enough values",
     ),
     "whoever can stop": Mutation(
-        _whoever_can_stop, UNIT, "unit/test_overdue.py::test_others_are_left_alone", "assert 1 == 0",
+        _whoever_can_stop, UNIT, "unit/maintenance/test_timeouts.py::test_others_are_left_alone", "assert 1 == 0",
     ),
     "the last request counts": Mutation(
-        _the_last_request_counts, UNIT, "unit/test_control.py::test_the_first_request_stands", "assert",
+        _the_last_request_counts, UNIT, "unit/control/test_cancellation.py::test_the_first_request_stands", "assert",
     ),
     "prune within a live tree": Mutation(
-        _patch("jobs.steward.trees._is_over", lambda *_: True), UNIT,
-        "unit/test_pruning.py::test_a_tree_stays_as_a_whole_while_one_member_must", "assert",
+        _patch("jobs.maintenance.job_trees._is_over", lambda *_: True), UNIT,
+        "unit/maintenance/test_pruner.py::test_a_tree_stays_as_a_whole_while_one_member_must", "assert",
     ),
     "prune without a look": Mutation(
-        _patch("jobs.steward.trees.lock", lambda ids, kept: dict.fromkeys(ids, "failed")), UNIT,
-        "unit/test_pruning.py::test_a_job_that_has_run_and_ended_anew_meanwhile_stays", "assert",
+        _patch("jobs.maintenance.job_trees.lock", lambda ids, kept: dict.fromkeys(ids, "failed")), UNIT,
+        "unit/maintenance/test_pruner.py::test_a_job_that_has_run_and_ended_anew_meanwhile_stays", "assert",
     ),
     "prune below the new-born": Mutation(
-        _patch("jobs.steward.trees.with_children", lambda ids: set()), UNIT,
-        "unit/test_pruning.py::test_a_job_put_under_one_that_was_chosen_keeps_it", ".*",
+        _patch("jobs.maintenance.job_trees.with_children", lambda ids: set()), UNIT,
+        "unit/maintenance/test_pruner.py::test_a_job_put_under_one_that_was_chosen_keeps_it", ".*",
     ),
 }  # fmt: skip
 

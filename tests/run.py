@@ -1,6 +1,6 @@
 """Runs the tests as they are meant to be run: `python -m tests.run [GROUP …] [options of pytest]`.
 
-A group is a tier (`unit`, `property`, `integration`, `faults`, `browser`) or one stack of a tier
+A group is a tier (`unit`, `tools`, `property`, `integration`, `faults`, `browser`) or one stack of a tier
 (`faults:sqlite+redis`); none means all. Each tier, and each stack of a live tier, is a pytest process of its own:
 Django's settings are read once per process, so plain environment variables say which database and broker it uses. A
 stack for which there is no server is reported with the reason, and is a failure with REQUIRE_SERVICES=1.
@@ -29,8 +29,8 @@ from tests.services import STACKS, NoService, open_stack
 from tests.services.processes import MARK, kill_marked
 
 ROOT = Path(__file__).resolve().parent.parent
-PLAIN, LIVE = ("unit", "property", "browser"), ("integration", "faults")
-GROUPS = ("unit", "property", *(f"{tier}:{stack}" for tier in LIVE for stack in STACKS), "browser")
+PLAIN, LIVE = ("unit", "tools", "property", "browser"), ("integration", "faults")
+GROUPS = ("unit", "tools", "property", *(f"{tier}:{stack}" for tier in LIVE for stack in STACKS), "browser")
 FULL_FAULTS = "postgres+redis"  # the whole fault list runs there; elsewhere what is marked `every_stack`
 FULL = "JOBCENTER_TEST_FULL"  # =1: elsewhere as well, but for what is marked `main_stack_only`
 NOTHING_COLLECTED = 5

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from benchmarks.scaling.cases import Case
-from jobs.limits import Facts
+from jobs.admission.limits import Facts
 from jobs.models import Limit
 
 TASK = "benchmarks.bodies.noop"

@@ -9,7 +9,7 @@ from benchmarks.place import Place
 from benchmarks.scaling.cases import Case, Point, cases
 from benchmarks.scaling.filling import fill, give_back, settle
 from benchmarks.systems.ours import PLENTY, Ours, seeming_worker
-from jobs import admission
+from jobs.admission import passes as admission
 
 WARM_UP = 6  # psycopg prepares a statement at its sixth use
 TIMES = 15

@@ -17,9 +17,10 @@ from benchmarks.systems.django_site import DjangoSystem
 from benchmarks.systems.on_celery import CelerySystem
 from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
-from jobs import Job, admission, job_manager
+from jobs import Job, job_manager
+from jobs.admission import passes as admission
+from jobs.admission.wakeup import channel
 from jobs.models import Attempt, JobEvent, Worker
-from jobs.waking import channel
 
 PLENTY = 100_000
 FULL = 5  # waiting jobs, more than one seeming slot lets in

@@ -18,11 +18,11 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from jobs import states
-from jobs.conf import settings
+from jobs.core.conf import settings
 from jobs.exceptions import did_you_mean, shown
 from jobs.models import Job
-from jobs.querysets import search
-from jobs.querysets.jobs import JobQuerySet
+from jobs.models.querysets import JobQuerySet
+from jobs.monitoring import search
 from jobs.states import FINAL, ErrorCategory, JobState
 
 WRONG_USAGE = 2

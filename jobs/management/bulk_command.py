@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import bulk
-from jobs.asking import Answers
-from jobs.bulk import Forecast
+from jobs.control import bulk
+from jobs.control.bulk import Forecast
+from jobs.control.requests import Answers
 from jobs.management import arguments, output
 
 Act = Callable[[Sequence[UUID]], Answers]

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
 
-from jobs import bulk, pools, taskpause
-from jobs.conf import settings
+from jobs.admission import pools
+from jobs.control import bulk
+from jobs.control import tasks as taskpause
+from jobs.core.conf import settings
 from jobs.exceptions import UnknownPool, UnknownTask
 from jobs.management import arguments, output
 from jobs.management.bulk_command import BulkCommand

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.utils.timezone import localtime
 
-from jobs import display, encoding
+from jobs.core import encoding
+from jobs.monitoring import formatting as display
 
 
 def as_json(value: Any) -> str:

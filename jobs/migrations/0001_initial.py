@@ -4,8 +4,8 @@ import django.db.models.deletion
 import uuid_utils.compat
 from django.db import migrations, models
 
+import jobs.models.expressions
 import jobs.models.fields
-import jobs.querysets.search
 import jobs.states
 
 
@@ -418,7 +418,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
-                jobs.querysets.search.KeyHead("key"),
+                jobs.models.expressions.KeyHead("key"),
                 models.OrderBy(models.F("id"), descending=True),
                 condition=models.Q(("key__isnull", False)),
                 name="job_by_key",

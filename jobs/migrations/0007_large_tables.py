@@ -4,7 +4,7 @@ from collections import defaultdict
 from django.db import migrations, models, transaction
 
 import jobs.states
-from jobs.limits.lanes import Facts
+from jobs.admission.limits.lanes import Facts
 from jobs.migrations._safely import (
     AddCheckLater,
     AddIndexConcurrently,

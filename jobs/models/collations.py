@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.apps import apps
 from django.db import connections
 
-from jobs.conf import settings
+from jobs.core.conf import settings
 
 BINARY = "utf8mb4_nopad_bin"
 

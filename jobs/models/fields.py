@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 
-from jobs import encoding
+from jobs.core import encoding
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from django.db.models import Case, F, Q, Value, When
 from uuid_utils.compat import uuid7
 
 from jobs import states
+from jobs.models.expressions import KeyHead
 from jobs.models.fields import PayloadField
-from jobs.querysets.jobs import JobQuerySet
-from jobs.querysets.search import KeyHead
+from jobs.models.querysets import JobQuerySet
 from jobs.states import JobState
 
 

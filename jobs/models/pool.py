@@ -8,10 +8,11 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from jobs.conf import settings
-from jobs.conf.rules import CRITICAL_APART
+from jobs.core.conf import settings
+from jobs.core.conf.rules import CRITICAL_APART
+from jobs.core.options import validators as validating
+from jobs.core.options.policies import Policy
 from jobs.exceptions import UnknownPool
-from jobs.models import validating
 
 
 class Pool(models.Model):
@@ -113,15 +114,6 @@ class LimitKind(models.TextChoices):
 
     CONCURRENCY = "concurrency", "jobs in flight at once"
     RATE = "rate", "starts in a period"
-
-
-class Policy(models.TextChoices):
-    """What becomes of a job that is submitted where its partition is at its limit."""
-
-    WAIT = "wait", "it waits"
-    REFUSE = "refuse", "it is refused"
-    CANCEL_RUNNING = "cancel_running", "those in flight are asked to stop"
-    LATEST = "latest", "it takes the place of the one that waits"
 
 
 class Limit(models.Model):

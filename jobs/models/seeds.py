@@ -11,7 +11,7 @@ from celery import current_app
 from django.apps.registry import Apps
 from django.db import connections
 
-from jobs.conf import settings
+from jobs.core.conf import settings
 from jobs.models.pool import SYSTEM_LIMIT, Limit
 
 

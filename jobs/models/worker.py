@@ -6,7 +6,7 @@ import uuid
 
 from django.db import models
 
-from jobs.querysets.workers import WorkerQuerySet
+from jobs.models.worker_querysets import WorkerQuerySet
 
 
 class Worker(models.Model):

@@ -11,17 +11,19 @@ from typing import Any
 
 from celery import Signature, current_app
 
-from jobs import admission, encoding
-from jobs.calls import Call, JobLike, encoded, unwrapped
-from jobs.conf import settings
+from jobs.admission import passes as admission
+from jobs.admission.limits import declared as declaring
+from jobs.core import encoding
+from jobs.core.conf import settings
+from jobs.core.db.statements import after_commit
+from jobs.core.encoding.run_keys import active_key, key_text
+from jobs.core.options.declared_task import JobLike, unwrapped
+from jobs.core.options.job_options import JobOptions, task_name
 from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
-from jobs.keys import active_key, key_text
-from jobs.limits import declaring
 from jobs.models import Job
-from jobs.options import JobOptions, task_name
-from jobs.querysets.statements import after_commit
-from jobs.submission.draft import Draft
-from jobs.submission.inserting import Made, insert
+from jobs.submission.batch import Draft
+from jobs.submission.calls import Call, encoded
+from jobs.submission.insertion import Made, insert
 from jobs.submission.keyed import insert_keyed
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from django.db import OperationalError, transaction
 
-from jobs import conflicts
-from jobs.calls import Row
+from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.dialects import dialect
+from jobs.core.db.statements import query
 from jobs.exceptions import KeyBusy
 from jobs.models import Job
-from jobs.querysets.deadlocks import done_again
-from jobs.querysets.dialect import dialect
-from jobs.querysets.statements import query
-from jobs.submission.draft import Draft
-from jobs.submission.inserting import KEY_WAIT, Made, insert
+from jobs.submission import conflicts
+from jobs.submission.batch import Draft
+from jobs.submission.calls import Row
+from jobs.submission.insertion import KEY_WAIT, Made, insert
 
 LOCK_WAIT_TIMEOUT = 1205  # MariaDB
 

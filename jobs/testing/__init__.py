@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.testing.crew import Worker
-    from jobs.testing.draining import drain
-    from jobs.testing.simulating import Simulation, simulation
+    from jobs.testing.drainer import drain
+    from jobs.testing.simulator import Simulation, simulation
+    from jobs.testing.workers import Worker
 
 __all__ = ["Simulation", "Worker", "drain", "simulation"]
 
-_MODULES = {"Simulation": "simulating", "Worker": "crew", "drain": "draining", "simulation": "simulating"}
+_MODULES = {"Simulation": "simulator", "Worker": "workers", "drain": "drainer", "simulation": "simulator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ class InlineJobs:
 
     def drain(self, max_jobs: int | None = None) -> list[Job]:
         """Run what waits, here and now; see `jobs.testing.drain`."""
-        from jobs.testing.draining import drain  # noqa: PLC0415 - see the module's docstring
+        from jobs.testing.drainer import drain  # noqa: PLC0415 - see the module's docstring
 
         return drain(max_jobs)
 

@@ -16,14 +16,16 @@ from celery.contrib.testing.worker import TestWorkController, start_worker
 from celery.worker import state
 from django.db import connections
 
-from jobs import admission, checks, publishing, worker
-from jobs.conf import settings
-from jobs.flushing import flusher
+from jobs import worker
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.client.task import JobTask
+from jobs.core.conf import checks, settings
+from jobs.execution.progress import flusher
+from jobs.maintenance.steward import Steward
 from jobs.models import Pool
-from jobs.steward import Steward
-from jobs.task import JobTask
-from jobs.worker.ear import Ear
 from jobs.worker.feeder import Feeder, loop
+from jobs.worker.listener import Ear
 
 SHUTDOWN_WITHIN = 10.0  # seconds for jobs that still run
 WAKE_EVERY = 0.2

@@ -15,15 +15,17 @@ from uuid import uuid4
 from billiard.process import current_process
 from celery import signals
 
-from jobs import meter
-from jobs.checks import memory_database_error
-from jobs.scoreboard import SLOTS, Scoreboard
-from jobs.task import JobTask
-from jobs.worker import reception, sampling, screening
+from jobs.client.task import JobTask
+from jobs.core.conf.checks import memory_database_error
+from jobs.execution.resources import meter
+from jobs.execution.resources.scoreboard import SLOTS, Scoreboard
+from jobs.worker import message_filter as screening
+from jobs.worker import redis_acks as reception
+from jobs.worker import sampler as sampling
 from jobs.worker.feeder import Feeder
 from jobs.worker.guard import Guard
-from jobs.worker.guard.watch import can_stop
-from jobs.worker.pulse import Pulse
+from jobs.worker.guard.guard import can_stop
+from jobs.worker.heartbeat import Pulse
 from jobs.worker.request import JobRequest, News, news, pairs_in
 
 __all__ = ["JobRequest", "connect"]

@@ -22,11 +22,12 @@ from typing import Any, NoReturn
 
 from django.db import Error, connections
 
-from jobs import admission, limits, publishing
-from jobs.conf import settings
-from jobs.steward import Steward
-from jobs.task import JobTask
-from jobs.worker.ear import Ear
+from jobs.admission import limits, publishing
+from jobs.admission import passes as admission
+from jobs.client.task import JobTask
+from jobs.core.conf import settings
+from jobs.maintenance.steward import Steward
+from jobs.worker.listener import Ear
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,12 @@ from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
-from jobs.endings import INTERRUPTED
-from jobs.flushing import flusher
-from jobs.publishing import JOBS_HEADER
-from jobs.worker.guard import book, families
-from jobs.worker.guard.watch import children
+from jobs.admission.publishing import JOBS_HEADER
+from jobs.execution.progress import flusher
+from jobs.execution.termination import INTERRUPTED
+from jobs.worker.guard import descendants as families
+from jobs.worker.guard import terminations as book
+from jobs.worker.guard.guard import children
 
 Pair = tuple[UUID, UUID]
 

@@ -8,8 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from jobs.context import JobContext
-from jobs.task import JobTask, job
+from jobs.client.task import JobTask, job
+from jobs.execution.context import JobContext
 from tests.app import ledger
 
 EFFECT = "effect"  # the word of tests.invariants

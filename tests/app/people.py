@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from jobs import job_manager, transitions
-from jobs.models import Attempt, Job, JobEvent, JobLog
+from jobs import job_manager
+from jobs.models import Attempt, Job, JobEvent, JobLog, transitions
 from tests.app import stages
 
 ROLES = ("anonymous", "owner", "other", "staff", "operator", "superuser")

@@ -54,7 +54,7 @@ def _after(path: str) -> Callable[[], None]:
 
 
 def _replace(path: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    execution: Any = import_module("jobs.execution")  # it cannot be loaded before Django has loaded every app
+    execution: Any = import_module("jobs.execution.attempt")  # it cannot be loaded before Django has loaded every app
     assert path in vars(execution), f"{path}: the point has moved, and this must follow"
     setattr(execution, path, wrap(getattr(execution, path)))
 
@@ -76,7 +76,7 @@ def blow_gate(ledger_file: Path) -> Path:
 
 def _before_blow() -> None:
     """What it does then it notes: `blow`, and whether it struck."""
-    watch: Any = import_module("jobs.worker.guard.watch")
+    watch: Any = import_module("jobs.worker.guard.guard")
     stop = watch.stop
 
     def stop_later(*args: Any) -> bool:

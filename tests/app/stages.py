@@ -10,12 +10,15 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from jobs import admission, execution, liveness, publishing, transitions
-from jobs.execution import Claimed
-from jobs.liveness import Identity
-from jobs.models import Job
-from jobs.publishing import Doorbell
-from jobs.querysets.dialect import bound_now, prepare
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
+from jobs.core.db.dialects import bound_now, prepare
+from jobs.execution import attempt as execution
+from jobs.execution import heartbeats as liveness
+from jobs.execution.attempt import Claimed
+from jobs.execution.heartbeats import Identity
+from jobs.models import Job, transitions
 from jobs.states import FINAL, IN_FLIGHT
 
 USING = "default"

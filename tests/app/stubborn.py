@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from jobs.client.task import JobTask, job
 from jobs.exceptions import JobTimedOut
-from jobs.task import JobTask, job
 from tests.app import ledger
 from tests.app.faulty import EFFECT, LONGEST
 

@@ -15,10 +15,15 @@ from unittest.mock import patch
 
 from django.db import transaction
 
-from jobs import control, fallbacks, job_manager, liveness
-from jobs.conf import settings
-from jobs.rescue import rescue
-from jobs.steward import Steward, expired, pruning
+from jobs import job_manager
+from jobs.control import cancellation as control
+from jobs.core.conf import settings
+from jobs.execution import heartbeats as liveness
+from jobs.execution.rescue import rescue
+from jobs.maintenance import expiry as expired
+from jobs.maintenance import pruner as pruning
+from jobs.maintenance.steward import Steward
+from jobs.workflows import fallbacks
 from tests.app import ledger
 from tests.app.faulty import hold, touch
 
@@ -34,13 +39,13 @@ def start(name: str, *words: str) -> subprocess.Popen[bytes]:
 
 def die_before_publishing() -> None:
     """Submit; the job is admitted and its doorbell never sent."""
-    patch("jobs.publishing.publish", _die).start()
+    patch("jobs.admission.publishing.publish", _die).start()
     job_manager.submit(touch)
 
 
 def die_before_admitting() -> None:
     """Submit; the job is committed and nobody has been told."""
-    patch("jobs.admission.admit", _die).start()
+    patch("jobs.admission.passes.admit", _die).start()
     job_manager.submit(touch)
 
 
@@ -79,7 +84,7 @@ def stand_still_before_fencing() -> None:
         ledger.note("went on", done=done)
         return done
 
-    patch("jobs.liveness.fence", fence_later).start()
+    patch("jobs.execution.heartbeats.fence", fence_later).start()
     _be_steward()
 
 
@@ -94,7 +99,7 @@ def stand_still_before_rescuing() -> None:
         ledger.note("went on", done=len(moved))
         return moved
 
-    patch("jobs.steward.orphans.rescue", rescue_later).start()
+    patch("jobs.maintenance.dead_workers.rescue", rescue_later).start()
     _be_steward()
 
 
@@ -107,7 +112,7 @@ def die_while_pruning(batch: str) -> None:
         deleted.append(delete_rows(ids))
         return deleted[-1] if len(deleted) < 3 else _die()
 
-    patch("jobs.control.delete_rows", delete_or_die).start()
+    patch("jobs.control.cancellation.delete_rows", delete_or_die).start()
     pruning.prune(dict.fromkeys(pruning.configured(), 0.0), batch=int(batch))
 
 

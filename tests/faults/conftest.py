@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import publishing
+from jobs.admission import publishing
 from tests.faults.observing import probe
 from tests.invariants import check_invariants
 from tests.services import Stack, Worker

@@ -10,9 +10,12 @@ import pytest
 from django.db import transaction
 from kombu import Connection, Producer, Queue
 
-from jobs import admission, job_manager, liveness, publishing, transitions
-from jobs.models import Attempt, Job
-from jobs.publishing import Doorbell
+from jobs import job_manager
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
+from jobs.execution import heartbeats as liveness
+from jobs.models import Attempt, Job, transitions
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults.conftest import Recovered, StartWorker

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import job_manager, liveness
+from jobs import job_manager
+from jobs.execution import heartbeats as liveness
 from jobs.models import Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs import job_manager
+from jobs.maintenance import drift
 from jobs.models import Worker as WorkerRow
-from jobs.steward import drift
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold
 from tests.faults.conftest import Recovered, StartWorker

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from kombu import Connection, Queue
 
-from jobs import job_manager, liveness
+from jobs import job_manager
+from jobs.execution import heartbeats as liveness
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.app.jobs import measure

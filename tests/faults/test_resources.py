@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobs import Job, job_manager
+from jobs.client.task import JobTask
 from jobs.models import Attempt
-from jobs.task import JobTask
 from tests.app import hungry, ledger
 from tests.faults.conftest import Recovered, StartWorker
 from tests.faults.observing import outcomes, state_of, wait_for, wait_for_end, wait_for_lines

@@ -10,8 +10,8 @@ from subprocess import Popen
 import pytest
 
 from jobs import job_manager
+from jobs.maintenance import pruner as pruning
 from jobs.models import Attempt, Job, JobEvent, JobLog
-from jobs.steward import pruning
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.faults import actors

@@ -8,7 +8,8 @@ from subprocess import Popen
 
 import pytest
 
-from jobs import job_manager, liveness
+from jobs import job_manager
+from jobs.execution import heartbeats as liveness
 from jobs.models import Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobs import Job, job_manager
+from jobs.client.task import JobTask
 from jobs.models import Attempt
-from jobs.task import JobTask
 from tests.app import ledger, points
 from tests.app.faulty import EFFECT, touch
 from tests.app.stubborn import brood, finish_late, fumble, obey, refuse, sit, spin, until, wait_for_child

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from django.db import connections, transaction
 
-from jobs import job_manager, liveness, publishing
-from jobs.manager import RunAnswer
+from jobs import job_manager
+from jobs.admission import publishing
+from jobs.client.manager import RunAnswer
+from jobs.execution import heartbeats as liveness
 from jobs.models import Job, JobEvent
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch

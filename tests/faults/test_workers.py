@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from jobs import job_manager, liveness
-from jobs.conf import settings
+from jobs import job_manager
+from jobs.core.conf import settings
+from jobs.execution import heartbeats as liveness
 from jobs.models import Attempt, Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger

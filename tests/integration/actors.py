@@ -24,11 +24,19 @@ from celery.result import AsyncResult
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
-from jobs import admission, execution, fallbacks, job_manager, leaving, publishing, rescue, transitions
-from jobs.context import JobContext
+from jobs import job_manager
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobRefused
-from jobs.publishing import Doorbell
-from jobs.steward import due, unsent
+from jobs.execution import attempt as execution
+from jobs.execution import back_to_queue as leaving
+from jobs.execution import rescue
+from jobs.execution.context import JobContext
+from jobs.maintenance import promoter as due
+from jobs.maintenance import republisher as unsent
+from jobs.models import transitions
+from jobs.workflows import fallbacks
 from tests.app import (
     limited,  # noqa: F401  # registers what a crowd submits by name
     stages,

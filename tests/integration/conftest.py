@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
 
-from jobs import publishing
+from jobs.admission import publishing
 from tests.app import ledger
 from tests.integration.house import QUICK, House
 from tests.invariants import check_probe

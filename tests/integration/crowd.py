@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import connections
 
-from jobs import publishing
+from jobs.admission import publishing
 
 ACTORS = "tests.integration.actors"  # where the functions live that a crowd may run
 LONGEST = 60.0

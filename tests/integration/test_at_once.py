@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from jobs import execution, job_manager, transitions
-from jobs.models import Job, JobEvent
+from jobs import job_manager
+from jobs.execution import attempt as execution
+from jobs.models import Job, JobEvent, transitions
 from jobs.states import FINAL
 from tests.app import stages
 from tests.app.jobs import nap, probe

@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import pytest
 
-from jobs import execution, job_manager, transitions
-from jobs.models import Attempt
+from jobs import job_manager
+from jobs.execution import attempt as execution
+from jobs.models import Attempt, transitions
 from tests.app import stages
 from tests.app.jobs import probe
 from tests.integration.crowd import at_once

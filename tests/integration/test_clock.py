@@ -8,11 +8,13 @@ from uuid import uuid4
 import pytest
 import time_machine
 
-from jobs import job_manager, liveness, publishing
-from jobs.liveness import Identity
+from jobs import job_manager
+from jobs.admission import publishing
+from jobs.core.db.statements import query
+from jobs.execution import heartbeats as liveness
+from jobs.execution.heartbeats import Identity
+from jobs.maintenance import promoter as due
 from jobs.models import Job, Worker
-from jobs.querysets.statements import query
-from jobs.steward import due
 from tests.app.faulty import touch
 from tests.services import Stack
 

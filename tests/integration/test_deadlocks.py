@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import OperationalError, connection, connections, transaction
 
-from jobs import Job, job_manager, transitions
-from jobs.querysets import deadlocks
-from jobs.querysets.dialect import dialect
+from jobs import Job, job_manager
+from jobs.core.db import deadlock_retry as deadlocks
+from jobs.core.db.dialects import dialect
+from jobs.models import transitions
 from tests.app import stages
 from tests.services import Stack
 from tests.services.processes import wait_until

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs import JobTask, admission, job, job_manager
+from jobs import JobTask, job, job_manager
+from jobs.admission import passes as admission
 from jobs.models import Worker
 
 TIMEOUT = 20

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from jobs import fallbacks, job_manager, transitions
-from jobs.models import Job, Pool
+from jobs import job_manager
+from jobs.models import Job, Pool, transitions
+from jobs.workflows import fallbacks
 from tests.app.failing import be_exact, give_up, make_do, once
 from tests.app.jobs import hold, ignore_requests, whoami
 from tests.integration.actors import settle_fallbacks

@@ -15,8 +15,9 @@ from django.db import connections, transaction
 from django.test import Client
 from django.urls import reverse
 
-from jobs import Job, job_manager, tuning
-from jobs.conf import settings
+from jobs import Job, job_manager
+from jobs.control import limits as tuning
+from jobs.core.conf import settings
 from jobs.models import Limit, Pool, Priority
 from tests.app.jobs import hold, nap
 from tests.integration.house import House, fresh, in_flight

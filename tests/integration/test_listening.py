@@ -8,9 +8,10 @@ import pytest
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
-from jobs import job_manager, waking
+from jobs import job_manager
+from jobs.admission import wakeup as waking
 from jobs.models import Worker
-from jobs.worker.ear import Ear
+from jobs.worker.listener import Ear
 from tests.app import stages
 from tests.services import Stack
 

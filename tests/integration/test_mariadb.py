@@ -5,11 +5,11 @@ from typing import Any
 from django.core.checks import run_checks
 from django.db import connection
 
-from jobs import Job, job_manager, transitions
-from jobs.models import Pool
+from jobs import Job, job_manager
+from jobs.models import Pool, transitions
 from jobs.models.collations import convert, others
-from jobs.submission.inserting import CHUNK_SIZE
-from jobs.transitions import Sql
+from jobs.models.transitions import Sql
+from jobs.submission.insertion import CHUNK_SIZE
 from tests.app import stages
 from tests.services import Stack
 

@@ -17,12 +17,14 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.test import override_settings
 
-from jobs import Job, JobTask, admission, job_manager, limits
+from jobs import Job, JobTask, job_manager
+from jobs.admission import limits
+from jobs.admission import passes as admission
+from jobs.admission import queries as lanes
+from jobs.admission.limits import declared as declaring
+from jobs.admission.limits.tally import EARLY
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
-from jobs.limits import declaring
-from jobs.limits.tally import EARLY
 from jobs.models import JobEvent, Limit, Pool
-from jobs.querysets import lanes
 from tests.app import stages
 from tests.app.jobs import hold, nap
 from tests.app.limited import (

@@ -13,9 +13,13 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from jobs import Job, admission, execution, job_manager, publishing, rescue, transitions
-from jobs.models import Attempt, TaskPause
-from jobs.querysets.dialect import prepare
+from jobs import Job, job_manager
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.core.db.dialects import prepare
+from jobs.execution import attempt as execution
+from jobs.execution import rescue
+from jobs.models import Attempt, TaskPause, transitions
 from tests.app import stages
 from tests.app.jobs import add, hold, probe, walk
 from tests.integration.actors import wish
@@ -190,7 +194,7 @@ def test_an_admission_under_way_is_waited_for(stack: Stack, monkeypatch: pytest.
     """It has looked before the task was paused, and moves its jobs afterwards."""
     stages.start_worker(slots=4)
     with monkeypatch.context() as nobody_admits:
-        nobody_admits.setattr("jobs.admission.admit", lambda pool: 0)
+        nobody_admits.setattr("jobs.admission.passes.admit", lambda pool: 0)
         rows = job_manager.submit_many(probe, [((), {})] * 4)
     looked, goes_on = threading.Event(), threading.Event()
     take = admission._take
@@ -200,9 +204,9 @@ def test_an_admission_under_way_is_waited_for(stack: Stack, monkeypatch: pytest.
         assert goes_on.wait(LONG)
         return take(*args)
 
-    monkeypatch.setattr("jobs.admission._take", take_later)
+    monkeypatch.setattr("jobs.admission.passes._take", take_later)
     # Who publishes marks the rows: what the pause finds locked by that is left to the steward.
-    monkeypatch.setattr("jobs.admission.publishing.publish", lambda doorbells: None)
+    monkeypatch.setattr("jobs.admission.passes.publishing.publish", lambda doorbells: None)
     with ThreadPoolExecutor(2) as crew:
         admitting = crew.submit(_and_close, lambda: admission.admit("default"))
         assert looked.wait(LONG)

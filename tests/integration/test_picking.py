@@ -4,8 +4,11 @@ import uuid
 
 from django.db import connection
 
-from jobs import Job, admission, job_manager, liveness, publishing
-from jobs.liveness import Identity
+from jobs import Job, job_manager
+from jobs.admission import passes as admission
+from jobs.admission import publishing
+from jobs.execution import heartbeats as liveness
+from jobs.execution.heartbeats import Identity
 from tests.services import Stack
 
 

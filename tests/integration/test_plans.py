@@ -17,12 +17,13 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from jobs import liveness, publishing
-from jobs.limits.lanes import Facts
-from jobs.liveness import Identity
+from jobs.admission import publishing
+from jobs.admission.limits.lanes import Facts
+from jobs.core.db import statements
+from jobs.core.db.dialects import db_now, dialect
+from jobs.execution import heartbeats as liveness
+from jobs.execution.heartbeats import Identity
 from jobs.models import Job, Limit, Worker
-from jobs.querysets import statements
-from jobs.querysets.dialect import db_now, dialect
 from tests.app import stages
 from tests.services import Stack
 

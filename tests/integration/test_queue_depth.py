@@ -4,8 +4,8 @@ from uuid import uuid4
 
 from celery import current_app
 
-from jobs import publishing
-from jobs.publishing import Doorbell
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
 from tests.services import Stack
 
 

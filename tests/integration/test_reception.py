@@ -12,9 +12,9 @@ from celery import current_app
 from kombu import Connection, Consumer, Queue
 from kombu.transport import redis
 
-from jobs import publishing
-from jobs.publishing import Doorbell
-from jobs.worker import reception
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
+from jobs.worker import redis_acks as reception
 from tests.services import Stack
 
 POOL = "reception"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs import Job, job_manager, tmpdirs
+from jobs import Job, job_manager
+from jobs.execution.resources import tmpdirs
 from jobs.models import Attempt
 from tests.app import hungry, ledger
 from tests.integration.house import LONG, House, attempts

@@ -15,11 +15,12 @@ from celery import current_app
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from jobs import job_manager, publishing, signals, transitions
+from jobs import job_manager, signals
+from jobs.admission import publishing
+from jobs.admission.publishing import Doorbell
 from jobs.exceptions import InvalidArguments, InvalidOption, InvalidPayload, JobNotFinished, JobNotFound, UnknownPool
-from jobs.models import Job, JobEvent, JobLog, Pool
+from jobs.models import Job, JobEvent, JobLog, Pool, transitions
 from jobs.models import Worker as WorkerRow
-from jobs.publishing import Doorbell
 from tests.app.jobs import add, count_to, hold, measure, mirror, snooze_first
 from tests.app.stages import key, queue
 from tests.integration.house import LONG, House, attempts, fresh, outcomes, story
@@ -148,7 +149,7 @@ def test_other_hooks_of_the_commit_run_whatever_admission_does(house: House, mon
         ran.append("admission")
         raise OSError("no way")
 
-    monkeypatch.setattr("jobs.admission.bell", broken)
+    monkeypatch.setattr("jobs.admission.passes.bell", broken)
     with transaction.atomic():
         transaction.on_commit(lambda: ran.append("before"))
         job = house.submit(add, 1, 1)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import admission, execution, job_manager
+from jobs import job_manager
+from jobs.admission import passes as admission
+from jobs.core.db.statements import query
+from jobs.execution import attempt as execution
 from jobs.models import Limit
-from jobs.querysets.statements import query
 from tests.app import stages
 from tests.app.jobs import probe
 from tests.app.limited import mixed

@@ -9,8 +9,9 @@ from django.db import connection
 from django.db.models import F
 
 from jobs import job_manager
+from jobs.maintenance import lost_messages as lost
+from jobs.maintenance import unknown_tasks as unknown
 from jobs.models import Job
-from jobs.steward import lost, unknown
 from tests.app import stages
 from tests.services import Stack
 

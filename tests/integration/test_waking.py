@@ -5,7 +5,8 @@ from typing import Any
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from jobs import job_manager, waking
+from jobs import job_manager
+from jobs.admission import wakeup as waking
 from jobs.models import Worker
 from tests.app import stages
 from tests.app.jobs import whoami

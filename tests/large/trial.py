@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from jobs.maintenance import pruner as pruning
 from jobs.models import Job
-from jobs.steward import pruning
 from tests.large.watching import Seen, watched
 
 LONGEST = 1.0  # seconds that others may wait

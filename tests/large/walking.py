@@ -13,8 +13,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from jobs.maintenance import pruner as pruning
 from jobs.models import Attempt, Job, JobEvent
-from jobs.steward import pruning
 
 FIRST = "0001_initial"
 STATES = ("scheduled", "blocked", "pending", "queued", "running", "paused", "completed", "failed", "cancelled")

@@ -17,10 +17,13 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import admission, job_manager, limits
-from jobs.explain import Why
-from jobs.limits import Tally, choosing
+from jobs import job_manager
+from jobs.admission import limits
+from jobs.admission import passes as admission
+from jobs.admission.limits import Tally
+from jobs.admission.limits import ordering as choosing
 from jobs.models import Job, Limit, Pool, Rate
+from jobs.monitoring.explain import Why
 from tests.app import stages
 from tests.app.stages import Clock
 

@@ -26,15 +26,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import Answer, admission, execution, job, job_manager, liveness, rescue
-from jobs.context import JobSnoozed
+from jobs import Answer, job, job_manager
+from jobs.admission import passes as admission
+from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import Claimed
-from jobs.failures import RetryJob
+from jobs.execution import attempt as execution
+from jobs.execution import heartbeats as liveness
+from jobs.execution import rescue
+from jobs.execution.attempt import Claimed
+from jobs.execution.context import JobSnoozed
+from jobs.execution.failures.failure import RetryJob
+from jobs.maintenance import lost_messages as lost
+from jobs.maintenance import promoter as due
+from jobs.maintenance import republisher as unsent
 from jobs.models import Attempt, Job, JobEvent, Limit, Pool
-from jobs.publishing import Doorbell
 from jobs.states import EDGES, IN_FLIGHT
-from jobs.steward import due, lost, unsent
 from jobs.testing import drain
 from tests.app import stages
 from tests.app.stages import Clock

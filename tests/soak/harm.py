@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
-from jobs import publishing
+from jobs.admission import publishing
 from jobs.models import Attempt, Job
 from tests.services import PrivatePostgres, PrivateValkey, Worker
 from tests.services.processes import kill

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from jobs.task import JobTask
+from jobs.client.task import JobTask
 from tests.app.jobs import fail_first, nap, snooze_first, toil
 from tests.app.limited import mixed, one_by_one, spanning
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.publishing import Doorbell
+from jobs.admission.publishing import Doorbell
 from tests.app import stages
 from tests.app.stages import Clock
 

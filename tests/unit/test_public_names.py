@@ -91,7 +91,7 @@ def test_the_types_reach_the_caller(tmp_path: Path, pytestconfig: pytest.Config)
     assert wrong == ""
     revealed = [line.split('Revealed type is "')[1].rstrip('"') for line in said.splitlines() if "Revealed" in line]
     state = "TypedDict(snippet.State, {'type': Literal['idle'] | Literal['streaming']})"
-    handle = f"jobs.handles.JobHandle[{state}, TypedDict(snippet.Action, {{'type': Literal['regenerate']}})]"
+    handle = f"jobs.client.handles.JobHandle[{state}, TypedDict(snippet.Action, {{'type': Literal['regenerate']}})]"
     assert revealed == [
         "Literal['JOB_CREATED'] | Literal['JOB_ALREADY_RUNNING']",
         "jobs.models.job.Job",
@@ -102,7 +102,7 @@ def test_the_types_reach_the_caller(tmp_path: Path, pytestconfig: pytest.Config)
         "list[jobs.models.job.Job]",
         "jobs.models.job.Job",
         "jobs.results.JobResult",
-        "jobs.manager.RunAnswer",
+        "jobs.client.manager.RunAnswer",
         f"{handle} | None",
     ]
     refused = [line.split(":")[1] for line in said.splitlines() if ": error:" in line]

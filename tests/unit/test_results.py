@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
@@ -118,7 +117,7 @@ def test_nothing_overwrites_the_outcome_of_a_job(result: JobResult) -> None:
     assert (JobResult(result.id).state, JobResult(result.id).get()) == ("SUCCESS", 42)
 
 
-@pytest.mark.parametrize("task_id", [str(uuid4()), "no uuid at all"])
+@pytest.mark.parametrize("task_id", ["0b6c5a0e-6a7a-4f5f-9d5c-1c7d1a7d9b11", "no uuid at all"])
 def test_other_ids_are_django_celery_results_own(task_id: str) -> None:
     celery_app.backend.store_result(task_id, {"plain": 1}, "SUCCESS")
     assert TaskResult.objects.get().task_id == task_id

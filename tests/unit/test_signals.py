@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 from django.db import transaction
 
-from jobs import JobTask, job, job_manager, rescue, signals
+from jobs import JobTask, job, job_manager, signals
+from jobs.execution import rescue
 from jobs.models import Job
 from jobs.signals import BY_EDGE
 from jobs.states import EDGES

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from jobs import JobState, job, job_manager, states, transitions
-from jobs.models import Job, JobEvent
+from jobs import JobState, job, job_manager, states
+from jobs.models import Job, JobEvent, transitions
 from jobs.states import CHOICES, EDGES, FINAL, IN_FLIGHT, OUTCOMES, UNFINISHED, Edge
 from tests.app import stages
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs import bulk
-from jobs.bulk import Forecast
-from jobs.encoding import clean_text
+from jobs.control import bulk
+from jobs.control.bulk import Forecast
+from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act, BulkCommand
 
 

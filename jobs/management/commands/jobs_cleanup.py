@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from jobs.maintenance import pruner as pruning
 from jobs.management import arguments, output
 from jobs.states import FINAL
-from jobs.steward import pruning
 
 
 class Command(BaseCommand):

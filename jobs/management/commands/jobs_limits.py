@@ -6,11 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from jobs import display, usage
-from jobs.conf import settings
+from jobs.core.conf import settings
 from jobs.management import arguments, output
 from jobs.models import Limit
-from jobs.usage import LimitUse, Share
+from jobs.monitoring import formatting as display
+from jobs.monitoring import usage
+from jobs.monitoring.usage import LimitUse, Share
 
 HEADS = ("name", "limits", "size", "now", "policy")
 

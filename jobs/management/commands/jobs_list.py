@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from jobs import display, patterns
+from jobs.core.db.dialects import DbNow
 from jobs.management import arguments, output
 from jobs.models import Job
-from jobs.patterns import ErrorGroup
-from jobs.querysets.counting import CEILING
-from jobs.querysets.dialect import DbNow
-from jobs.status import status_of
+from jobs.monitoring import error_groups as patterns
+from jobs.monitoring import formatting as display
+from jobs.monitoring.counting import CEILING
+from jobs.monitoring.error_groups import ErrorGroup
+from jobs.monitoring.status import status_of
 
 HEADS = ("id", "state", "task", "key", "priority", "progress", "attempt", "duration", "created")
 GROUP_HEADS = ("count", "category", "last", "fingerprint", "newest job", "error")

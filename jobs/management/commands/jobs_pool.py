@@ -6,12 +6,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import display, pools, usage
-from jobs.conf import settings
+from jobs.control import pools
+from jobs.core.conf import settings
 from jobs.exceptions import UnknownPool
 from jobs.management import arguments, output
 from jobs.models import Pool
-from jobs.usage import PoolUse
+from jobs.monitoring import formatting as display
+from jobs.monitoring import usage
+from jobs.monitoring.usage import PoolUse
 
 VERBS = ("pause", "drain", "resume", "show")
 

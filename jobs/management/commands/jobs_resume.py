@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs import bulk, pools, taskpause
-from jobs.bulk import Forecast
-from jobs.encoding import clean_text
+from jobs.control import bulk, pools
+from jobs.control import tasks as taskpause
+from jobs.control.bulk import Forecast
+from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act
 from jobs.management.hold_command import HoldCommand
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import display
+from jobs.client.manager import job_manager
 from jobs.exceptions import JobNotFound
 from jobs.management import arguments, output
-from jobs.manager import job_manager
 from jobs.models import Job
-from jobs.status import status_of
+from jobs.monitoring import formatting as display
+from jobs.monitoring.status import status_of
 
 FACTS = (
     "id",

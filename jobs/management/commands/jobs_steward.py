@@ -10,9 +10,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs import display
+from jobs.maintenance import counters as tally
+from jobs.maintenance import drift
+from jobs.maintenance import host as hosting
+from jobs.maintenance.steward import Steward
 from jobs.management import arguments, output
-from jobs.steward import Steward, drift, hosting, tally
+from jobs.monitoring import formatting as display
 
 
 class Command(BaseCommand):

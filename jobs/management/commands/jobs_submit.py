@@ -7,9 +7,9 @@ from typing import Any
 from celery import current_app
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from jobs.client.manager import job_manager
 from jobs.exceptions import JobsError, did_you_mean
 from jobs.management import arguments, output
-from jobs.manager import job_manager
 
 WORDS = ("pool", "priority", "owner", "operation_type", "external_id", "project_id", "session_id", "batch_id")
 

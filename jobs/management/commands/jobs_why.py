@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from jobs.client.manager import job_manager
 from jobs.exceptions import JobNotFound
 from jobs.management import arguments, output
-from jobs.manager import job_manager
 
 
 class Command(BaseCommand):

@@ -1,0 +1,33 @@
+"""What has room: lanes, slots, budgets, rates. Counts, never stores; rates are the exception."""
+
+from __future__ import annotations
+
+from jobs.admission import queries
+from jobs.admission.limits import lookahead as ahead
+from jobs.admission.limits.blockers import Blocker
+from jobs.admission.limits.lanes import Facts, facts_of
+from jobs.admission.limits.ordering import Plan, Stand, first_lanes, how_many, pick, plan, stand
+from jobs.admission.limits.snapshot import Flight, Head, Look, head_of, look, preview
+from jobs.admission.limits.tally import Tally
+from jobs.models import SYSTEM_LIMIT
+
+__all__ = [
+    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "ahead", "facts_of",
+    "first_lanes", "has_pending", "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room",
+    "preview", "stand",
+]  # fmt: skip
+
+
+def has_room(pool: str) -> bool:
+    """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
+    return bool(queries.with_room(pool, ahead.at_most()))
+
+
+def has_pending(pool: str) -> bool:
+    """Whether anybody waits in a pool."""
+    return queries.has_pending(pool)
+
+
+def pools_with_room() -> list[str]:
+    """The pools of which that is so, by name."""
+    return queries.with_room(None, ahead.at_most())

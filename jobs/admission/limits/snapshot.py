@@ -1,0 +1,160 @@
+"""One look at a pool: all that decides what may be admitted, read in one statement. Decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+from uuid import UUID
+
+from jobs.admission import queries
+from jobs.admission.limits import lanes, rules
+from jobs.admission.limits import lookahead as ahead
+from jobs.admission.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
+from jobs.admission.limits.rules import Counter, Rules, read_rules
+from jobs.admission.queries import FIRST_LANE, MOST_LANES
+from jobs.core.conf import settings
+from jobs.core.db.dialects import read
+from jobs.models import Job
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """A pool's row. A budget that is None, or not named, is no limit."""
+
+    name: str
+    is_paused: bool
+    is_draining: bool
+    max_concurrent: int | None
+    budgets: Mapping[str, float]
+
+
+class Flight(NamedTuple):
+    """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when time-out and grace are over.
+
+    Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
+    """
+
+    pool: str
+    facts: Facts
+    number: int
+    newest: float
+    ends: tuple[float, ...]
+
+
+class Head(NamedTuple):
+    """The first waiting job of a lane, which speaks for all of it. Moments are epoch seconds."""
+
+    lane: str
+    rank: float
+    eligible_at: float
+    is_critical: bool
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Look:
+    """A pool at one moment (`now`, epoch seconds by the database's clock)."""
+
+    now: float
+    pool: PoolFacts
+    slots: int
+    beyond: int
+    rules: Rules
+    tats: Mapping[Counter, float]
+    turns: Mapping[tuple[str, str], float]
+    flights: Sequence[Flight]
+    heads: Sequence[Head]
+    sees_everywhere: bool
+    paused_tasks: Collection[str] = ()
+
+    @cached_property
+    def window(self) -> int:
+        """How many jobs may be in flight: the live slots, and the look-ahead for each."""
+        return self.slots * (1 + ahead.of(self.pool.name, {head.facts.task for head in self.heads}))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more lanes than one look sees."""
+        return len(self.heads) >= MOST_LANES
+
+    @property
+    def shared(self) -> list[str]:
+        """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
+        if not self.rules.are_shared:
+            return []
+        each = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
+        found = {id(under): under for under in each}  # many lanes are under the same
+        return sorted({rule.name for one in found.values() for rule in (*one.sizes, *one.rates) if rule.is_shared})
+
+
+def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:
+    """Read a pool; None when there is none of that name.
+
+    `everywhere` reads what is in flight in the other pools as well, for limits that span them. `start` is the lane at
+    which to begin where there are more of them than one look sees.
+    """
+    row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
+    if row is None:
+        return None
+    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, *texts = row
+    tats, turns, (tasks,), in_flight, waiting = map(json.loads, texts)
+    known = _known(pool, waiting[0], in_flight[0])
+    needed = (known[lane].resources or () for lane in waiting[0] if lane in known)
+    none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
+    budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
+    return Look(
+        now=now,
+        pool=PoolFacts(
+            pool, bool(paused), bool(draining), maximum,
+            {name: float(amount) for name, amount in budgets.items() if amount is not None},
+        ),
+        slots=int(slots), beyond=int(beyond), rules=read_rules(limits, settings.MAX_CONCURRENT),
+        tats={(name, partition): tat for name, partition, tat in zip(*tats, strict=True)},
+        turns={(by, partition): at for by, partition, at in zip(*turns, strict=True)},
+        flights=[_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
+        heads=[
+            Head(lane, rank, eligible_at, bool(critical), known[lane])
+            for lane, rank, eligible_at, critical in zip(*waiting, strict=True) if lane in known
+        ],
+        sees_everywhere=everywhere, paused_tasks=set(tasks),
+    )  # fmt: skip
+
+
+def preview(pool: str) -> Look | None:
+    """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
+    seen = look(pool)
+    if seen is None or seen.shared:
+        return seen
+    here = [flight for flight in seen.flights if flight.pool == pool]
+    return replace(seen, flights=here, sees_everywhere=False)
+
+
+def head_of(job: Job) -> Head:
+    """A waiting job as if it were the first of its lane."""
+    facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
+    eligible_at = job.eligible_at.timestamp()
+    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
+
+
+_facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts
+MOST_KNOWN = 50_000
+
+
+def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mapping[str, Facts]:
+    """The facts of these lanes. One that is empty meanwhile is left out: it neither waits nor holds anything."""
+    new = [[lane for lane in seen if lane not in _facts] for seen in (waiting, in_flight)]
+    if any(new):
+        if len(_facts) > MOST_KNOWN:
+            _facts.clear()
+            new = [list(waiting), list(in_flight)]
+        for lane, *facts in queries.samples(pool, lanes.COLUMNS, *new):
+            _facts[str(lane)] = Facts(**read(settings.DATABASE, Job, lanes.COLUMNS, facts))
+    return _facts
+
+
+def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
+    ends = tuple(start + facts.longest for start in starts) if starts and facts.longest else ()
+    return Flight(pool, facts, number, newest or 0.0, ends)

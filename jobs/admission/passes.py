@@ -1,0 +1,277 @@
+"""The one way from pending to queued: under the pool's lock, in order, within every limit.
+
+Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, without the lock, so a
+row that was committed before a failed try is always seen. Where the holder has taken every slot it need not look: the
+next slot that becomes free rings a feeder, and a feeder that finds the lock busy comes back by itself. Publishing
+follows each commit. Nothing here waits for a broker longer than `publishing` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from django.db import Error, transaction
+
+from jobs.admission import limits, publishing, queries
+from jobs.admission import wakeup as waking
+from jobs.admission.limits import Look, Plan, Tally
+from jobs.admission.publishing import Doorbell
+from jobs.admission.queries import FIRST_LANE
+from jobs.core.conf import settings
+from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.dialects import dialect
+from jobs.core.db.statements import after_commit, execute_many, query
+from jobs.models import transitions
+from jobs.models.transitions import Moved
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200  # jobs per admission transaction
+MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
+LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
+BACK_IN = (0.003, 0.1)  # seconds after which a feeder that has found the lock busy tries again: at first, at most
+
+bell: Callable[[], None] | None = None
+"""Wakes this process's feeder, where it has one: set by the worker."""
+
+_opens: dict[str, float] = {}  # pool → when (monotonic) to look again: a rate lets its next job start, the lock is free
+_busy: dict[str, float] = {}  # pool → seconds after which to try again, where the lock was busy the last time
+_spanning: dict[str, list[str]] = {}  # pool → the limits spanning pools that its last look has found
+_crowded: set[str] = set()  # pools with more lanes than a look sees
+
+
+def admit(pool: str) -> int:
+    """Admit what has room in a pool and publish it; returns how many jobs were admitted by this call.
+
+    Runs outside the caller's transaction (after its commit). With the broker known to be away it does nothing: what is
+    admitted is out of reach of priority and pause, so it had better stay pending. While others finish jobs as fast as
+    this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
+    """
+    _opens.pop(pool, None)
+    return _admit(pool) if limits.has_room(pool) else 0
+
+
+def admit_everywhere() -> int:
+    """Admit in every pool; returns how many jobs were admitted."""
+    return sum(_admit(pool) for pool in limits.pools_with_room())
+
+
+def admit_on_commit(pool: str) -> None:
+    """After the caller's commit: wake a feeder, this process's own or another's, or admit here where there is none."""
+    if bell is not None:
+        after_commit(bell)
+    elif waking.is_left_to_caller(pool):
+        after_commit(admit, pool)
+
+
+def admit_everywhere_on_commit() -> None:
+    """As `admit_on_commit`, for all pools: what was changed concerns more than one."""
+    after_commit(admit_everywhere if bell is None else bell)
+
+
+def after_finish(pool: str) -> None:
+    """A slot of this pool has become free: wake the feeder, or admit here where this process has none."""
+    if bell is not None:
+        bell()
+        return
+    try:
+        admit(pool)
+    except Error:
+        logger.warning("no admission after a finish; the steward will do it", exc_info=True)
+
+
+def seconds_until_open() -> float | None:
+    """How long until a rate, or the lock, that was in the way of this process may let a job start; None: none was."""
+    return max(0.0, min(_opens.values()) - time.monotonic()) if _opens else None
+
+
+def admit_opened() -> int:
+    """Admit in the pools where a rate, or the lock, that was in the way may let the next job start by now."""
+    now = time.monotonic()
+    return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
+
+
+def _admit(pool: str) -> int:
+    """Pass after pass, for as long as there is somebody to admit."""
+    total, empty, until = 0, 0, time.monotonic() + LONGEST
+    while not publishing.breaker.is_open:
+        done = _admit_batch(pool)
+        if done is None:
+            break
+        publishing.publish([_doorbell(one) for one in done.moved])
+        total, empty = total + len(done.moved), 0 if done.moved else empty + 1
+        if time.monotonic() >= until or empty >= MOST_EMPTY or not _has_more(pool, done):
+            break
+    return total
+
+
+def _has_more(pool: str, done: _Pass) -> bool:
+    """The last look, when the lock is free again: whoever came before that, and found it busy, is seen by it.
+
+    What is seen to have room and does not move, pass after pass, is locked by somebody's open transaction.
+    """
+    if done.took_every_slot or not limits.has_room(pool):
+        return False
+    seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
+    if seen is None:
+        return False
+    plan = limits.plan(seen, 1)
+    _remember(pool, plan)
+    return bool(plan.lanes)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one locked pass has moved, and whether only the number of slots has kept it from more."""
+
+    moved: Sequence[Moved]
+    took_every_slot: bool = False
+
+
+@done_again
+def _admit_batch(pool: str) -> _Pass | None:
+    """One locked pass; None when another process holds the lock, which will look again after its commit."""
+    while True:
+        with transaction.atomic(using=settings.DATABASE):
+            spanning = _spanning.get(pool, [])
+            if not _lock(pool, spanning):
+                _come_back(pool)
+                return None
+            _busy.pop(pool, None)
+            seen = limits.look(pool, everywhere=bool(spanning), start=_start(pool))
+            if seen is None:
+                return _Pass(())
+            if not _is_whole(seen, spanning):
+                continue  # with all locks, from the beginning: they are taken in the order of names
+            plan = limits.plan(seen, BATCH)
+            _remember(pool, plan)
+            moved = _take(pool, plan) if plan.lanes else []
+            done = _Pass(moved, bool(moved) and len(moved) == plan.free < BATCH)
+            break
+    limits.ahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
+    return done
+
+
+def _come_back(pool: str) -> None:
+    """Soon, for a pass takes milliseconds; later each time, for its holder may have been stopped in the midst of it."""
+    _busy[pool] = min(2 * _busy[pool], BACK_IN[1]) if pool in _busy else BACK_IN[0]
+    _opens[pool] = time.monotonic() + _busy[pool]
+
+
+def _lock(pool: str, spanning: Sequence[str]) -> bool:
+    """Lock the pool row, with nothing read before it, then the limits that span pools; the busy pool locks none.
+
+    What is counted afterwards is read in a later statement, which at READ COMMITTED sees every commit that came before
+    the locks were won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
+    die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
+    """
+    using = settings.DATABASE
+    words = dialect(using)
+    if not words.for_update:
+        return True
+    sql = (
+        f"WITH p AS (SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}),"
+        f" l AS (SELECT name FROM jobs_limit WHERE {words.among('name')} AND EXISTS (SELECT 1 FROM p)"
+        f" ORDER BY name{words.for_update}) SELECT name{words.hurried} FROM p WHERE (SELECT count(*) FROM l) >= 0"
+    )
+    return bool(query(using, sql, [pool, list(spanning)]))
+
+
+def _is_whole(seen: Look, spanning: Sequence[str]) -> bool:
+    """Whether every limit that spans pools was locked, and counted everywhere; the next try knows them."""
+    found = seen.shared
+    _spanning[seen.pool.name] = found
+    if settings.MAX_CONCURRENT is not None and limits.SYSTEM_LIMIT not in {rule.name for rule in seen.rules.all}:
+        raise LookupError("the row of the system-wide limit is missing: run `manage.py migrate`, which puts it back")
+    return set(found) <= set(spanning)
+
+
+def _start(pool: str) -> UUID:
+    """Where to begin among the lanes: where there are more than one look sees, somewhere else each time."""
+    return uuid4() if pool in _crowded else FIRST_LANE
+
+
+def _remember(pool: str, plan: Plan) -> None:
+    look = plan.tally.look
+    _crowded.add(pool) if look.is_crowded else _crowded.discard(pool)
+    if plan.opens_at is None:
+        _opens.pop(pool, None)
+    else:
+        _opens[pool] = time.monotonic() + plan.opens_at - look.now
+
+
+def _take(pool: str, plan: Plan) -> list[Moved]:
+    """Move the best; they come back best first, which is the order their doorbells ring in."""
+    words = dialect(settings.DATABASE)
+    if plan.is_simple:
+        best, lane = "pool = %s AND lane = {} AND state = 'pending' ORDER BY rank, id LIMIT %s", plan.lanes[0].lane
+        count = limits.how_many(plan)
+        where = words.picked(f"SELECT id FROM jobs_job WHERE {best.format(words.uuid)}")
+        moved = _move(where, [pool, lane, count])
+        order = {one.id: place for place, one in enumerate(sorted(moved, key=lambda one: (one.row["rank"], one.id)))}
+    else:
+        lanes = limits.first_lanes(plan)
+        picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
+        order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
+        # COALESCE leaves no index but the ids': before the first ANALYZE all that waits in the pool would be read
+        still = f"{words.among('id')} AND pool = %s AND {words.among('lane')} AND COALESCE(state, '') = 'pending'"
+        where = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
+        moved = _move(where, [words.ids(order), pool, words.ids(map(UUID, lanes))])
+    _count_starts(plan, moved, count)
+    return sorted(moved, key=lambda one: order[one.id])
+
+
+def _move(where: str, params: list[object]) -> list[Moved]:
+    return transitions.move("admit", where, params, actor="admission", returning=("rank", "lane"))
+
+
+def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
+    """Move the rates on by what was really started, from when it was: between the look and the move time has passed.
+
+    Of the planned ones some may have been locked by others.
+    """
+    if not moved:
+        return
+    tally = plan.tally
+    if len(moved) < planned:
+        heads = {UUID(head.lane): head for head in plan.lanes}
+        tally = Tally(tally.look)
+        for one in moved:
+            tally.take(heads[one.row["lane"]])
+    _move_rates_on(tally, moved[0].at.timestamp())
+    _note_turns(tally)
+
+
+def _move_rates_on(tally: Tally, at: float) -> None:
+    look = tally.look
+    before = {counter: look.tats.get(counter, 0.0) for counter in tally.tats}
+    changed = [
+        (*counter, max(before[counter], at) + tat - max(before[counter], look.now))
+        for counter, tat in tally.tats.items()
+        if tat != before[counter]
+    ]
+    _upsert("jobs_rate", ("limit_name", "partition"), "tat", changed)
+
+
+def _note_turns(tally: Tally) -> None:
+    """Whose turn it is matters only where several partitions wait."""
+    look = tally.look
+    if any(head.facts.tenant != look.heads[0].facts.tenant for head in look.heads):
+        served = [(look.pool.name, *who, at) for who, at in tally.turns.items() if at != look.turns.get(who)]
+        _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)
+
+
+def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
+    names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
+    on_conflict = dialect(settings.DATABASE).or_set(keys, column)
+    if rows:
+        execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
+
+
+def _doorbell(admitted: Moved) -> Doorbell:
+    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge draws it
+    return Doorbell(admitted.row["pool"], admitted.row["task"], ((admitted.id, admitted.attempt_id),))

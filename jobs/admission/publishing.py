@@ -1,0 +1,248 @@
+"""The way out to Celery: doorbells, and nothing but doorbells.
+
+A doorbell names the user's task and carries ids, never a payload. Publishing is a hint that the steward repeats, so a
+broker that is away is no error to the caller: `publish` says what was sent, remembers for a while that the broker is
+away, and answers at once meanwhile. This module changes no state but `published_at`.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from celery import Celery, current_app
+from kombu import Connection, Producer
+from kombu.utils.json import dumps
+
+from jobs.core.conf import settings
+from jobs.core.db.dialects import dialect
+from jobs.core.db.statements import execute
+from jobs.models import Job
+
+logger = logging.getLogger(__name__)
+
+SOCKET_TIMEOUT = 0.8  # seconds; a hung broker costs a caller two of these at most: one to connect, one to send
+_OPEN_FOR = (1.0, 2.0, 5.0)  # seconds the breaker stays open after the n-th failure in a row
+_ONCE = {"max_retries": 0}  # else kombu sleeps for 2 s and tries again where a connection is refused
+_BOUNDS: dict[str, dict[str, Any]] = {
+    "redis": {
+        **_ONCE, "socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT, "retry_on_timeout": False,
+    },
+    "pyamqp": {**_ONCE, "confirm_publish": True, "read_timeout": SOCKET_TIMEOUT, "write_timeout": SOCKET_TIMEOUT},
+}  # fmt: skip
+_BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+JOBS_HEADER = "jobs"
+HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.hooks`
+
+
+@dataclass(frozen=True)
+class Doorbell:
+    """One message: the pool's queue, the task's name, and the (job id, attempt id) pairs that it carries."""
+
+    pool: str
+    task: str
+    pairs: tuple[tuple[UUID, UUID], ...]
+    header: str = JOBS_HEADER
+
+
+Transport = Callable[[Sequence[Doorbell]], None]
+Depth = Callable[[str], int | None]
+_instead: ContextVar[tuple[Transport, Depth] | None] = ContextVar("instead_of_the_broker", default=None)
+_unmarked: ContextVar[list[Doorbell] | None] = ContextVar("doorbells_to_be_marked", default=None)
+
+
+class Breaker:
+    """Remembers that the broker is away, so that callers need not find out one by one."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._closed_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether publishing is pointless just now."""
+        return _instead.get() is None and time.monotonic() < self._closed_at
+
+    def failed(self) -> None:
+        """Open for a while, longer each time."""
+        self._closed_at = time.monotonic() + _OPEN_FOR[min(self._failures, len(_OPEN_FOR) - 1)]
+        self._failures += 1
+
+    def succeeded(self) -> None:
+        """Close."""
+        self._failures, self._closed_at = 0, 0.0
+
+
+breaker = Breaker()
+_local = threading.local()
+
+
+def publish(doorbells: Sequence[Doorbell]) -> int:
+    """Send doorbells and mark their jobs as published; returns how many were sent: all, or none."""
+    if not doorbells or breaker.is_open:
+        return 0
+    try:
+        _send(doorbells)
+    except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
+        breaker.failed()
+        disconnect()
+        logger.warning("broker away, %d doorbells wait for the steward: %r", len(doorbells), error)
+        return 0
+    breaker.succeeded()
+    unmarked = _unmarked.get()
+    if unmarked is None:
+        _mark_published(doorbells)
+    else:
+        unmarked.extend(doorbells)
+    return len(doorbells)
+
+
+@contextmanager
+def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterator[None]:
+    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
+
+    `depth` answers `queue_depth` for it; by default it cannot say.
+    """
+    token = _instead.set((transport, depth))
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
+@contextmanager
+def marked_later() -> Iterator[Callable[[], None]]:
+    """Inside, what was sent is marked by calling what this yields: for a thread that does so twice per PUBLISH_AFTER.
+
+    Most jobs have been claimed by then, and need no mark.
+    """
+    unmarked: list[Doorbell] = []
+
+    def mark() -> None:
+        doorbells = unmarked.copy()
+        unmarked.clear()
+        if doorbells:
+            _mark_published(doorbells)
+
+    token = _unmarked.set(unmarked)
+    try:
+        yield mark
+    finally:
+        _unmarked.reset(token)
+
+
+def disconnect() -> None:
+    """Drop this thread's connection to the broker; the next publish opens a new one."""
+    producer: Producer | None = _local.__dict__.pop("producer", None)
+    if producer is not None and _local.pid == os.getpid():
+        _quietly_close(producer)
+
+
+def queue_depth(pool: str) -> int | None:
+    """How many messages the broker holds for a pool's queue; None when it cannot say just now."""
+    if breaker.is_open:
+        return None
+    instead = _instead.get()
+    if instead is not None:
+        return instead[1](pool)
+    begun = time.monotonic()
+    try:
+        return _length(_producer().channel, pool)
+    except Exception:  # noqa: BLE001 - the same
+        disconnect()
+        if time.monotonic() - begun >= SOCKET_TIMEOUT:
+            breaker.failed()  # it hangs; the steward, who asks for each pool, must not wait for each
+        return None
+
+
+def _length(channel: Any, queue: str) -> int:
+    """In Redis an empty queue does not exist, and to declare it passively is an error; kombu can ask for its size."""
+    size = getattr(channel, "_size", None)  # of kombu's virtual transports, all but AMQP
+    return int(channel.queue_declare(queue, passive=True).message_count if size is None else size(queue))
+
+
+def _send(doorbells: Sequence[Doorbell]) -> None:
+    instead = _instead.get()
+    if instead is not None:
+        instead[0](doorbells)
+        return
+    reused, begun = "producer" in _local.__dict__, time.monotonic()
+    try:
+        _send_batch(_producer(), doorbells)
+    except Exception:
+        if not reused or time.monotonic() - begun >= SOCKET_TIMEOUT:
+            raise  # it was refused, or it hangs
+        disconnect()  # the broker may have been restarted since this connection was last used
+        _send_batch(_producer(), doorbells)
+
+
+def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
+    with producer.batch():  # type: ignore[attr-defined]  # new in kombu 5.7, not in its stubs
+        for bell in doorbells:
+            message_id = str(bell.pairs[0][1])
+            producer.publish(
+                _BODY, exchange="", routing_key=bell.pool, headers=_headers(bell, message_id),
+                correlation_id=message_id, content_type="application/json", content_encoding="utf-8", delivery_mode=2,
+            )  # fmt: skip
+
+
+def _headers(bell: Doorbell, message_id: str) -> dict[str, Any]:
+    pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in bell.pairs]
+    return {**_template(bell.task), "id": message_id, "root_id": message_id, bell.header: pairs}
+
+
+@functools.cache
+def _template(task: str) -> Mapping[str, Any]:
+    """Celery's own headers for a task, made once."""
+    message = _app().amqp.as_task_v2("", task, ignore_result=True, argsrepr="()", kwargsrepr="{}")
+    return cast(Mapping[str, Any], message.headers)
+
+
+def _producer() -> Producer:
+    """This thread's producer; a connection that came through a fork is left alone, not closed."""
+    if getattr(_local, "pid", None) != os.getpid():
+        _local.__dict__.clear()
+    if "producer" not in _local.__dict__:
+        app = _app()
+        connection: Connection = app.connection_for_write(connect_timeout=SOCKET_TIMEOUT)
+        connection.transport_options = {**(connection.transport_options or {}), **_bounds(connection)}
+        _local.producer = app.amqp.Producer(connection, auto_declare=False)
+        _local.pid = os.getpid()
+    return cast(Producer, _local.producer)
+
+
+def _bounds(connection: Connection) -> dict[str, Any]:
+    return _BOUNDS.get("pyamqp" if connection.transport_cls in {"amqp", "pyamqp", "amqps"} else "redis", {})
+
+
+def _app() -> Celery:
+    return cast(Celery[Any], current_app)
+
+
+def _quietly_close(producer: Producer) -> None:
+    try:
+        cast(Any, producer.connection).collect(SOCKET_TIMEOUT)
+    except Exception:
+        logger.debug("closing a broken broker connection failed", exc_info=True)
+
+
+def _mark_published(doorbells: Sequence[Doorbell]) -> None:
+    """Note the hand-over. A job that a worker has claimed meanwhile needs no note."""
+    using = settings.DATABASE
+    words = dialect(using)
+    pairs = [pair for bell in doorbells for pair in bell.pairs]
+    execute(
+        using,
+        f"UPDATE {Job._meta.db_table} SET published_at = {{now}}"
+        f" WHERE {words.among('id')} AND {words.among('attempt_id')} AND COALESCE(state, '') = 'queued'",
+        [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)],
+    )

@@ -1,0 +1,203 @@
+"""What admission reads: everything about a pool in one statement, and the best jobs of some lanes in another.
+
+The lanes are found by walking the index from lane to lane, one probe for each, so neither depends on how many wait.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from jobs.core.conf import settings
+from jobs.core.db.dialects import Dialect, dialect
+from jobs.core.db.statements import query
+
+MOST_LANES = 10_000  # seen by one admission; beyond it each begins somewhere else
+FIRST_LANE = UUID(int=0)
+IN_FLIGHT = "state IN ('queued', 'running')"
+
+
+class Candidate(NamedTuple):
+    """A waiting job of a lane."""
+
+    lane: str
+    rank: float
+    id: str
+    is_critical: bool
+
+
+def with_room(pool: str | None, ahead: int) -> list[str]:
+    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it.
+
+    `ahead` is how many jobs may be in flight beyond each slot.
+    """
+    using = settings.DATABASE
+    words = dialect(using)
+    only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
+    sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
+    silent = -settings.STALE_AFTER
+    return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
+
+
+def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
+    """What `limits.look` makes a `Look` of; None when there is no such pool. JSON texts as the database made them."""
+    using = settings.DATABASE
+    words = dialect(using)
+    sql = _look_sql(words, tuple(rules), everywhere)
+    lane = str(start) if words.has_lateral else start.hex
+    walk = (pool, lane, pool) if words.has_lateral or words.skips_in_index else (pool, lane, pool, pool)
+    flight = (pool,) if everywhere else (pool, pool)
+    rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
+    return rows[0] if rows else None
+
+
+def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight: Sequence[str]) -> list[Any]:
+    """Rows of (lane, columns): for each lane one job of it, waiting in the pool or in flight anywhere."""
+    words = dialect(settings.DATABASE)
+    given = words.each_id()
+    first = (
+        "SELECT (SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = given.id"
+        f" ORDER BY lane, rank, id LIMIT 1) FROM {given} given"
+    )
+    names = ", ".join(["lane", *columns])
+    sql = (
+        f"SELECT {names} FROM jobs_job WHERE id IN ({first})"
+        f" UNION SELECT {names} FROM jobs_job WHERE {IN_FLIGHT} AND {words.among('lane')}"
+    )
+    ids = [words.ids(map(UUID, waiting)), words.ids(map(UUID, in_flight))]
+    return query(settings.DATABASE, sql, [pool, *ids])
+
+
+def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
+    """The first jobs of some lanes, by rank: so many of each."""
+    using = settings.DATABASE
+    columns = "lane, rank, id, priority = 'critical'"
+    if dialect(using).has_lateral:
+        sql = (
+            f"SELECT j.* FROM unnest(%s::uuid[], %s::int[]) AS l(lane, most), LATERAL (SELECT {columns} FROM jobs_job"
+            " WHERE pool = %s AND lane = l.lane AND state = 'pending' ORDER BY rank, id LIMIT l.most) j"
+        )
+        rows = query(using, sql, [list(counts), list(counts.values()), pool])
+    else:
+        one = (
+            f"SELECT * FROM (SELECT {columns} FROM jobs_job"
+            " WHERE pool = %s AND lane = %s AND state = 'pending' ORDER BY rank, id LIMIT %s) b"
+        )
+        given = [word for lane, most in counts.items() for word in (pool, lane, most)]
+        rows = query(using, " UNION ALL ".join([one] * len(counts)), given)
+    return [Candidate(str(lane), rank, str(job_id), bool(critical)) for lane, rank, job_id, critical in rows]
+
+
+def has_pending(pool: str) -> bool:
+    """Whether any job of a pool is pending."""
+    sql = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' ORDER BY lane, rank, id LIMIT 1"
+    return bool(query(settings.DATABASE, sql, [pool]))
+
+
+def live_slots(pool: str) -> int:
+    """The slots of the workers that serve a pool just now."""
+    using = settings.DATABASE
+    sql = f"SELECT {_slots(dialect(using))} FROM jobs_pool p WHERE p.name = %s"
+    return sum(int(slots) for (slots,) in query(using, sql, [-settings.STALE_AFTER, pool]))
+
+
+def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
+    """How many waiting jobs of a lane come before one of them; counts no further than `most`."""
+    before = "pool = %s AND lane = %s AND state = 'pending' AND rank <= %s AND (rank, id) < (%s, %s)"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {before} LIMIT %s) b"
+    return int(query(settings.DATABASE, sql, (pool, lane, rank, rank, job_id, most))[0][0])
+
+
+def beyond(words: Dialect) -> str:
+    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
+
+    Spelled so that it begins with those workers: as a rule there are none.
+    """
+    here = (
+        "SELECT count(*) FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
+        " WHERE a.worker_id = w.boot_id AND a.finished_at IS NULL"
+    )
+    silent = words.later("{now}")
+    return (
+        f"(SELECT COALESCE(sum(({here})), 0) FROM jobs_worker w"
+        f" WHERE w.fenced_at IS NULL AND (w.draining_at IS NOT NULL OR w.beat_at < {silent}))"
+    )
+
+
+def _slots(words: Dialect) -> str:
+    """SQL: the live slots of pool `p`. One parameter: minus STALE_AFTER."""
+    serves = words.contains("w.pools").replace("%s", "p.name")
+    return (
+        "(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE fenced_at IS NULL AND draining_at IS NULL"
+        f" AND beat_at >= {words.later('{now}')} AND {serves})"
+    )
+
+
+# The first that waits is ordered as the index is: else, with estimates that are behind, all jobs are searched for it.
+_WITH_ROOM = """
+SELECT name FROM (
+    SELECT p.name, p.paused_at, p.draining_at, p.max_concurrent, {slots} AS slots, {beyond} AS beyond,
+           (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')) AS in_flight,
+           (SELECT id FROM jobs_job WHERE pool = p.name AND state = 'pending' ORDER BY lane, rank, id LIMIT 1) AS first
+      FROM jobs_pool p{only}) seen
+ WHERE paused_at IS NULL AND draining_at IS NULL AND first IS NOT NULL AND in_flight - beyond < %s * slots
+   AND (max_concurrent IS NULL OR in_flight < max_concurrent)
+ ORDER BY name
+"""
+
+
+@functools.cache
+def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
+    now = words.epoch("{now}")
+    heads = words.json_columns(
+        ("lane", "rank", words.epoch("eligible_at"), "priority = 'critical'"),
+        f"(SELECT * FROM walk LIMIT {MOST_LANES}) h",
+    )
+    limits = words.json_columns(rules, "jobs_limit WHERE pool IN ('', p.name)")
+    elsewhere = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool NOT IN ('', p.name)"
+    rates = words.json_columns(
+        ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
+    )
+    turns = words.json_columns(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
+    paused = words.json_columns(("task",), "jobs_taskpause")
+    return words.at_length(
+        f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
+        f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {words.as_text('p.resources')},"
+        f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns}, {paused},"
+        f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
+    )
+
+
+def _flights(words: Dialect, everywhere: bool) -> str:
+    """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
+    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
+    where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
+    rows = (
+        f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
+        f" FROM jobs_job WHERE {where} GROUP BY pool, lane) f"
+    )
+    return words.json_columns(("lane", "pool", "number", "newest", words.json_value("starts")), rows)
+
+
+def _walk(words: Dialect) -> str:
+    """The first job of each lane, by a loose scan of the index (pool, lane, rank, id) of what is pending."""
+    if words.has_lateral:
+        step = "SELECT lane, rank, eligible_at, priority FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
+        order = "ORDER BY lane, rank, id LIMIT 1"
+        return (
+            f"WITH RECURSIVE walk AS (({step} >= %s::uuid {order}) UNION ALL"
+            f" SELECT n.* FROM walk w CROSS JOIN LATERAL ({step} > w.lane {order}) n)"
+        )
+    step = "SELECT lane FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
+    first = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = s.lane ORDER BY rank, id LIMIT 1"
+    if words.skips_in_index:  # named in full, the columns are those of the index; a recursion would read all it passes
+        jump = f"{step.replace('SELECT lane', 'SELECT DISTINCT pool, state, lane')} >= %s LIMIT {MOST_LANES}"
+        return f"WITH steps AS ({jump}), walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
+    order = "ORDER BY lane LIMIT 1"
+    return (
+        f"WITH RECURSIVE steps AS (SELECT ({step} >= %s {order}) AS lane UNION ALL"
+        f" SELECT ({step} > s.lane {order}) FROM steps s WHERE s.lane IS NOT NULL),"
+        f" walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
+    )

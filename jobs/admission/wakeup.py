@@ -1,0 +1,54 @@
+"""Wakes one worker's feeder, by a notification that PostgreSQL sends with the commit of the caller's transaction.
+
+Whoever makes jobs wait for admission, and is no worker itself, draws one worker among those that listen, and has
+nothing more to do. A notification that reaches nobody (its worker died just now) is made good by the steward's next
+tick. Where nobody listens (SQLite, a pooler in transaction mode) the caller admits. Admits and publishes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from jobs.core.conf import settings
+from jobs.core.db.dialects import Dialect, dialect
+from jobs.core.db.statements import execute, query
+
+_FRESH = 2  # heartbeats; whoever is silent for longer is no safe choice, and long before `STALE_AFTER` passed over
+
+
+def channel(boot_id: UUID) -> str:
+    """What a worker's feeder listens to."""
+    return f"jobs_{boot_id.hex}"
+
+
+def wake_sql(words: Dialect) -> str:
+    """SQL that wakes a feeder for a pool, as a column of another statement: true when the caller must admit instead.
+
+    False: a feeder will be woken by the commit. NULL: no living worker serves the pool. Parameters: `wake_params`.
+    """
+    serving = (
+        "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker"
+        f" WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {words.later('{now}')}"
+        f" AND {words.contains('pools')} ORDER BY listens DESC, random() LIMIT 1"
+    )
+    return f"(SELECT CASE WHEN listens THEN pg_notify(channel, %s) IS NULL ELSE TRUE END FROM ({serving}) AS serving)"
+
+
+def wake_params(pool: str) -> list[Any]:
+    """The parameters of `wake_sql`."""
+    return [pool, -_FRESH * settings.HEARTBEAT, pool]
+
+
+def is_left_to_caller(pool: str) -> bool:
+    """Wake a feeder with the caller's commit; True when none could be and the caller must admit after it."""
+    using = settings.DATABASE
+    words = dialect(using)
+    if not words.notifies:
+        return True
+    return any(left for (left,) in query(using, f"SELECT {wake_sql(words)}", wake_params(pool)))
+
+
+def listens(boot_id: UUID) -> bool:
+    """Note in a worker's row that its feeder hears of new jobs; False while there is no such row."""
+    return execute(settings.DATABASE, "UPDATE jobs_worker SET listens = TRUE WHERE boot_id = %s", [boot_id]) == 1

@@ -1,0 +1,1 @@
+"""The Python API: `job_manager`, `@job`, handles."""

@@ -1,0 +1,253 @@
+"""The way in from Celery: `@job`, the task class behind it, and Celery's own spellings of submitting.
+
+`JobTask.__call__` is the one wrapper around user code. It runs in the process that runs the body, on every pool.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn, overload
+from uuid import UUID
+
+from celery import shared_task
+from celery import states as celery_states
+from celery.contrib.django.task import DjangoTask
+from celery.exceptions import Ignore
+
+from jobs import submission
+from jobs.admission.publishing import HOOKS_HEADER, JOBS_HEADER
+from jobs.client import eager as inline
+from jobs.client.celery_options import as_ours
+from jobs.core.options.job_options import JobOptions
+from jobs.exceptions import InvalidArguments, InvalidOption
+from jobs.execution import attempt as execution
+from jobs.execution import context
+from jobs.execution import hooks as aftercare
+from jobs.execution.context import JobContext
+from jobs.execution.failures.failure import RetryJob
+from jobs.execution.hooks import Act, Hooks
+from jobs.results import JobResult
+
+DEFAULT_MANAGER = ""
+
+_IGNORED = frozenset({
+    "producer", "connection", "router", "publisher", "headers", "reply_to", "retry", "retry_policy", "serializer",
+    "compression", "ignore_result", "shadow", "time_limit", "soft_time_limit", "add_to_parent", "root_id", "parent_id",
+    "user_id", "argsrepr", "kwargsrepr", "routing_key", "exchange", "exchange_type", "mandatory", "immediate",
+    "delivery_mode", "stamped_headers", "stamps", "countdown", "eta", "queue",
+})  # fmt: skip
+_REFUSED = {
+    "link": "submit the next job from this one's body, or declare a dependency",
+    "link_error": "use a receiver of jobs.signals.job_failed",
+    "chain": "jobs do not form canvases: submit the next job from this one's body",
+    "chord": "jobs do not form canvases: submit the next job from this one's body",
+    "group_id": "jobs do not form canvases: use submit_many",
+    "group_index": "jobs do not form canvases: use submit_many",
+    "task_id": "the platform draws the id; use a run key (job_manager.run_job) to name a job yourself",
+}
+
+
+class JobTask(DjangoTask[Any, Any]):
+    """A Celery task whose calls are jobs. `options` holds what `@job` declared."""
+
+    abstract = True
+    ignore_result = True
+    store_errors_even_if_ignored = False  # whatever the host's setting says: the row is the record
+    typing = False  # the doorbell has no arguments; ours are checked at submit
+    Request = "jobs.worker:JobRequest"
+    options: JobOptions = JobOptions()
+    hooks: Hooks = Hooks()
+    worker_id: ClassVar[UUID | None] = None
+    """The boot id of the worker that this process belongs to; its children inherit it through the fork."""
+
+    @functools.cached_property
+    def parameters(self) -> inspect.Signature:
+        """The function's signature without `self`: what a submit is checked against."""
+        return inspect.signature(self.run)
+
+    @property
+    def job(self) -> JobContext:
+        """The running job; outside of one, a stand-in that remembers what it is told."""
+        return context.current() or JobContext()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the jobs that a doorbell names; called by anyone but Celery, run the plain function."""
+        if self.request.called_directly or context.current() is not None:
+            return self._call_plainly(*args, **kwargs)
+        ended = self.request.get(HOOKS_HEADER)
+        if ended is not None:
+            return self._clean_up(ended)
+        pairs = self.request.get(JOBS_HEADER)
+        if pairs is None:
+            return self._adopt(args, kwargs)
+        me, hooks = JobTask.worker_id, self.hooks
+        try:
+            ran = [execution.perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
+        except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
+            return None
+        if not any(ran):
+            raise Ignore
+        return None
+
+    def delay(self, *args: Any, **kwargs: Any) -> JobResult:
+        """Submit a job with these arguments."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(  # type: ignore[override]  # Celery names each option; ours are checked by name at run time
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> JobResult:
+        """Submit a job, spelled as Celery spells it.
+
+        countdown, eta, queue and priority become our options; what only makes sense for a message (producer, headers,
+        retry …) is ignored; canvas options and `task_id` are refused with advice (InvalidOption). With Celery's
+        `task_always_eager` the job runs here and now, as `apply` runs it.
+        """
+        if self.app.conf.task_always_eager:
+            return self.apply(args, kwargs, **options)
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
+        return JobResult(str(job.id))
+
+    def apply(  # type: ignore[override]  # answers with the job's result, not with an EagerResult
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, throw: bool | None = None,
+        **options: Any,
+    ) -> JobResult:  # fmt: skip
+        """Submit a job and run it in this process, with its retries, from submission to the end.
+
+        `throw` (by default Celery's `task_eager_propagates`) raises JobFailed or JobCancelled when it did not end well.
+        """
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
+        inline.run(job)
+        result = JobResult(str(job.id))
+        if self.app.conf.task_eager_propagates if throw is None else throw:
+            result.maybe_throw()
+        return result
+
+    def AsyncResult(self, task_id: str, **options: Any) -> JobResult:  # noqa: N802  # Celery's name
+        """The handle of a job by its id, in any process: its `revoke` and `forget` act on the job."""
+        return JobResult(task_id, app=self.app, **options)
+
+    def retry(  # type: ignore[override]  # raises instead of returning what to raise
+        self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
+        **options: Any,
+    ) -> NoReturn:  # fmt: skip
+        """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it.
+
+        `countdown` is seconds. What Celery would let a retry change of the job (args, kwargs, eta, max_retries) is
+        refused: InvalidOption.
+        """
+        changes = {"args": args, "kwargs": kwargs, "eta": options.get("eta"), "max_retries": options.get("max_retries")}
+        for name, value in changes.items():
+            if value is not None:
+                raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
+        raise RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
+
+    def on_cancel(self, act: Act) -> Act:
+        """Decorate a function to be called with the job's context (`self.job`) when a job that was begun is cancelled.
+
+        In the process of its body, once that has stopped and before the job counts as cancelled; after a kill in
+        another one. Once for each run, again only where its process dies over it.
+        """
+        if self.hooks.on_cancel is not None:
+            raise InvalidOption(f"{self.name} has an on_cancel hook already.", option="on_cancel")
+        self.hooks.on_cancel = act
+        return act
+
+    def cleanup(self, act: Act) -> Act:
+        """Decorate a function to be called with the job's context when a job that was begun has ended, however.
+
+        After the end is recorded, and after `on_cancel`; else as that.
+        """
+        if self.hooks.cleanup is not None:
+            raise InvalidOption(f"{self.name} has a cleanup hook already.", option="cleanup")
+        self.hooks.cleanup = act
+        return act
+
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
+        """Celery's way to say how far it is: becomes the job's live state, which `AsyncResult` shows while it runs.
+
+        A word that stands for an end or a retry is refused, and so is another job's id: InvalidOption.
+        """
+        mine = self.job
+        if task_id is not None and task_id not in {str(mine.id), self.request.id}:
+            raise InvalidOption(f"task_id: {task_id!r:.60} is not the job that runs here.", option="task_id")
+        if state in celery_states.ALL_STATES:
+            said = f"state: {state} is decided by how the body ends; say another word, as PROGRESS."
+            raise InvalidOption(said, option="state")
+        mine.set_state({"type": state or "PROGRESS", "meta": meta})
+
+    def body(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as a running job does: who submitted by name had no signature to check against."""
+        try:
+            self.parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArguments(f"{self.name}{self.parameters}: {error}", task=self.name) from None
+        return self.run(*args, **kwargs)
+
+    def _call_plainly(self, *args: Any, **kwargs: Any) -> Any:
+        detached = JobContext(args=list(args), kwargs=kwargs)
+        token = context.bind(detached)
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            detached.end()
+            context.release(token)
+
+    def _clean_up(self, ended: Sequence[Sequence[str]]) -> None:
+        """Run the hooks of jobs that ended without a process of their own."""
+        ran = [aftercare.answer(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in ended]
+        if not any(ran):
+            raise Ignore
+
+    def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """A message without our header (`send_task`, beat, canvas) becomes a job."""
+        (job,) = submission.submit(DEFAULT_MANAGER, self, [(args, kwargs)], {})
+        return str(job.id)
+
+
+@overload
+def job(function: Callable[..., Any], /) -> JobTask: ...
+@overload
+def job(*, bind: bool = False, name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], JobTask]: ...
+def job(
+    function: Callable[..., Any] | None = None, /, *, bind: bool = False, name: str | None = None, **options: Any
+) -> JobTask | Callable[[Callable[..., Any]], JobTask]:
+    """Make a function a job: `@job` or `@job(bind=True, priority="high", max_retries=3, …)`.
+
+    With `bind` the function gets the task as `self`, and the running job as `self.job`. `name` is the task's name
+    (module.function by default); the options are those of `jobs.options.JobOptions`, and may be overridden at submit.
+    Celery's words for retries (`autoretry_for`, `retry_backoff` …) are understood.
+    Raises InvalidOption at once for an unknown or impossible one.
+    """
+    chosen = JobOptions().but(as_ours(options))
+
+    def make(body: Callable[..., Any]) -> JobTask:
+        if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):
+            raise InvalidOption(f"{body.__qualname__}: a job is a plain function, not a coroutine nor a generator.")
+        extra: dict[str, Any] = {} if name is None else {"name": name}
+        return shared_task(bind=bind, base=JobTask, options=chosen, hooks=Hooks(), **extra)(body)
+
+    return make if function is None else make(function)
+
+
+def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Celery's options as ours."""
+    for name in options:
+        if name in _REFUSED and options[name] is not None:
+            raise InvalidOption(f"{name}: {_REFUSED[name]}.", option=name)
+    ours = {name: value for name, value in options.items() if name not in _IGNORED and name not in _REFUSED}
+    when: datetime | float | None = options.get("eta") or options.get("countdown")
+    if when is not None:
+        ours["run_after"] = when
+    if options.get("queue") is not None:
+        ours["pool"] = str(getattr(options["queue"], "name", options["queue"]))
+    if isinstance(ours.get("priority"), int):
+        ours["priority"] = _priority_word(ours["priority"])
+    return ours
+
+
+def _priority_word(number: int) -> str:
+    """Celery's 0-9 (on RabbitMQ 9 is the most urgent) as one of our words."""
+    return ("low", "medium", "high", "critical")[min(3, max(0, number) // 3)]

@@ -1,0 +1,122 @@
+"""Pause and resume: hold jobs that wait at once, those that run at their next checkpoint, and let them go on.
+
+A pause request outlives the attempt, as a request to cancel does, and gives way to that. Repeating is harmless. Each
+function takes any number of jobs, in one transaction, and has an answer for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from jobs.admission import passes as admission
+from jobs.control.cancellation import Answer
+from jobs.control.requests import (
+    ELIGIBLE_AT,
+    WHERE_IT_BELONGS,
+    Answers,
+    Standing,
+    answer_all,
+    because,
+    clean_actor,
+    in_order,
+    rank_at,
+)
+from jobs.core import encoding
+from jobs.core.conf import settings
+from jobs.core.db.dialects import dialect
+from jobs.core.db.statements import after_commit
+from jobs.models import transitions
+from jobs.models.transitions import Moved, Sql
+from jobs.states import WAITING, JobState
+
+NOT_STARTED = "not started"
+"""The reason of a job that was submitted with start=False."""
+
+_WAITS = f"state IN ({', '.join(repr(str(state)) for state in WAITING)})"
+_NOBODY_ASKED = "state = 'running' AND pause_requested_at IS NULL AND cancel_requested_at IS NULL AND NOT at_most_once"
+_REQUEST = "pause_requested_at = {now}, paused_by = %s, reason = %s,"
+_REQUESTED = "state = 'running' AND pause_requested_at IS NOT NULL"
+_WITHDRAW = (
+    "pause_requested_at = NULL, paused_by = '', reason = CASE WHEN cancel_requested_at IS NULL THEN '' ELSE reason END,"
+)
+
+
+def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
+    """PAUSED what waits, REQUESTED what runs, NOT_POSSIBLE what has ended, is about to be cancelled, or runs once.
+
+    A job that runs is paused at its next checkpoint, or where its attempt would end in another wait.
+    """
+    reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
+    data, words = because(reason), dialect(settings.DATABASE)
+
+    def act(left: Sequence[UUID]) -> Answers:
+        these = words.ids(left)
+        moved = _take_out(f"{words.among('id')} AND {_WAITS}", [these], reason, actor)
+        where = f"{words.among('id')} AND {_NOBODY_ASKED}"
+        asked = transitions.ask(_REQUEST, [actor, reason], where, [these], "pause_requested", actor=actor, data=data)
+        return {**dict.fromkeys((one.id for one in moved), Answer.PAUSED), **dict.fromkeys(asked, Answer.REQUESTED)}
+
+    return answer_all(ids, act, when_pausing)
+
+
+def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
+    """RESUMED what was paused, and what runs with a pause requested, which is withdrawn; else NOT_PAUSED."""
+    words = dialect(settings.DATABASE)
+    told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
+
+    def act(left: Sequence[UUID]) -> Answers:
+        these = words.ids(left)
+        moved = _put_back(words.among("id"), [these], **told)
+        where = f"{words.among('id')} AND {_REQUESTED}"
+        withdrawn = transitions.ask(_WITHDRAW, [], where, [these], "pause_withdrawn", **told)
+        return dict.fromkeys([*(one.id for one in moved), *withdrawn], Answer.RESUMED)
+
+    return answer_all(ids, act, when_resuming)
+
+
+def start(ids: Sequence[UUID], actor: str = "") -> Answers:
+    """STARTED what was submitted with start=False, and ALREADY_STARTED everything else."""
+    words = dialect(settings.DATABASE)
+
+    def act(left: Sequence[UUID]) -> Answers:
+        held = f"{words.among('id')} AND reason = %s"
+        moved = _put_back(held, [words.ids(left), NOT_STARTED], actor=clean_actor(actor))
+        return dict.fromkeys((one.id for one in moved), Answer.STARTED)
+
+    return answer_all(ids, act, lambda _: Answer.ALREADY_STARTED)
+
+
+def _take_out(where: str, params: list[object], reason: str, actor: str) -> list[Moved]:
+    """Pause what waits; what was queued frees its slot, and its doorbell is stale."""
+    sets, data = {"reason": reason, "paused_by": actor}, because(reason)
+    moved = transitions.move("pause", where, params, sets=sets, actor=actor, data=data)
+    for pool in {one.row["pool"] for one in moved if one.from_state == JobState.QUEUED}:
+        after_commit(admission.after_finish, pool)
+    return moved
+
+
+def _put_back(where: str, params: list[object], **told: Any) -> list[Moved]:
+    """Resume: each job goes where it belongs now, and is eligible from now on."""
+    sets = {"eligible_at": Sql(ELIGIBLE_AT), "rank": rank_at(ELIGIBLE_AT)}
+    held = in_order(f"{where} AND state = 'paused'")
+    moved = transitions.move("resume", held, params, to=WHERE_IT_BELONGS, sets=sets, **told)
+    for pool in {one.row["pool"] for one in moved}:
+        admission.admit_on_commit(pool)
+    return moved
+
+
+def when_pausing(job: Standing) -> Answer | None:
+    """What is answered where a job stands, if nothing is to be done."""
+    if job.state == JobState.PAUSED:
+        return Answer.PAUSED
+    if job.state == JobState.RUNNING and not (job.is_to_be_cancelled or job.runs_once):
+        return Answer.REQUESTED if job.is_to_be_paused else None
+    return None if job.state in WAITING else Answer.NOT_POSSIBLE
+
+
+def when_resuming(job: Standing) -> Answer | None:
+    """The same."""
+    is_held = job.state == JobState.PAUSED or (job.state == JobState.RUNNING and job.is_to_be_paused)
+    return None if is_held else Answer.NOT_PAUSED

@@ -1,0 +1,123 @@
+"""What every request of a person has in common: the job that it means, who asks, and where a job goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from jobs.core import encoding
+from jobs.core.conf import settings
+from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.dialects import dialect, prepare
+from jobs.exceptions import JobNotFound
+from jobs.models import Job
+from jobs.models.transitions import Sql
+
+MISSING = "MISSING"
+"""The answer for a job that is not there."""
+
+Answers = dict[UUID, str]
+_LATER = "run_after > {now}"
+ELIGIBLE_AT = f"CASE WHEN {_LATER} THEN run_after ELSE {{now}} END"
+WHERE_IT_BELONGS = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
+"""SQL: the state of a job that waits for nobody's word any more. What waits for other jobs will stand here first."""
+
+
+def rank_at(eligible: str) -> Sql:
+    """The rank of a job that becomes eligible at a moment (SQL)."""
+    moment = dialect(settings.DATABASE).epoch(eligible)
+    return Sql(f"{moment} - (SELECT head_start FROM jobs_priority WHERE name = priority)")
+
+
+def clean_actor(actor: str) -> str:
+    """Who asks, as it can be stored."""
+    return encoding.clean_text(actor, 200)
+
+
+def because(reason: str) -> dict[str, str]:
+    """The reason as the data of an event; nothing where nobody gave one."""
+    return {"reason": encoding.clean_text(reason, 10_000)} if reason else {}
+
+
+def id_of(job_id: UUID | str) -> UUID:
+    """The id that is meant; JobNotFound for what is none."""
+    if isinstance(job_id, UUID):
+        return job_id
+    try:
+        return UUID(job_id)
+    except (ValueError, AttributeError, TypeError):
+        raise JobNotFound(job_id) from None
+
+
+def state_of(job_id: UUID) -> str:
+    """Where a job stands just now; JobNotFound."""
+    state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
+    if state is None:
+        raise JobNotFound(job_id)
+    return state
+
+
+def param(job_id: UUID) -> object:
+    """A job's id as a parameter of SQL."""
+    return prepare(settings.DATABASE, Job, "id", job_id)
+
+
+def in_order(where: str) -> str:
+    """The same condition, its rows locked in the order of ids: two that ask for many do not block each other."""
+    words = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
+    if not words.writes_in_cte:
+        return where
+    return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}))"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands, and what is asked of it."""
+
+    state: str
+    is_to_be_paused: bool
+    is_to_be_cancelled: bool
+    runs_once: bool
+
+
+@done_again
+def answer_all(
+    ids: Sequence[UUID],
+    act: Callable[[Sequence[UUID]], Mapping[UUID, str]],
+    otherwise: Callable[[Standing], str | None],
+) -> Answers:
+    """An answer for each of these jobs, in one transaction: what `act` says of those that it could do it to.
+
+    `otherwise` answers for where a job stands; None: it can be done there, and the job came there only just now, so it
+    is asked once more.
+    """
+    answers: dict[UUID, str] = {}
+    with transaction.atomic(using=settings.DATABASE):
+        while left := [job_id for job_id in ids if job_id not in answers]:
+            answers |= act(left)
+            found = standings([job_id for job_id in left if job_id not in answers])
+            told = ((job_id, otherwise(job) if job else MISSING) for job_id, job in found.items())
+            answers |= {job_id: word for job_id, word in told if word is not None}
+    return answers
+
+
+def one_answer(job_id: UUID, answers: Answers) -> str:
+    """The answer of a single job; JobNotFound."""
+    if answers[job_id] == MISSING:
+        raise JobNotFound(job_id)
+    return answers[job_id]
+
+
+def standings(ids: Sequence[UUID]) -> dict[UUID, Standing | None]:
+    """Where each of these jobs stands just now; None for one that is not there."""
+    if not ids:
+        return {}
+    rows = Job.objects.using(settings.DATABASE).filter(pk__in=ids)
+    columns = rows.values_list("pk", "state", "pause_requested_at", "cancel_requested_at", "at_most_once")
+    found = {
+        pk: Standing(state, paused is not None, stops is not None, once) for pk, state, paused, stops, once in columns
+    }
+    return {job_id: found.get(job_id) for job_id in ids}

@@ -1,0 +1,1 @@
+"""What every room shares: settings, options, encoding, SQL. Knows no stage of a job's life."""

@@ -1,0 +1,1 @@
+"""What may be said with `@job(...)` and at submit, checked in one place."""

@@ -1,0 +1,1 @@
+"""What an exception means, and whether another attempt helps."""

@@ -1,0 +1,1 @@
+"""What time or death causes, done by one elected process, the steward."""

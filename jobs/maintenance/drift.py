@@ -1,0 +1,141 @@
+"""Reconciliation: where rows, broker and workers contradict each other, found in one look and put right.
+
+Most contradictions are a death or a loss, and have a chore of their own (`unsent`, `lost`, `orphans`), told of by the
+edge that repairs them. What is left here no process of ours leaves behind: somebody has deleted or written rows by
+hand, or a backup was played in. It is repaired all the same, and leaves the event `drift`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from jobs import states
+from jobs.core.conf import settings
+from jobs.core.db.dialects import DbNow, dialect
+from jobs.execution import rescue
+from jobs.maintenance import lost_messages as lost
+from jobs.maintenance.counters import repaired
+from jobs.models import Attempt, Job, Worker, transitions
+
+BATCH = 500
+MEANINGS = {
+    "unsent": "admitted, and no doorbell was sent",
+    "doorbell_lost": "its doorbell was sent, and the broker no longer holds it",
+    "worker_dead": "running on a worker that was declared dead, or is silent",
+    "worker_gone": "running on a worker that has no row",
+    "attempt_missing": "running without an open attempt",
+    "attempt_left": "an attempt is open, and the job does not run it",
+    "request_left": "it was asked to be cancelled, and it waits",
+}
+
+
+class Drift(NamedTuple):
+    """One contradiction."""
+
+    kind: str
+    job_id: UUID
+    attempt_id: UUID | None
+
+
+def reconcile() -> int:
+    """Chore: repair what only rows can tell; returns how many jobs. A pass costs three looks at what is in flight."""
+    running = [(job.id, job.attempt_id) for job in _without_attempt()[:BATCH] if job.attempt_id]
+    done = _take_back("worker_gone", _pairs(_of_no_worker())) + _take_back("attempt_missing", running)
+    return done + _close(_pairs(_left_open()))
+
+
+def cancel_what_was_asked() -> int:
+    """Chore: cancel what waits although somebody has asked for its end. It reads all that waits: not for each tick."""
+    ids = list(_asked().values_list("pk", flat=True)[:BATCH])
+    words = dialect(settings.DATABASE)
+    where = f"{words.among('id')} AND state <> 'running' AND cancel_requested_at IS NOT NULL"
+    moved = transitions.move("cancel", where, [words.ids(ids)], actor="steward") if ids else []
+    return _told("request_left", [(one.id, one.attempt_id) for one in moved])
+
+
+def check() -> list[Drift]:
+    """Everything that contradicts itself at this moment, each kind up to a batch; repairs nothing."""
+    return [
+        *_drifts("unsent", _unsent().values_list("id", "attempt_id")),
+        *_drifts("doorbell_lost", lost.unanswered(BATCH)),
+        *_drifts("worker_dead", _of_the_dead().values_list("job_id", "id")),
+        *_drifts("worker_gone", _of_no_worker().values_list("job_id", "id")),
+        *_drifts("attempt_missing", _without_attempt().values_list("id", "attempt_id")),
+        *_drifts("attempt_left", _left_open().values_list("job_id", "id")),
+        *_drifts("request_left", _asked().values_list("id", "attempt_id")),
+    ]
+
+
+def _drifts(kind: str, pairs: Any) -> Iterator[Drift]:
+    for job_id, attempt_id in pairs[:BATCH]:
+        yield Drift(kind, job_id, attempt_id)
+
+
+def _take_back(kind: str, pairs: Sequence[rescue.Pair]) -> int:
+    moved = rescue.rescue(pairs, f"drift: {MEANINGS[kind]}", "steward")
+    return _told(kind, [(one.id, one.attempt_id) for one in moved])
+
+
+def _close(pairs: Sequence[rescue.Pair]) -> int:
+    """Attempts that nobody will end: closed as lost; those of jobs that are gone are deleted like the rest of them."""
+    attempts = _left_open().filter(pk__in=[attempt_id for _, attempt_id in pairs])
+    orphaned = attempts.exclude(Exists(Job.objects.filter(pk=OuterRef("job_id"))))
+    orphaned._raw_delete(settings.DATABASE)
+    error = {"error_category": "lost", "error_type": "Drift", "error_message": MEANINGS["attempt_left"]}
+    attempts.update(finished_at=DbNow(), outcome="lost", **error)
+    return _told("attempt_left", pairs)
+
+
+def _told(kind: str, pairs: Sequence[tuple[UUID, UUID | None]]) -> int:
+    for job_id, attempt_id in pairs:
+        data = {"kind": kind, "attempt": str(attempt_id or "")}
+        transitions.note(job_id, "drift", actor="steward", data=data)
+    return repaired(kind, len(pairs))
+
+
+def _pairs(attempts: QuerySet[Attempt]) -> list[rescue.Pair]:
+    return list(attempts.values_list("job_id", "id")[:BATCH])
+
+
+def _open() -> QuerySet[Attempt]:
+    return Attempt.objects.using(settings.DATABASE).filter(finished_at__isnull=True)
+
+
+def _of_the_dead() -> QuerySet[Attempt]:
+    silent = DbNow() - timedelta(seconds=settings.STALE_AFTER)
+    return _open().filter(Q(worker__fenced_at__isnull=False) | Q(worker__beat_at__lt=silent))
+
+
+def _of_no_worker() -> QuerySet[Attempt]:
+    """Its row was deleted. An attempt that names none was begun outside of a worker, where nobody knows who lives.
+
+    A worker that begins writes its row beside its first claims, and may come second: so for STALE_AFTER it is believed.
+    """
+    there = Worker.objects.filter(pk=OuterRef("worker_id"))
+    before = DbNow() - timedelta(seconds=settings.STALE_AFTER)
+    return _open().filter(~Exists(there), worker_id__isnull=False, started_at__lt=before)
+
+
+def _left_open() -> QuerySet[Attempt]:
+    running = Job.objects.filter(pk=OuterRef("job_id"), state="running", attempt_id=OuterRef("pk"))
+    return _open().filter(~Exists(running))
+
+
+def _without_attempt() -> QuerySet[Job]:
+    there = Attempt.objects.filter(pk=OuterRef("attempt_id"), finished_at__isnull=True)
+    running = Job.objects.using(settings.DATABASE).filter(state="running")
+    return running.filter(~Exists(there)).only("id", "attempt_id")
+
+
+def _unsent() -> QuerySet[Job]:
+    return Job.objects.using(settings.DATABASE).unsent(settings.PUBLISH_AFTER)
+
+
+def _asked() -> QuerySet[Job]:
+    waiting = set(states.UNFINISHED) - {states.JobState.RUNNING}
+    return Job.objects.using(settings.DATABASE).filter(state__in=waiting, cancel_requested_at__isnull=False)

@@ -1,0 +1,51 @@
+"""Why a job waits, in words and as data. Read-only: a side view that asks the code which decides, and decides nothing.
+
+What keeps a pending job is what `limits` says to admission, so the answer cannot be another one than the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from jobs.core.conf import settings
+from jobs.core.db.dialects import DbNow
+from jobs.exceptions import JobNotFound
+from jobs.models import Job
+from jobs.monitoring.explain import other_states as elsewhere
+from jobs.monitoring.explain import pending
+from jobs.monitoring.explain.answer import Holder, Reason, Why
+from jobs.monitoring.explain.wording import worker_command
+from jobs.states import FINAL, JobState
+
+__all__ = ["Holder", "Reason", "Why", "explain", "why", "worker_command"]
+
+# Whoever adds a thing that a job may wait for (other jobs, a person's pause) yields its Reason where its state is told.
+_ELSEWHERE: dict[str, Callable[[Job, datetime], Iterator[Reason]]] = {
+    JobState.SCHEDULED: elsewhere.scheduled,
+    JobState.BLOCKED: elsewhere.blocked,
+    JobState.QUEUED: elsewhere.queued,
+    JobState.RUNNING: elsewhere.running,
+    JobState.PAUSED: elsewhere.paused,
+    **dict.fromkeys(FINAL, elsewhere.final),
+}
+
+
+def why(job_id: UUID) -> Why:
+    """Why a job is where it is; JobNotFound."""
+    job = Job.objects.using(settings.DATABASE).annotate(read_at=DbNow()).filter(pk=job_id).first()
+    if job is None:
+        raise JobNotFound(job_id)
+    return explain(job, job.read_at)  # type: ignore[attr-defined]  # annotated above
+
+
+def explain(job: Job, now: datetime) -> Why:
+    """The same for a row that was read just now, at `now` by the database's clock."""
+    told = pending.explain(job, now) if job.state == JobState.PENDING else _elsewhere(job, now)
+    return replace(told, reasons=(*told.reasons, *elsewhere.expiring(job, now)))
+
+
+def _elsewhere(job: Job, now: datetime) -> Why:
+    return Why(job.id, job.state, tuple(_ELSEWHERE[job.state](job, now)))

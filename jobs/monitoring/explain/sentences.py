@@ -1,0 +1,178 @@
+"""What admission calls a blocker, as a sentence. One function per kind, in the order in which they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from jobs.admission.limits import SYSTEM_LIMIT, Blocker, Stand
+from jobs.admission.limits import blockers as kinds
+from jobs.admission.limits import lookahead as ahead
+from jobs.admission.limits.lanes import EXCLUSIVE
+from jobs.core.conf import settings
+from jobs.models import Pool, TaskPause
+from jobs.monitoring.explain.answer import Reason
+from jobs.monitoring.explain.wording import amount, because, by, jobs, moment, name, number, what, when, worker_command
+
+IMPOSSIBLE = "impossible"
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Who closed a pool, or paused a task, why and since when."""
+
+    person: str = ""
+    text: str = ""
+    paused_at: datetime | None = None
+    draining_at: datetime | None = None
+    task: TaskPause | None = None
+
+    def who(self, moment: datetime | None) -> tuple[str, str]:
+        """Person and reason of what was done at that moment: of a pause and a drain the first one's are kept."""
+        is_first = moment == min((at for at in (self.paused_at, self.draining_at) if at), default=None)
+        return (self.person, self.text) if is_first else ("", "")
+
+
+def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
+    """Who closed the pool, or paused the task; asks the database only where it was done."""
+    found = {blocker.kind: blocker for blocker in blockers}
+    task = _pause_of(found[kinds.TASK_PAUSED].limit) if kinds.TASK_PAUSED in found else None
+    if not {kinds.PAUSED, kinds.DRAINING} & found.keys():
+        return Closed(task=task)
+    columns = ("paused_by", "pause_reason", "paused_at", "draining_at")
+    row = Pool.objects.using(settings.DATABASE).filter(name=pool).values_list(*columns).first()
+    return replace(Closed(*row), task=task) if row else Closed(task=task)
+
+
+def _pause_of(task: str) -> TaskPause | None:
+    return TaskPause.objects.using(settings.DATABASE).filter(task=task).first()
+
+
+def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Reason:
+    """One blocker as people read it."""
+    told = _KINDS[blocker.kind](blocker, stand, closed, now)
+    return replace(
+        told, pool=stand.tally.look.pool.name, limit=blocker.limit, partition=blocker.partition, size=blocker.size,
+        used=blocker.used, need=blocker.need, until=None if blocker.until is None else moment(blocker.until),
+    )  # fmt: skip
+
+
+def _paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    person, text = closed.who(closed.paused_at)
+    said = f"Pool {name(blocker.limit)} was paused{by(person)}{_ago(closed.paused_at, now)}{because(text)}."
+    return Reason(blocker.kind, said, person=person, text=text, since=closed.paused_at)
+
+
+def _draining(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    (person, text), since = closed.who(closed.draining_at), _ago(closed.draining_at, now)
+    said = f"Pool {name(blocker.limit)} was told{by(person)}{since} to run empty{because(text)}."
+    return Reason(blocker.kind, said, person=person, text=text, since=closed.draining_at)
+
+
+def _task_paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+    row = closed.task or TaskPause(task=blocker.limit)
+    since = _ago(row.paused_at, now)
+    said = f"Task {name(blocker.limit)} was paused{by(row.paused_by)}{since}{because(row.pause_reason)}."
+    return Reason(blocker.kind, said, person=row.paused_by, text=row.pause_reason, since=row.paused_at)
+
+
+def _no_worker(blocker: Blocker, *_: object) -> Reason:
+    said = f"No worker serves pool {name(blocker.limit)} just now."
+    return Reason(blocker.kind, said, command=worker_command([blocker.limit]))
+
+
+def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+    slots, taken = blocker.size or 0, blocker.used or 0
+    busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
+        f"All {number(slots)} slots of pool {name(blocker.limit)} are"
+    )  # fmt: skip
+    return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{_spare(stand, taken)}.")
+
+
+def _spare(stand: Stand, taken: float) -> str:
+    """Why none is admitted ahead of a slot, or no more."""
+    look = stand.tally.look
+    if taken < look.window:
+        whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
+        return f", and {whose} under a rate, which lets none in ahead of a slot"
+    spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
+    most = look.slots * (1 + ahead.most_elsewhere({head.facts.task for head in look.heads}))
+    if most > max(look.window, taken):
+        spare += f"; of jobs that take milliseconds its workers let in up to {number(most)}"
+    return spare
+
+
+def _pool_full(blocker: Blocker, *_: object) -> Reason:
+    return Reason(blocker.kind, f"Pool {name(blocker.limit)} may have {_room(blocker)}.")
+
+
+def _limit(blocker: Blocker, *_: object) -> Reason:
+    if blocker.limit == SYSTEM_LIMIT:
+        return Reason(blocker.kind, f"All pools together may have {_room(blocker)}.")
+    return Reason(blocker.kind, f"Limit {name(blocker.limit)} allows {_room(blocker, _where(blocker))}.")
+
+
+def _own_limit(blocker: Blocker, *_: object) -> Reason:
+    where = f" of task {name(blocker.limit)}{_where(blocker)}"
+    return Reason(blocker.kind, f"Its own limit allows {_room(blocker, where)}.")
+
+
+def _access(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+    partition, used = name(blocker.partition), blocker.used or 0
+    if not used:
+        said = f"Others wait in front for partition {partition}, and readers do not pass writers, nor writers readers."
+    elif stand.head.facts.access == EXCLUSIVE:
+        said = f"It wants partition {partition} for itself, and {jobs(used)} {_are(used)} in there."
+    else:
+        said = f"A writer has partition {partition} for itself."
+    return Reason(blocker.kind, said)
+
+
+def _budget(blocker: Blocker, *_: object) -> Reason:
+    need, size, used = blocker.need or 0, blocker.size or 0, blocker.used or 0
+    wants = f"needs {amount(need, blocker.limit)}"
+    if need > size:
+        return Reason(IMPOSSIBLE, f"It {wants}, and its pool has {number(size)} in all: it can never start.")
+    short = f"{number(used + need - size)} short of {what(blocker.limit)}"
+    return Reason(blocker.kind, f"It {wants}: {number(used)} of {number(size)} are taken, so its pool is {short}.")
+
+
+def _reserved(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+    start = now if blocker.until is None else moment(blocker.until)
+    soon = f", which should start {when(start, now)}" if start > now else ""
+    return Reason(blocker.kind, f"It would fit, but the room is kept for a larger job{soon}.")
+
+
+def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+    where = _where(blocker)
+    if blocker.until is None:
+        return Reason(blocker.kind, f"Rate {name(blocker.limit)} lets nothing start{where}.")
+    opens = when(moment(blocker.until), now)
+    return Reason(blocker.kind, f"Rate {name(blocker.limit)} spaces starts out: the next one{where} may come {opens}.")
+
+
+_KINDS: dict[str, Callable[[Blocker, Stand, Closed, datetime], Reason]] = {
+    kinds.PAUSED: _paused, kinds.DRAINING: _draining, kinds.NO_WORKER: _no_worker, kinds.NO_SLOT: _no_slot,
+    kinds.POOL_FULL: _pool_full, kinds.LIMIT: _limit, kinds.OWN_LIMIT: _own_limit, kinds.ACCESS: _access,
+    kinds.TASK_PAUSED: _task_paused, kinds.BUDGET: _budget, kinds.RESERVED: _reserved, kinds.RATE: _rate,
+}  # fmt: skip
+
+
+def _room(blocker: Blocker, where: str = "") -> str:
+    """ "2 jobs in flight at once, and 2 are"."""
+    size, used = blocker.size or 0, blocker.used or 0
+    taken = f", and {number(used)} {_are(used)}" if used else ""
+    return f"{jobs(size)} in flight{' at once' if size else ''}{where}{taken}"
+
+
+def _where(blocker: Blocker) -> str:
+    return f" in partition {name(blocker.partition)}" if blocker.partition else ""
+
+
+def _are(count: float) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _ago(since: datetime | None, now: datetime) -> str:
+    return "" if since is None else f" {when(since, now)}"

@@ -1,5 +1,0 @@
-"""Every SELECT that decides something, and every lock. Indexes are named after the query they serve."""
-
-from jobs.querysets.dialect import DbNow, bound_now, db_now
-
-__all__ = ["DbNow", "bound_now", "db_now"]

@@ -1,0 +1,1 @@
+"""Pages, admin and HTTP API: a Django app of its own, `"jobs.web"`."""

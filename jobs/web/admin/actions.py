@@ -1,0 +1,130 @@
+"""Cancel, retry, another priority for the jobs that are selected: asked once more, answered with exact counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from jobs.control import bulk
+from jobs.control.requests import Answers
+from jobs.core.conf import settings
+from jobs.exceptions import shown
+from jobs.models import Job, Priority
+from jobs.web.access import who_and_why
+
+MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
+LISTED = 20
+ADVICE = {
+    verb: f"Narrow the filter, or use the command jobs_{verb}, which works in batches."
+    for verb in ("cancel", "pause", "resume", "retry")
+}
+
+
+@admin.action(description="Cancel selected jobs", permissions=["cancel"])
+def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Cancel: at once what waits, by request what runs."""
+    (actor, reason), force = who_and_why(request), "force" in request.POST
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.cancel(ids, reason=reason, actor=actor, force=force)
+
+    # Newest first: the slots of what runs, the oldest, must not go to what is about to be cancelled.
+    return _confirmed(model_admin, request, queryset.order_by("-id"), "cancel", act)
+
+
+@admin.action(description="Retry selected jobs", permissions=["retry"])
+def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Run failed and cancelled jobs again, oldest first."""
+    actor, reason = who_and_why(request)
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.retry(ids, reason=reason, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
+
+
+@admin.action(description="Pause selected jobs", permissions=["pause"])
+def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Pause: at once what waits, at its next checkpoint what runs."""
+    actor, reason = who_and_why(request)
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.pause(ids, reason=reason, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("-id"), "pause", act)
+
+
+@admin.action(description="Resume selected jobs", permissions=["pause"])
+def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
+    """Let paused jobs go on, oldest first."""
+    actor, reason = who_and_why(request)
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.resume(ids, reason=reason, actor=actor)
+
+    return _confirmed(model_admin, request, queryset.order_by("id"), "resume", act)
+
+
+@admin.action(description="Change priority of selected jobs", permissions=["prioritise"])
+def change_priority_of_selected(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]
+) -> TemplateResponse | None:
+    """Give what waits among them another priority; asks for it first."""
+    priority = request.POST.get("priority", "")
+    actor = request.user.get_username()
+
+    def act(ids: Sequence[UUID]) -> Answers:
+        return bulk.set_priority(ids, priority, actor=actor)
+
+    if request.POST.get("confirmed") == "yes" and priority not in settings.PRIORITY_HEAD_START:
+        model_admin.message_user(request, f"{shown(priority)} is no priority. Nothing was changed.", messages.ERROR)
+        return None
+    return _confirmed(model_admin, request, queryset.order_by("id"), "change priority of", act)
+
+
+def _confirmed(
+    model_admin: Any, request: HttpRequest, jobs: QuerySet[Job], verb: str, act: Callable[[Sequence[UUID]], Answers]
+) -> TemplateResponse | None:
+    """Ask once more; on the second post act, and say what became of each job."""
+    ids = list(jobs.values_list("pk", flat=True)[: MOST + 1])
+    if len(ids) > MOST:
+        advice = ADVICE.get(verb, "Narrow the filter.")
+        model_admin.message_user(request, f"More than {MOST:,} jobs are selected. {advice}", messages.ERROR)
+        return None
+    if request.POST.get("confirmed") != "yes":
+        return _question(model_admin, request, verb, ids)
+    answers = act(ids)
+    _tell(model_admin, request, answers, bulk.PAUSE_WORDS if verb in ("pause", "resume") else bulk.WORDS)
+    return None
+
+
+def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[UUID]) -> TemplateResponse:
+    listed = model_admin.get_queryset(request).filter(pk__in=ids[:LISTED]).only("task", "key", "state").order_by("-id")
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{verb.capitalize()} {len(ids):,} {'job' if len(ids) == 1 else 'jobs'}?",
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "verb": verb,
+        "action": request.POST["action"],
+        "priorities": Priority.objects.using(settings.DATABASE).order_by("head_start"),
+        "ids": ids,
+        "checkbox_name": ACTION_CHECKBOX_NAME,
+        "jobs": listed,
+        "more": max(0, len(ids) - LISTED),
+    }
+    return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
+
+
+def _tell(model_admin: Any, request: HttpRequest, answers: Answers, words: Mapping[str, str]) -> None:
+    counts = bulk.counted(answers)
+    told = ", ".join(f"{count:,} {words[answer]}" for answer, count in sorted(counts.items()))
+    level = messages.WARNING if bulk.REFUSED & counts.keys() else messages.SUCCESS
+    model_admin.message_user(request, f"{told}." if told else "No jobs.", level)

@@ -1,0 +1,82 @@
+"""What our admin classes share: rows made by machines are read-only, and big tables are never counted or sorted."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from jobs.core.conf import settings
+from jobs.monitoring.counting import CEILING
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Counts no further than the ceiling, so the last page it offers costs little more than the first."""
+
+    @functools.cached_property
+    def count(self) -> int:
+        """How many rows there are, or the ceiling."""
+        return min(self._counted, CEILING)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows beyond the ceiling."""
+        return self._counted > CEILING
+
+    @functools.cached_property
+    def _counted(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: CEILING + 1].count())
+
+
+class OurAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Rows of the database that holds the jobs."""
+
+    class Media:
+        css = {"all": ("jobs/admin.css",)}  # noqa: RUF012  # Django's own shape
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).using(settings.DATABASE)
+
+
+class ReadOnlyAdmin(OurAdmin):
+    """Nobody adds, changes or deletes; with the view permission everything can be read."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class OneOrderList(ChangeList):
+    """A list in the order of an index; what the address asks for (`?o=`) would sort the whole table."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return list(self.model_admin.get_ordering(request))
+
+
+class BigTableAdmin(ReadOnlyAdmin):
+    """For tables of millions of rows: one order, that of an index; no totals, no facets, no conditions of one's own."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    list_per_page = 50
+    list_max_show_all = 0
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return OneOrderList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Only what the filters offer: any other condition in the address may read the whole table."""
+        return any(getattr(offered, "parameter_name", None) == lookup for offered in self.list_filter)

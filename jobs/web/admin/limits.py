@@ -1,0 +1,116 @@
+"""Limits: made, changed and deleted while jobs run, beside what is in flight under each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Field, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from jobs.control import limits as tuning
+from jobs.core.conf import settings
+from jobs.models import Limit, Pool
+from jobs.monitoring import formatting as display
+from jobs.monitoring import usage
+from jobs.web.admin import gauges
+from jobs.web.admin.base import OurAdmin
+
+SUBJECT = ("kind", "pool", "task", "partition_by", "partition")
+DECLARED_AGAIN = (
+    "%s is declared by the code, and comes back when a process that has just started submits its task."
+    " To lift it for good, leave its size empty."
+)
+
+
+class LimitList(ChangeList):
+    """Each limit with what is in flight under it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        _attach(list(self.result_list))
+
+
+@admin.register(Limit)
+class LimitAdmin(OurAdmin):
+    """What is written here holds from the next admission on. What a declared limit is for stays the code's."""
+
+    list_display = ("name", "subject", "kind", "sizes", "now", "weight", "policy")
+    list_filter = ("kind",)
+    search_fields = ("name", "task", "partition")
+    sortable_by = ("name", "kind", "weight")
+    ordering = ("name",)
+    fieldsets = (
+        (None, {"fields": ("name",)}),
+        ("What it limits", {"fields": SUBJECT, "description": "Empty matches everything."}),
+        ("How much", {"fields": ("size", "period", "burst", "weight", "policy")}),
+    )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LimitList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
+        """A name stays; what the code declares, and the system-wide limit, stay what they are for."""
+        if obj is None:
+            return ()
+        if obj.is_system:
+            return ("name", *SUBJECT, "period", "burst", "policy")
+        return ("name", *SUBJECT) if obj.declared is not None else ("name",)
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: Any, **kwargs: Any) -> Any:
+        """The pools that there are, to choose from."""
+        if db_field.name != "pool":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        names = Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True)
+        choices = [("", "all pools together"), *((name, name) for name in names)]
+        return forms.ChoiceField(choices=choices, required=False, help_text=str(db_field.help_text))
+
+    def save_model(self, request: HttpRequest, obj: Limit, form: ModelForm[Limit], change: bool) -> None:
+        if change:
+            tuning.change_limit(obj, form.changed_data)
+        else:
+            tuning.create_limit(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Limit | None = None) -> bool:
+        """The system-wide limit is one that admission cannot do without."""
+        return (obj is None or not obj.is_system) and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """The system-wide limit is in the way of itself, which says more than a permission that is lacking."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        kept = [
+            f"{row}: it stands for JOBS['MAX_CONCURRENT']. Empty its size instead." for row in objs if row.is_system
+        ]
+        lacking = set() if kept and self.has_delete_permission(request) else lacking
+        return deleted, counts, lacking, [*protected, *kept]
+
+    def delete_model(self, request: HttpRequest, obj: Limit) -> None:
+        if obj.declared is not None:
+            self.message_user(request, DECLARED_AGAIN % obj.name, messages.WARNING)
+        tuning.delete_limit(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Limit]) -> None:
+        for limit in queryset:
+            self.delete_model(request, limit)
+
+    @admin.display(description="limits")
+    def subject(self, limit: Limit) -> str:
+        return display.subject(limit)
+
+    @admin.display(description="size")
+    def sizes(self, limit: Limit) -> str:
+        return display.size(limit, limit.use.size)  # type: ignore[attr-defined]  # attached below
+
+    @admin.display(description="now")
+    def now(self, limit: Limit) -> SafeString:
+        return gauges.limit(limit.use)  # type: ignore[attr-defined]  # attached below
+
+
+def _attach(rows: list[Limit]) -> None:
+    """Look at each pool that these limits concern once, whatever is shown of them."""
+    for use in usage.of_limits(rows):
+        use.limit.use = use  # type: ignore[attr-defined]  # for the columns above

@@ -1,0 +1,30 @@
+"""Priorities: the words are the setting's, the head start of each is changed here, and what waits is ranked anew."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.forms import ModelForm
+from django.http import HttpRequest
+
+from jobs.control import limits as tuning
+from jobs.models import Priority
+from jobs.web.admin.base import OurAdmin
+
+
+@admin.register(Priority)
+class PriorityAdmin(OurAdmin):
+    list_display = ("name", "head_start")
+    fields = ("name", "head_start")
+    readonly_fields = ("name",)
+    ordering = ("head_start",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Priority | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Priority, form: ModelForm[Priority], change: bool) -> None:
+        """Also where nothing was changed: to save again goes on with what was broken off."""
+        tuning.set_head_start(obj)
+        self.message_user(request, f"What waits with priority {obj.name} is ranked by it.")

@@ -1,0 +1,98 @@
+"""What a person may post: cancel, retry, pause and resume. The answer is a message on the job's page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from jobs.control import cancellation as control
+from jobs.control import pausing
+from jobs.control.cancellation import Answer
+from jobs.control.requests import one_answer
+from jobs.exceptions import JobNotFound
+from jobs.models import Job
+from jobs.web.access import may, page, visible_job, who_and_why
+
+ANSWERS: dict[str, tuple[int, str]] = {
+    Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
+    Answer.REQUESTED: (
+        messages.SUCCESS,
+        "Asked to stop: the job ends at its next progress report or check, or is stopped after its grace.",
+    ),
+    Answer.ALREADY_FINAL: (messages.INFO, "Nothing to cancel: the job had already ended."),
+    Answer.REQUEUED: (messages.SUCCESS, "Queued again: a new run, the history stays."),
+    Answer.KEY_TAKEN: (messages.ERROR, "Not retried: another unfinished job holds the same key."),
+    Answer.NOT_FINAL: (messages.ERROR, "Not retried: only a failed or cancelled job can run again."),
+}
+
+PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
+    Answer.PAUSED: (messages.SUCCESS, "Paused."),
+    Answer.REQUESTED: (messages.SUCCESS, "Asked to pause: the job does at its next checkpoint, if it has one."),
+    Answer.NOT_POSSIBLE: (
+        messages.ERROR,
+        "Not paused: the job has ended, is about to be cancelled, or runs at most once.",
+    ),
+    Answer.RESUMED: (messages.SUCCESS, "Resumed."),
+    Answer.NOT_PAUSED: (messages.INFO, "Nothing to resume: the job was not paused."),
+}
+
+
+@page
+@require_POST
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Cancel: at once what waits, by request what runs."""
+    job = _allowed(request, "cancel_job", job_id)
+    (actor, reason), force = who_and_why(request), "force" in request.POST
+    return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor, force=force))
+
+
+@page
+@require_POST
+def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Pause: at once what waits, at its next checkpoint what runs."""
+    job = _allowed(request, "pause_job", job_id)
+    actor, reason = who_and_why(request)
+    return _answered(request, job, lambda: one_answer(job.id, pausing.pause([job.id], reason, actor)), PAUSE_ANSWERS)
+
+
+@page
+@require_POST
+def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Let a paused job go on."""
+    job = _allowed(request, "pause_job", job_id)
+    actor, reason = who_and_why(request)
+    return _answered(request, job, lambda: one_answer(job.id, pausing.resume([job.id], actor, reason)), PAUSE_ANSWERS)
+
+
+@page
+@require_POST
+def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Run a failed or cancelled job again."""
+    job = _allowed(request, "retry_job", job_id)
+    actor, reason = who_and_why(request)
+    return _answered(request, job, lambda: control.retry(job.id, actor, reason))
+
+
+def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:
+    """The job, if this person may do that to it: 404 when they may not see it, 403 when they may only see it."""
+    job = visible_job(request, job_id)
+    if not may(request, what, job):
+        raise PermissionDenied(f"You may see this job, but not {what.removesuffix('_job')} it.")
+    return job
+
+
+def _answered(
+    request: HttpRequest, job: Job, ask: Callable[[], str], answers: Mapping[str, tuple[int, str]] = ANSWERS
+) -> HttpResponse:
+    try:
+        level, text = answers[ask()]
+    except JobNotFound as error:  # deleted a moment ago
+        raise Http404(str(error)) from error
+    messages.add_message(request, level, text, fail_silently=True)
+    return redirect("jobs:job-detail", job_id=job.id)

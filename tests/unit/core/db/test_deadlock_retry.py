@@ -1,0 +1,127 @@
+"""What fell to a deadlock is done again where the transaction is ours, and told to the caller where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import OperationalError, transaction
+
+from jobs import Job, job_manager
+from jobs.control import bulk, pausing, pools, stopping
+from jobs.control import cancellation as control
+from jobs.control import tasks as taskpause
+from jobs.core.db import deadlock_retry as deadlocks
+from jobs.core.db import statements
+from jobs.core.db.deadlock_retry import DEADLOCK, done_again
+from tests.app import stages
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was waited, without waiting."""
+    waited: list[float] = []
+    monkeypatch.setattr(deadlocks, "time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
+class Falling:
+    """Falls so many times, then succeeds."""
+
+    def __init__(self, times: int, error: OperationalError) -> None:
+        self.left, self.error, self.calls = times, error, 0
+
+    def __call__(self, word: str) -> str:
+        self.calls += 1
+        self.left -= 1
+        if self.left >= 0:
+            raise self.error
+        return word
+
+
+def of_mariadb(number: int = DEADLOCK) -> OperationalError:
+    return OperationalError(number, "Deadlock found when trying to get lock; try restarting transaction")
+
+
+def of_postgresql() -> OperationalError:
+    error, cause = OperationalError("deadlock detected"), Exception()
+    cause.sqlstate = "40P01"  # type: ignore[attr-defined]  # as psycopg's errors have it
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [of_mariadb(), of_postgresql()], ids=["mariadb", "postgresql"])
+def test_our_own_transaction_is_done_again(error: OperationalError, pauses: list[float]) -> None:
+    act = Falling(3, error)
+    assert done_again(act)("done") == "done"
+    assert (act.calls, len(pauses)) == (4, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_not_for_ever(pauses: list[float]) -> None:
+    act = Falling(100, of_mariadb())
+    with pytest.raises(OperationalError, match="Deadlock"):
+        done_again(act)("never")
+    assert act.calls == 6
+    assert sum(pauses) < 0.4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_callers_transaction_it_is_the_callers() -> None:
+    act = Falling(1, of_mariadb())
+    with pytest.raises(OperationalError, match="Deadlock"), transaction.atomic():
+        done_again(act)("never")
+    assert act.calls == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [of_mariadb(1205), OperationalError("database is locked")])
+def test_other_errors_are_not_done_again(error: OperationalError) -> None:
+    act = Falling(1, error)
+    with pytest.raises(OperationalError):
+        done_again(act)("never")
+    assert act.calls == 1
+
+
+REQUESTS: dict[str, tuple[str, Callable[[UUID], object]]] = {
+    "cancel": ("pending", control.cancel),
+    "cancel a running one": ("running", control.cancel),
+    "stop": ("running", lambda one: stopping.stop(one, "enough")),
+    "cancel many": ("running", lambda one: bulk.cancel([one])[one]),
+    "pause": ("pending", lambda one: pausing.pause([one])[one]),
+    "resume": ("paused", lambda one: pausing.resume([one])[one]),
+    "retry": ("failed", control.retry),
+    "retry many": ("failed", lambda one: bulk.retry([one])[one]),
+    "priority": ("pending", lambda one: bulk.set_priority([one], "high")[one]),
+    "pause its task": ("queued", lambda _: taskpause.pause("deadlocks.nobody")),
+    "pause its pool": ("queued", lambda _: pools.pause("default")),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_person_is_told_of_a_deadlock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each statement of a request may be the one that falls; the request is done all the same, with one answer."""
+    state, ask = REQUESTS[name]
+    falls, run = [0], statements._run
+
+    def count(*args: Any) -> Any:
+        falls[0] -= 1
+        if falls[0] == 0:
+            raise of_mariadb()
+        return run(*args)
+
+    monkeypatch.setattr(statements, "_run", count)
+    answers = set()
+    for statement in range(1, 8):
+        row: Job = stages.put(job_manager.submit("deadlocks.nobody"), state)
+        taskpause.resume("deadlocks.nobody")
+        pools.resume("default")
+        falls[0] = statement
+        answers.add(ask(row.id))
+        falls[0] = 0
+    assert len(answers) == 1, answers
