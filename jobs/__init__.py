@@ -31,9 +31,18 @@ _HOMES = {
 }
 
 __all__ = [
-    "Answer", "Attempt", "Job", "JobEvent", "JobHandle", "JobManager", "JobState", "JobTask", "RunAnswer", "job",
+    "Answer",
+    "Attempt",
+    "Job",
+    "JobEvent",
+    "JobHandle",
+    "JobManager",
+    "JobState",
+    "JobTask",
+    "RunAnswer",
+    "job",
     "job_manager",
-]  # fmt: skip
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,9 +55,13 @@ class JobResult(AsyncResult[Any]):
         super().__init__(id, backend=options.pop("backend", None) or JobBackend(app=app, url=None), app=app, **options)
 
     def revoke(
-        self, connection: Any = None, terminate: bool = False, signal: str | None = None, wait: bool = False,
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | None = None,
+        wait: bool = False,
         timeout: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Cancel the job: at once when it waits, by request when it runs, with `terminate` by force."""
         control.cancel(UUID(self.id), reason="revoked", force=terminate)
 
@@ -83,10 +87,17 @@ def _meta(job: Job) -> dict[str, Any]:
     )
     said, meta = _said(job)
     return {
-        "task_id": str(job.id), "name": job.task, "args": job.args, "kwargs": job.kwargs, "status": said or state,
-        "result": meta if said else _outcome(job), "traceback": None, "date_done": job.finished_at, "children": [],
+        "task_id": str(job.id),
+        "name": job.task,
+        "args": job.args,
+        "kwargs": job.kwargs,
+        "status": said or state,
+        "result": meta if said else _outcome(job),
+        "traceback": None,
+        "date_done": job.finished_at,
+        "children": [],
         "retries": job.retry_count,
-    }  # fmt: skip
+    }
 
 
 def _said(job: Job) -> tuple[str, Any]:

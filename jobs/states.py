@@ -77,9 +77,15 @@ CATEGORIES: dict[ErrorCategory, str] = {
     ErrorCategory.UNKNOWN_TASK: "no worker knows its task",
     ErrorCategory.UNKNOWN: "no rule says what its exception means",
 }
-RETRIED = frozenset({
-    ErrorCategory.USER, ErrorCategory.TRANSIENT, ErrorCategory.TIMEOUT, ErrorCategory.DISK, ErrorCategory.UNKNOWN,
-})  # fmt: skip
+RETRIED = frozenset(
+    {
+        ErrorCategory.USER,
+        ErrorCategory.TRANSIENT,
+        ErrorCategory.TIMEOUT,
+        ErrorCategory.DISK,
+        ErrorCategory.UNKNOWN,
+    }
+)
 """Tried again while retries are left, where nothing more exact is said."""
 
 

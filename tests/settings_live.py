@@ -17,9 +17,14 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}  # workers must meet the tests' own rows
 CELERY_IMPORTS = ["tests.app.faulty", "tests.app.stubborn"]
 JOBS = {
-    "STALE_AFTER": 3, "HEARTBEAT": 0.5, "LEASE": 1, "TICK": 0.2, "LOST_AFTER": 2, "PUBLISH_AFTER": 0.5,
+    "STALE_AFTER": 3,
+    "HEARTBEAT": 0.5,
+    "LEASE": 1,
+    "TICK": 0.2,
+    "LOST_AFTER": 2,
+    "PUBLISH_AFTER": 0.5,
     "SAMPLE_EVERY": 0.2,
-} | json.loads(os.environ.get("JOBCENTER_TEST_JOBS", "{}"))  # fmt: skip
+} | json.loads(os.environ.get("JOBCENTER_TEST_JOBS", "{}"))
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(os.environ.get("JOBCENTER_TEST_SOFT_SHUTDOWN", "0"))
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = "JOBCENTER_TEST_CANCEL_ON_LOSS" in os.environ
 if seconds := os.environ.get("JOBCENTER_TEST_VISIBILITY"):

@@ -55,10 +55,15 @@ def _submit_index(package: str) -> None:
     size = sum(path.stat().st_size for path in files)
     kind = "package" if len(files) > 1 else "module"
     job_manager.submit(
-        tasks.index_package, [package], priority=_priority(package), owner=OWNER, batch_id=BATCH,
-        project_id=f"python-{sys.version_info.major}.{sys.version_info.minor}", tags=["index", kind],
+        tasks.index_package,
+        [package],
+        priority=_priority(package),
+        owner=OWNER,
+        batch_id=BATCH,
+        project_id=f"python-{sys.version_info.major}.{sys.version_info.minor}",
+        tags=["index", kind],
         metadata={"package": package, "files": len(files), "bytes": size},
-    )  # fmt: skip
+    )
 
 
 def _priority(package: str) -> str:

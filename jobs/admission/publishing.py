@@ -35,10 +35,13 @@ _OPEN_FOR = (1.0, 2.0, 5.0)  # seconds the breaker stays open after the n-th fai
 _ONCE = {"max_retries": 0}  # else kombu sleeps for 2 s and tries again where a connection is refused
 _BOUNDS: dict[str, dict[str, Any]] = {
     "redis": {
-        **_ONCE, "socket_timeout": SOCKET_TIMEOUT, "socket_connect_timeout": SOCKET_TIMEOUT, "retry_on_timeout": False,
+        **_ONCE,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        "retry_on_timeout": False,
     },
     "pyamqp": {**_ONCE, "confirm_publish": True, "read_timeout": SOCKET_TIMEOUT, "write_timeout": SOCKET_TIMEOUT},
-}  # fmt: skip
+}
 _BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 JOBS_HEADER = "jobs"
 HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.hooks`
@@ -190,9 +193,15 @@ def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
         for bell in doorbells:
             message_id = str(bell.pairs[0][1])
             producer.publish(
-                _BODY, exchange="", routing_key=bell.pool, headers=_headers(bell, message_id),
-                correlation_id=message_id, content_type="application/json", content_encoding="utf-8", delivery_mode=2,
-            )  # fmt: skip
+                _BODY,
+                exchange="",
+                routing_key=bell.pool,
+                headers=_headers(bell, message_id),
+                correlation_id=message_id,
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=2,
+            )
 
 
 def _headers(bell: Doorbell, message_id: str) -> dict[str, Any]:

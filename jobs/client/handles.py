@@ -49,9 +49,13 @@ class JobHandle(Generic[State, Action]):
         return {"type": "idle"} if value is None else value  # type: ignore[return-value]
 
     def stop(
-        self, error: BaseException | str | None = None, *, wait: bool = False, timeout: float | None = None,
+        self,
+        error: BaseException | str | None = None,
+        *,
+        wait: bool = False,
+        timeout: float | None = None,
         actor: str = "",
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """Ask the job to stop: STOPPED or CANCELLED (it waited), REQUESTED (it runs) or ALREADY_FINAL.
 
         With an error it ends failed with it, category `stopped`, else cancelled. With `wait` this returns when the code

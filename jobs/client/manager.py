@@ -83,9 +83,15 @@ class JobManager(Generic[Key, State, Action]):
         """Submit one job per (args, kwargs) with the same options: all, or on the first bad call none."""
         return submission.submit(self.name, task, calls, options)
 
-    def run_job(self, /, key: Key, task: JobLike | str | Callable[[], Any], args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None, **options: Any,
-    ) -> RunAnswer:  # fmt: skip
+    def run_job(
+        self,
+        /,
+        key: Key,
+        task: JobLike | str | Callable[[], Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> RunAnswer:
         """Make sure that the key has an unfinished job: this one, or the one that it has already.
 
         Safe to call any number of times from anywhere. Instead of a task a factory may be given: it is called only when
@@ -162,9 +168,7 @@ class JobManager(Generic[Key, State, Action]):
         """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
         return explain.why(id_of(job_id))
 
-    def cancel_job(
-        self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = ""
-    ) -> Answer:  # fmt: skip
+    def cancel_job(self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = "") -> Answer:
         """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL.
 
         A running one that has not stopped after its grace is stopped by its worker, with `force` at once.
@@ -183,9 +187,15 @@ class JobManager(Generic[Key, State, Action]):
         return _one(pausing.resume, job_id, actor, reason)
 
     def stop(
-        self, /, job_id: UUID | str, error: BaseException | str | None = None, *, wait: bool = False,
-        timeout: float | None = None, actor: str = "",
-    ) -> Answer:  # fmt: skip
+        self,
+        /,
+        job_id: UUID | str,
+        error: BaseException | str | None = None,
+        *,
+        wait: bool = False,
+        timeout: float | None = None,
+        actor: str = "",
+    ) -> Answer:
         """Stop a job: with an error it ends failed with it (category `stopped`), without it is cancelled.
 
         STOPPED or CANCELLED at once when it waits, REQUESTED when it runs, ALREADY_FINAL. With `wait` it returns when

@@ -33,12 +33,41 @@ from jobs.results import JobResult
 
 DEFAULT_MANAGER = ""
 
-_IGNORED = frozenset({
-    "producer", "connection", "router", "publisher", "headers", "reply_to", "retry", "retry_policy", "serializer",
-    "compression", "ignore_result", "shadow", "time_limit", "soft_time_limit", "add_to_parent", "root_id", "parent_id",
-    "user_id", "argsrepr", "kwargsrepr", "routing_key", "exchange", "exchange_type", "mandatory", "immediate",
-    "delivery_mode", "stamped_headers", "stamps", "countdown", "eta", "queue",
-})  # fmt: skip
+_IGNORED = frozenset(
+    {
+        "producer",
+        "connection",
+        "router",
+        "publisher",
+        "headers",
+        "reply_to",
+        "retry",
+        "retry_policy",
+        "serializer",
+        "compression",
+        "ignore_result",
+        "shadow",
+        "time_limit",
+        "soft_time_limit",
+        "add_to_parent",
+        "root_id",
+        "parent_id",
+        "user_id",
+        "argsrepr",
+        "kwargsrepr",
+        "routing_key",
+        "exchange",
+        "exchange_type",
+        "mandatory",
+        "immediate",
+        "delivery_mode",
+        "stamped_headers",
+        "stamps",
+        "countdown",
+        "eta",
+        "queue",
+    }
+)
 _REFUSED = {
     "link": "submit the next job from this one's body, or declare a dependency",
     "link_error": "use a receiver of jobs.signals.job_failed",
@@ -111,9 +140,12 @@ class JobTask(DjangoTask[Any, Any]):
         return JobResult(str(job.id))
 
     def apply(  # type: ignore[override]  # answers with the job's result, not with an EagerResult
-        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, throw: bool | None = None,
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        throw: bool | None = None,
         **options: Any,
-    ) -> JobResult:  # fmt: skip
+    ) -> JobResult:
         """Submit a job and run it in this process, with its retries, from submission to the end.
 
         `throw` (by default Celery's `task_eager_propagates`) raises JobFailed or JobCancelled when it did not end well.
@@ -130,9 +162,13 @@ class JobTask(DjangoTask[Any, Any]):
         return JobResult(task_id, app=self.app, **options)
 
     def retry(  # type: ignore[override]  # raises instead of returning what to raise
-        self, args: Any = None, kwargs: Any = None, exc: BaseException | None = None, countdown: float | None = None,
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: BaseException | None = None,
+        countdown: float | None = None,
         **options: Any,
-    ) -> NoReturn:  # fmt: skip
+    ) -> NoReturn:
         """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it.
 
         `countdown` is seconds. What Celery would let a retry change of the job (args, kwargs, eta, max_retries) is

@@ -208,6 +208,11 @@ def announce_request(job_id: UUID, actor: str) -> None:
     if signals.job_cancel_requested.has_listeners(Job):
         job = Job.objects.using(settings.DATABASE).get(pk=job_id)
         signals.job_cancel_requested.send_robust(
-            Job, job=job, attempt=job.attempt_id, from_state=job.state, to_state=job.state, actor=actor,
+            Job,
+            job=job,
+            attempt=job.attempt_id,
+            from_state=job.state,
+            to_state=job.state,
+            actor=actor,
             at=job.cancel_requested_at,
-        )  # fmt: skip
+        )

@@ -61,9 +61,14 @@ def _ask_running(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     change += " stop_error_type = %s, stop_error_message = %s,"
     first = "id = %s AND state = 'running' AND cancel_requested_at IS NULL"
     asked = transitions.ask(
-        change, [actor, message, kind, message], first, [param(job_id)], "cancel_requested",
-        actor=actor, data={"reason": message, "error": kind},
-    )  # fmt: skip
+        change,
+        [actor, message, kind, message],
+        first,
+        [param(job_id)],
+        "cancel_requested",
+        actor=actor,
+        data={"reason": message, "error": kind},
+    )
     if asked:
         after_commit(control.announce_request, job_id, actor)
     return bool(asked) or state_of(job_id) == "running"

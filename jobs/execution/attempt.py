@@ -133,11 +133,19 @@ def _take(job_id: UUID, attempt_id: UUID, worker: UUID | None) -> list[Moved]:
 
 def _context_of(row: dict[str, Any]) -> JobContext:
     made = JobContext(
-        id=row["id"], key=row["key"], attempt=row["attempt"], args=row["args"], kwargs=row["kwargs"],
-        metadata=row["metadata"], owner=row["owner"], attempt_id=row["attempt_id"], started_at=row["started_at"],
-        timeout=row["timeout"], resume_data=row["checkpoint"],
+        id=row["id"],
+        key=row["key"],
+        attempt=row["attempt"],
+        args=row["args"],
+        kwargs=row["kwargs"],
+        metadata=row["metadata"],
+        owner=row["owner"],
+        attempt_id=row["attempt_id"],
+        started_at=row["started_at"],
+        timeout=row["timeout"],
+        resume_data=row["checkpoint"],
         in_transaction=connections[settings.DATABASE].in_atomic_block,
-    )  # fmt: skip
+    )
     made.diagnostics.extend(row["diagnostics"])
     return made
 

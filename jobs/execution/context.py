@@ -86,9 +86,13 @@ class JobContext:
             self.draft.deadline = self._begun + self.timeout
 
     def progress(
-        self, percent: float, message: str | None = None, stage: str | None = None,
-        sub_progress: float | None = None, **diagnostics: Any,
-    ) -> None:  # fmt: skip
+        self,
+        percent: float,
+        message: str | None = None,
+        stage: str | None = None,
+        sub_progress: float | None = None,
+        **diagnostics: Any,
+    ) -> None:
         """Say how far the job is: `percent` 0-100 of the whole, `sub_progress` 0-100 of the stage.
 
         Cheap enough for a hot loop: it writes to memory, and at most twice a second to the database. Further keywords

@@ -38,11 +38,14 @@ def register(identity: Identity) -> None:
         "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, can_stop, started_at, beat_at)"
         f" VALUES (%s, %s, %s, %s, %s, %s, {{now}}, {{now}}) {dialect(using).or_set(['boot_id'], 'boot_id')}",
         [
-            _id(identity.boot_id), identity.hostname, identity.pid,
-            prepare(using, Worker, "pools", list(identity.pools)), identity.slots,
+            _id(identity.boot_id),
+            identity.hostname,
+            identity.pid,
+            prepare(using, Worker, "pools", list(identity.pools)),
+            identity.slots,
             identity.can_stop,
         ],
-    )  # fmt: skip
+    )
 
 
 def beat(boot_id: UUID, slots: int) -> bool:

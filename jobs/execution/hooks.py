@@ -71,8 +71,9 @@ def arm(job_id: UUID, run: int) -> None:
     execute(using, sql, [_id(uuid7()), _id(job_id), run])
 
 
-def before_cancel(hooks: Hooks, job: JobContext, row: dict[str, Any], fence: str, params: Sequence[Any],
-                  worker: UUID | None) -> None:  # fmt: skip
+def before_cancel(
+    hooks: Hooks, job: JobContext, row: dict[str, Any], fence: str, params: Sequence[Any], worker: UUID | None
+) -> None:
     """Run `on_cancel` in the process of a body that has stopped, while the attempt still stands at the fence."""
     if hooks.on_cancel is None:
         return
@@ -210,9 +211,17 @@ def _free(using: str) -> str:
 
 def _context_of(job: Job, now: datetime) -> JobContext:
     return JobContext(
-        id=job.id, key=job.key, attempt=job.attempt, args=job.args, kwargs=job.kwargs, metadata=job.metadata,
-        owner=job.owner, attempt_id=job.attempt_id, started_at=now, resume_data=job.checkpoint,
-    )  # fmt: skip
+        id=job.id,
+        key=job.key,
+        attempt=job.attempt,
+        args=job.args,
+        kwargs=job.kwargs,
+        metadata=job.metadata,
+        owner=job.owner,
+        attempt_id=job.attempt_id,
+        started_at=now,
+        resume_data=job.checkpoint,
+    )
 
 
 def _outcome(held: Held) -> str:

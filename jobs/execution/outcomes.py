@@ -30,9 +30,15 @@ _ASKED = " AND cancel_requested_at IS NOT NULL"
 _NOBODY_ASKED = " AND cancel_requested_at IS NULL"
 TRIES = 3  # a request can come in between once: nobody withdraws it while the job runs
 _OF_JOB = (
-    "cancel_requested_at", "stop_error_type", "stop_error_message", "at_most_once", "max_retries", "retry_count",
-    "retry_delay", "retry_policy",
-)  # fmt: skip
+    "cancel_requested_at",
+    "stop_error_type",
+    "stop_error_message",
+    "at_most_once",
+    "max_retries",
+    "retry_count",
+    "retry_delay",
+    "retry_policy",
+)
 _OF_POOL = ("retry_delay", "retry_multiplier", "retry_cap", "retry_jitter", "retry_deadline")
 
 
@@ -47,9 +53,14 @@ class Sequel:
 
 
 def end(
-    job_id: UUID, attempt_id: UUID, failure: Failure, actor: str, *, attempt: Mapping[str, Any] = MappingProxyType({}),
+    job_id: UUID,
+    attempt_id: UUID,
+    failure: Failure,
+    actor: str,
+    *,
+    attempt: Mapping[str, Any] = MappingProxyType({}),
     data: Mapping[str, Any] | None = None,
-) -> list[Moved]:  # fmt: skip
+) -> list[Moved]:
     """End a running attempt that failed, from outside its process; [] when it does not run any more.
 
     `attempt` holds further columns of the attempt, `data` is the event's.

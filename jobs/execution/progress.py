@@ -257,9 +257,7 @@ def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
         draft.stop_reason = _stop_reason(found.get(attempt_id, []))
 
 
-def _write(
-    job_id: UUID, attempt_id: UUID, said: dict[str, Any], also: Mapping[str, Any]
-) -> Sequence[tuple[Any, ...]]:  # fmt: skip
+def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any], also: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
     """One statement for both; fenced like every write of an attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]

@@ -34,9 +34,12 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     ends = f"{where} AND state = 'running' AND cancel_requested_at IS NULL"
     told: dict[str, Any] = {"attempt": lost, "actor": actor, "data": {"why": why}}
     moved = transitions.move(
-        "fail", f"{ends} AND rescue_count >= %s AND NOT at_most_once", [*ids, cap],
-        sets={**lost, "error_message": f"given up after {cap} rescues: {why}"}, **told,
-    )  # fmt: skip
+        "fail",
+        f"{ends} AND rescue_count >= %s AND NOT at_most_once",
+        [*ids, cap],
+        sets={**lost, "error_message": f"given up after {cap} rescues: {why}"},
+        **told,
+    )
     once = {**lost, "error_message": f"not run again, because it may run at most once: {why}"}
     moved += transitions.move("fail", f"{ends} AND at_most_once", ids, sets=once, **told)
     moved += leaving.give_back("rescue", where, ids, **told)

@@ -44,9 +44,10 @@ def _suspects() -> Iterator[tuple[str, bool]]:
     using = settings.DATABASE
     words = dialect(using)
     sql = _POOLS.format(
-        fresh=words.later("{now}"), beyond=beyond(words),
+        fresh=words.later("{now}"),
+        beyond=beyond(words),
         serves_p=words.contains("w.pools").replace("%s", "p.name"),
-    )  # fmt: skip
+    )
     for name, running, slots, is_closed in query(using, sql, [-settings.STALE_AFTER] * 2):
         if is_closed:
             yield name, True

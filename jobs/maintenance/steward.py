@@ -93,10 +93,20 @@ class Steward:
 
     def _chores(self) -> list[Callable[[], object]]:
         chores: list[Callable[[], object]] = [
-            _expire, _promote, self._watch.run, overdue.give_up, unknown.give_up,
-            fallbacks.submit_due, lost.release, unsent.publish, known_pools.restore, taskpause.take_back,
-            self._round.run, admission.admit_everywhere, self._scoring.run,
-        ]  # fmt: skip
+            _expire,
+            _promote,
+            self._watch.run,
+            overdue.give_up,
+            unknown.give_up,
+            fallbacks.submit_due,
+            lost.release,
+            unsent.publish,
+            known_pools.restore,
+            taskpause.take_back,
+            self._round.run,
+            admission.admit_everywhere,
+            self._scoring.run,
+        ]
         if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
             self._reconciled_at = time.monotonic()
             chores.append(drift.reconcile)

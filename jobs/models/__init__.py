@@ -11,6 +11,21 @@ from jobs.models.pool import SYSTEM_LIMIT, Limit, LimitKind, Pool, Priority, Rat
 from jobs.models.worker import Worker
 
 __all__ = [
-    "SYSTEM_LIMIT", "Attempt", "Hook", "Job", "JobEvent", "JobKind", "JobLog", "Lease", "Limit", "LimitKind", "Policy",
-    "Pool", "Priority", "Rate", "TaskPause", "Turn", "Worker",
-]  # fmt: skip
+    "SYSTEM_LIMIT",
+    "Attempt",
+    "Hook",
+    "Job",
+    "JobEvent",
+    "JobKind",
+    "JobLog",
+    "Lease",
+    "Limit",
+    "LimitKind",
+    "Policy",
+    "Pool",
+    "Priority",
+    "Rate",
+    "TaskPause",
+    "Turn",
+    "Worker",
+]

@@ -30,9 +30,14 @@ class Attempt(models.Model):
         max_length=12, blank=True, default="", db_default="", choices=[(word, word) for word in states.OUTCOMES]
     )
     worker = models.ForeignKey(
-        Worker, null=True, blank=True, on_delete=models.DO_NOTHING, related_name="attempts", db_index=False,
+        Worker,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        related_name="attempts",
+        db_index=False,
         db_constraint=False,
-    )  # fmt: skip  # whose row is gone is still named: without it nobody would see that the job has no worker
+    )  # whose row is gone is still named: without it nobody would see that the job has no worker
     hostname = models.CharField(max_length=200, blank=True, default="", db_default="")
     pid = models.IntegerField(null=True, blank=True)
 

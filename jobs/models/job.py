@@ -250,15 +250,21 @@ class Job(models.Model):
         """
         failed = list(self.attempts.exclude(error_type="").order_by("run", "number"))
         entries = [attempt.as_error() for attempt in failed]
-        ended_in_one = any((one.run, one.outcome, one.error_category) == (self.run, "failed", self.error_category)
-                           for one in failed)  # fmt: skip
+        ended_in_one = any(
+            (one.run, one.outcome, one.error_category) == (self.run, "failed", self.error_category) for one in failed
+        )
         if self.state == JobState.FAILED and self.error_type and not ended_in_one:
             entries.append(self._own_error())
         return entries
 
     def _own_error(self) -> dict[str, Any]:
         return {
-            "at": self.finished_at, "attempt": None, "step": None, "category": self.error_category,
-            "type": self.error_type, "message": self.error_message, "traceback": "",
+            "at": self.finished_at,
+            "attempt": None,
+            "step": None,
+            "category": self.error_category,
+            "type": self.error_type,
+            "message": self.error_message,
+            "traceback": "",
             "fingerprint": self.error_fingerprint,
-        }  # fmt: skip
+        }

@@ -13,9 +13,11 @@ class Lease(models.Model):
     label = models.CharField(max_length=200, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
     figures = models.JSONField(
-        default=dict, blank=True, db_default=models.Value({}, models.JSONField()),
+        default=dict,
+        blank=True,
+        db_default=models.Value({}, models.JSONField()),
         help_text="what was last pruned, and what was repaired so far: jobs.steward.tally",
-    )  # fmt: skip
+    )
 
     def __str__(self) -> str:
         return self.name

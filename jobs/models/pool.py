@@ -133,9 +133,10 @@ class Limit(models.Model):
     partition = models.CharField(max_length=200, blank=True, default="", help_text="only this one; empty: each")
     kind = models.CharField(max_length=20, choices=LimitKind.choices, default=LimitKind.CONCURRENCY)
     size = models.FloatField(
-        null=True, blank=True,
+        null=True,
+        blank=True,
         help_text='jobs at once, or starts per period. Empty: no limit; for `system`, JOBS["MAX_CONCURRENT"]',
-    )  # fmt: skip
+    )
     period = models.FloatField(default=1, help_text="seconds; of a rate")
     burst = models.IntegerField(default=1, help_text="starts at once after a rest; of a rate")
     weight = models.FloatField(default=1, help_text="share of each partition beside the others: 2 gets twice as much")

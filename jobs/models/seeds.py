@@ -27,9 +27,11 @@ def seed(using: str, apps: Apps) -> None:
     pools.get_or_create(
         name=str(current_app.conf.task_default_queue),
         defaults={
-            "max_memory_mb": budgets.memory_mb, "max_cpu_weight": budgets.cpu_weight, "max_disk_mb": budgets.disk_mb,
+            "max_memory_mb": budgets.memory_mb,
+            "max_cpu_weight": budgets.cpu_weight,
+            "max_disk_mb": budgets.disk_mb,
         },
-    )  # fmt: skip
+    )
     for name, head_start in settings.PRIORITY_HEAD_START.items():
         priorities.get_or_create(name=name, defaults={"head_start": head_start})
     leases.get_or_create(name="steward")

@@ -12,10 +12,20 @@ from jobs import states
 from jobs.core.encoding import check_json, clean_text
 from jobs.exceptions import UnknownFilter, shown
 
-PRIVATE = frozenset({
-    "active_key", "key_hash", "args", "kwargs", "result", "live_state", "diagnostics", "checkpoint",
-    "retry_policy", "fallback_due",
-})  # fmt: skip
+PRIVATE = frozenset(
+    {
+        "active_key",
+        "key_hash",
+        "args",
+        "kwargs",
+        "result",
+        "live_state",
+        "diagnostics",
+        "checkpoint",
+        "retry_policy",
+        "fallback_due",
+    }
+)
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "isnull"})
 

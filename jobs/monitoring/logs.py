@@ -41,18 +41,28 @@ def log_transitions(moved: Sequence[Moved]) -> None:
         level = _LEVELS.get(one.edge, logging.INFO)
         if logger.isEnabledFor(level):
             logger.log(
-                level, "%s %s %s -> %s", one.row["task"], one.id, one.from_state or "new", one.to_state,
+                level,
+                "%s %s %s -> %s",
+                one.row["task"],
+                one.id,
+                one.from_state or "new",
+                one.to_state,
                 extra=_extra(one),
-            )  # fmt: skip
+            )
 
 
 def _extra(one: Moved) -> dict[str, Any]:
     started = one.row["started_at"]
     return {
-        "job": str(one.id), "attempt": one.row["attempt"], "key": one.row["key"], "task": one.row["task"],
-        "pool": one.row["pool"], "from_state": one.from_state, "to_state": one.to_state,
+        "job": str(one.id),
+        "attempt": one.row["attempt"],
+        "key": one.row["key"],
+        "task": one.row["task"],
+        "pool": one.row["pool"],
+        "from_state": one.from_state,
+        "to_state": one.to_state,
         "seconds": (one.at - started).total_seconds() if started else None,
-    }  # fmt: skip
+    }
 
 
 def _filter_handlers(logger: logging.Logger, **_: Any) -> None:

@@ -11,9 +11,15 @@ from jobs.models import Job
 from jobs.states import JobState
 
 _TIMES = (
-    "created_at", "updated_at", "run_after", "queued_at", "started_at", "finished_at", "cancel_requested_at",
+    "created_at",
+    "updated_at",
+    "run_after",
+    "queued_at",
+    "started_at",
+    "finished_at",
+    "cancel_requested_at",
     "expires_at",
-)  # fmt: skip
+)
 
 
 def status_of(job: Job) -> dict[str, Any]:
@@ -22,15 +28,31 @@ def status_of(job: Job) -> dict[str, Any]:
     `polling_recommendation` says when to look again; for a job that has ended both its values are None.
     """
     return {
-        "job_id": str(job.id), "task": job.task, "key": job.key, "status": job.status, "state": job.state,
-        "message": job.message, "progress": job.progress, "stage": job.stage, "sub_progress": job.sub_progress,
-        "diagnostics": job.diagnostics, "metadata": job.metadata, "attempt": job.attempt, "run": job.run,
-        "max_retries": job.max_retries, "retry_count": job.retry_count, "priority": job.priority, "reason": job.reason,
-        "current_step": None, "total_chunks": 0, "completed_chunks": 0, "failed_chunks": 0,
+        "job_id": str(job.id),
+        "task": job.task,
+        "key": job.key,
+        "status": job.status,
+        "state": job.state,
+        "message": job.message,
+        "progress": job.progress,
+        "stage": job.stage,
+        "sub_progress": job.sub_progress,
+        "diagnostics": job.diagnostics,
+        "metadata": job.metadata,
+        "attempt": job.attempt,
+        "run": job.run,
+        "max_retries": job.max_retries,
+        "retry_count": job.retry_count,
+        "priority": job.priority,
+        "reason": job.reason,
+        "current_step": None,
+        "total_chunks": 0,
+        "completed_chunks": 0,
+        "failed_chunks": 0,
         **{name: getattr(job, name) for name in _TIMES},
         "polling_recommendation": _polling(job),
         "error": _error(job),
-    }  # fmt: skip
+    }
 
 
 def result_of(job: Job) -> Any:
@@ -57,6 +79,8 @@ def _error(job: Job) -> dict[str, str] | None:
     if not job.error_type:
         return None
     return {
-        "category": job.error_category, "type": job.error_type, "message": job.error_message,
+        "category": job.error_category,
+        "type": job.error_type,
+        "message": job.error_message,
         "fingerprint": job.error_fingerprint,
-    }  # fmt: skip
+    }

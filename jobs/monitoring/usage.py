@@ -156,9 +156,13 @@ def _pool_use(pool: Pool, tally: Tally, waiting: Waiting) -> PoolUse:
     budgets = [Gauge(name, TITLES.get(name, name), tally.used[name], sizes.get(name)) for name in names]
     size = pool.max_concurrent if pool.max_concurrent is not None else tally.look.window or None
     return PoolUse(
-        pool, tally.look.now, Gauge("in_flight", "in flight", tally.in_flight, size), tally.look.slots,
-        [gauge for gauge in budgets if gauge.used or gauge.size is not None], waiting,
-    )  # fmt: skip
+        pool,
+        tally.look.now,
+        Gauge("in_flight", "in flight", tally.in_flight, size),
+        tally.look.slots,
+        [gauge for gauge in budgets if gauge.used or gauge.size is not None],
+        waiting,
+    )
 
 
 def _limit_use(limit: Limit, tally: Tally | None) -> LimitUse:

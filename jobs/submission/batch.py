@@ -50,17 +50,31 @@ class Draft:
         """The columns that differ from the row's defaults, as Python values."""
         options = self.options
         values = {
-            "task": self.task, "pool": self.pool, "priority": options.priority, "manager": self.manager,
-            "key": self.key, "key_hash": self.active_key, "active_key": self.active_key,
-            "metadata": dict(options.metadata), "tags": list(options.tags), "owner": options.owner,
-            "operation_type": options.operation_type, "external_id": options.external_id,
-            "project_id": options.project_id, "session_id": options.session_id, "batch_id": options.batch_id,
-            "estimated_duration": options.estimated_duration, "retry_delay": options.retry_delay,
-            "max_retries": self._max_retries, "retry_policy": self._retry_policy, "expires_at": self._expires_at,
-            "fallback": options.fallback, "at_most_once": options.at_most_once,
+            "task": self.task,
+            "pool": self.pool,
+            "priority": options.priority,
+            "manager": self.manager,
+            "key": self.key,
+            "key_hash": self.active_key,
+            "active_key": self.active_key,
+            "metadata": dict(options.metadata),
+            "tags": list(options.tags),
+            "owner": options.owner,
+            "operation_type": options.operation_type,
+            "external_id": options.external_id,
+            "project_id": options.project_id,
+            "session_id": options.session_id,
+            "batch_id": options.batch_id,
+            "estimated_duration": options.estimated_duration,
+            "retry_delay": options.retry_delay,
+            "max_retries": self._max_retries,
+            "retry_policy": self._retry_policy,
+            "expires_at": self._expires_at,
+            "fallback": options.fallback,
+            "at_most_once": options.at_most_once,
             "reason": "" if options.start else "not started",
             **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},
-        }  # fmt: skip
+        }
         return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, _NOTHING)}
 
     @property
@@ -77,10 +91,13 @@ class Draft:
         """What the job says itself, by the names of `retrying.Policy`."""
         options = self.options
         said = {
-            "multiplier": options.retry_multiplier, "cap": options.retry_cap, "jitter": options.retry_jitter,
-            "deadline": options.retry_deadline, "retry_on": list(options.retry_on) or None,
+            "multiplier": options.retry_multiplier,
+            "cap": options.retry_cap,
+            "jitter": options.retry_jitter,
+            "deadline": options.retry_deadline,
+            "retry_on": list(options.retry_on) or None,
             "never_retry": list(options.never_retry) or None,
-        }  # fmt: skip
+        }
         return {name: value for name, value in said.items() if value is not None}
 
     @property
@@ -98,12 +115,18 @@ class Draft:
         timeouts = settings.TIMEOUT
         by_kind = timeouts.operations.get(options.operation_type, timeouts.default)
         return Facts(
-            task=self.task, partition_by=name_of(options.partition_by, self.task), access=options.access,
-            memory_mb=options.memory_mb, cpu_weight=options.cpu_weight, disk_mb=options.disk_mb,
-            resources=dict(options.resources), max_concurrent=self._own_maximum,
+            task=self.task,
+            partition_by=name_of(options.partition_by, self.task),
+            access=options.access,
+            memory_mb=options.memory_mb,
+            cpu_weight=options.cpu_weight,
+            disk_mb=options.disk_mb,
+            resources=dict(options.resources),
+            max_concurrent=self._own_maximum,
             rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
-            timeout=by_kind if options.timeout is None else options.timeout, grace=options.grace,
-        )  # fmt: skip
+            timeout=by_kind if options.timeout is None else options.timeout,
+            grace=options.grace,
+        )
 
     @property
     def _own_maximum(self) -> int | None:

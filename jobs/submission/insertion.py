@@ -122,9 +122,15 @@ def _events_sql(words: Dialect) -> str:
 
 @functools.cache
 def _insert_sql(
-    words: Dialect, names: tuple[str, ...], texts: tuple[str, ...], returned: tuple[str, ...], when: str, start: bool,
-    keyed: bool, wakes: bool,
-) -> str:  # fmt: skip
+    words: Dialect,
+    names: tuple[str, ...],
+    texts: tuple[str, ...],
+    returned: tuple[str, ...],
+    when: str,
+    start: bool,
+    keyed: bool,
+    wakes: bool,
+) -> str:
     eligible = "CASE WHEN v.run_after > {now} THEN v.run_after ELSE {now} END"
     state = "CASE WHEN v.run_after > {now} THEN 'scheduled' ELSE 'pending' END" if start else "'paused'"
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"

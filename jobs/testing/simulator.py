@@ -92,9 +92,15 @@ class Simulation(Figures):
     # --- what happens
 
     def submit(
-        self, task: JobLike | str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *,
-        takes: Takes | None = None, fails: Fails = None, **options: Any,
-    ) -> Job:  # fmt: skip
+        self,
+        task: JobLike | str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        takes: Takes | None = None,
+        fails: Fails = None,
+        **options: Any,
+    ) -> Job:
         """`job_manager.submit`, with what the body will do: the seconds it takes, and what it raises at its end.
 
         Both may be callables that get what the body would have as `self.job`, for each attempt anew.
@@ -103,9 +109,14 @@ class Simulation(Figures):
         return job
 
     def submit_many(
-        self, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], *,
-        takes: Takes | None = None, fails: Fails = None, **options: Any,
-    ) -> list[Job]:  # fmt: skip
+        self,
+        task: JobLike | str,
+        calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]],
+        *,
+        takes: Takes | None = None,
+        fails: Fails = None,
+        **options: Any,
+    ) -> list[Job]:
         """The same for many (args, kwargs)."""
         rows = job_manager.submit_many(task, calls, **options)
         for row in rows:

@@ -86,7 +86,14 @@ def _policy() -> str:
     parts = urlsplit(static("jobs/jobs.css"))
     home = f"'self' {parts.scheme or 'https'}://{parts.netloc}" if parts.netloc else "'self'"
     rules: dict[str, Any] = {
-        "default-src": "'none'", "script-src": home, "style-src": home, "img-src": home, "font-src": home,
-        "connect-src": "'self'", "form-action": "'self'", "base-uri": "'none'", "frame-ancestors": "'self'",
-    }  # fmt: skip
+        "default-src": "'none'",
+        "script-src": home,
+        "style-src": home,
+        "img-src": home,
+        "font-src": home,
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'self'",
+    }
     return "; ".join(f"{name} {value}" for name, value in rules.items())

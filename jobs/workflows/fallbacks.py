@@ -32,8 +32,14 @@ logger = logging.getLogger(__name__)
 BATCH = 100
 _LONGEST = 1000  # characters of the message there: the failed job has all of it
 _COPIED = (
-    "priority", "owner", "operation_type", "external_id", "project_id", "session_id", "batch_id",
-)  # fmt: skip
+    "priority",
+    "owner",
+    "operation_type",
+    "external_id",
+    "project_id",
+    "session_id",
+    "batch_id",
+)
 
 
 def submit_due() -> int:
@@ -100,9 +106,12 @@ def _submit(job: Job) -> Job:
 def _told(job: Job) -> dict[str, Any]:
     """What the new job can learn of the one that failed."""
     error = {
-        "category": job.error_category, "type": job.error_type, "fingerprint": job.error_fingerprint,
-        "message": encoding.clean_text(job.error_message, _LONGEST), "attempts": job.attempt,
-    }  # fmt: skip
+        "category": job.error_category,
+        "type": job.error_type,
+        "fingerprint": job.error_fingerprint,
+        "message": encoding.clean_text(job.error_message, _LONGEST),
+        "attempts": job.attempt,
+    }
     return {FALLBACK_OF: str(job.id), FALLBACK_CHAIN: _chain(job), FALLBACK_ERROR: error}
 
 

@@ -41,16 +41,29 @@ MARK = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 def hostile_job(state: str = "failed") -> Job:
     """A job that says the marker wherever a job can say something."""
     made = job_manager.submit(
-        f"evil.{MARK}", [MARK], {MARK: MARK}, owner=OWNER, tags=[MARK], metadata={MARK: MARK}, external_id=MARK,
-        project_id=MARK, session_id=MARK, batch_id=MARK,
-    )  # fmt: skip
+        f"evil.{MARK}",
+        [MARK],
+        {MARK: MARK},
+        owner=OWNER,
+        tags=[MARK],
+        metadata={MARK: MARK},
+        external_id=MARK,
+        project_id=MARK,
+        session_id=MARK,
+        batch_id=MARK,
+    )
     claimed = stages.claim(made)
     where = "id = %s AND attempt_id = %s"
     error = {"error_type": MARK, "error_message": MARK, "error_category": MARK[:20]}
     transitions.move(
-        "fail", where, claimed.fence, sets={**error, "result": {MARK: MARK}},
-        attempt={**error, "error_traceback": MARK}, actor=MARK, data={"reason": MARK, MARK: MARK},
-    )  # fmt: skip
+        "fail",
+        where,
+        claimed.fence,
+        sets={**error, "result": {MARK: MARK}},
+        attempt={**error, "error_traceback": MARK},
+        actor=MARK,
+        data={"reason": MARK, MARK: MARK},
+    )
     Attempt.objects.filter(job=made).update(hostname=MARK)
     JobLog.objects.create(job=made, at=made.created_at, level=MARK[:10], text=MARK)
     JobEvent.objects.filter(job=made, seq=1).update(name=MARK, actor=MARK)

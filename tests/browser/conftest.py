@@ -21,9 +21,14 @@ from playwright.sync_api import (
 from tests.services.demo import Demo, demo
 
 QUIETLY = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 WITHIN = 30_000  # ms that anything shown may take on a busy machine
 Visit = Callable[..., Page]
 

@@ -221,6 +221,9 @@ _WISHES: dict[str, Any] = {
     "resume": lambda job_id, _: job_manager.resume_job(job_id),
     "retry": lambda job_id, _: job_manager.retry_job(job_id),
     "cancel": lambda job_id, _: job_manager.cancel_job(job_id, reason="wish"),
-    "claim": _claim, "finish": _finish, "snooze": _snooze, "keep": _keep,
+    "claim": _claim,
+    "finish": _finish,
+    "snooze": _snooze,
+    "keep": _keep,
     "rescue": lambda job_id, attempt_id: len(rescue.rescue([(job_id, attempt_id)], "dead", "test")),
-}  # fmt: skip
+}

@@ -82,9 +82,17 @@ class House:
     def settle(self) -> None:
         """No limit, nothing under way, and the invariants hold."""
         Pool.objects.update(
-            max_concurrent=None, max_memory_mb=None, max_cpu_weight=None, max_disk_mb=None, resources={},
-            max_retries=None, retry_delay=None, retry_multiplier=None, retry_cap=None, retry_jitter=None,
-        )  # fmt: skip
+            max_concurrent=None,
+            max_memory_mb=None,
+            max_cpu_weight=None,
+            max_disk_mb=None,
+            resources={},
+            max_retries=None,
+            retry_delay=None,
+            retry_multiplier=None,
+            retry_cap=None,
+            retry_jitter=None,
+        )
         Limit.objects.filter(name="system").update(size=None)
         self.open_gates()
         for job in Job.objects.exclude(state__in=FINAL):

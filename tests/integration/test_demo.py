@@ -37,8 +37,13 @@ def test_once_runs_the_work_checks_it_and_ends(place: Path) -> None:
     assert rows["demo.twin_primes"][:5] == ("1", "0", "0", "1", "0")
     assert int(rows["together"][0]) == int(index[0]) + 6
     assert re.findall(r"^ok  (\w+):", run.text, re.MULTILINE) == [
-        "index", "pictures", "retry", "failure", "cancel", "web",
-    ]  # fmt: skip
+        "index",
+        "pictures",
+        "retry",
+        "failure",
+        "cancel",
+        "web",
+    ]
 
 
 @pytest.mark.timeout(180)

@@ -105,8 +105,12 @@ def test_stopping_a_running_job_with_an_error(house: House) -> None:
     assert handle.stop(ValueError("wrong file"), wait=True, timeout=15) == "REQUESTED"
     done = handle.job
     assert (done.state, done.error_category, done.error_type, done.error_message, done.retry_count) == (
-        "failed", "stopped", "ValueError", "wrong file", 0,
-    )  # fmt: skip
+        "failed",
+        "stopped",
+        "ValueError",
+        "wrong file",
+        0,
+    )
     assert handle.stop(ValueError("again")) == "ALREADY_FINAL"
     assert outcomes(job) == ["failed"]
 

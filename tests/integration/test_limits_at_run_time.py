@@ -25,9 +25,17 @@ from tests.services.processes import wait_until
 
 WITHIN = 5.0  # seconds on a busy machine; measured: 0.1
 FORM = {
-    "kind": "concurrency", "pool": "", "task": "", "partition_by": "", "partition": "", "size": "", "period": "1",
-    "burst": "1", "weight": "1", "policy": "wait",
-}  # fmt: skip
+    "kind": "concurrency",
+    "pool": "",
+    "task": "",
+    "partition_by": "",
+    "partition": "",
+    "size": "",
+    "period": "1",
+    "burst": "1",
+    "weight": "1",
+    "policy": "wait",
+}
 
 
 @pytest.fixture

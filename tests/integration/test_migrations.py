@@ -21,8 +21,14 @@ def test_migrations_go_forward_with_rows_back_to_nothing_and_forward_again(tmp_p
     stack = Stack.current()
     assert stack
     with _empty_database(stack, tmp_path) as url:
-        done = subprocess.run([sys.executable, "-c", WALK], cwd=ROOT, env=os.environ | {"DATABASE_URL": url},
-                              capture_output=True, text=True, check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", WALK],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr[-4000:]
 
 

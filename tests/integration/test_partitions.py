@@ -177,8 +177,11 @@ def assert_spaced(jobs: Iterable[Job], interval: float, burst: int) -> None:
 
 
 BUDGETS: list[dict[str, Any]] = [
-    {"max_memory_mb": 250}, {"max_cpu_weight": 1.0}, {"max_disk_mb": 20}, {"resources": {"gpu": 2}},
-]  # fmt: skip
+    {"max_memory_mb": 250},
+    {"max_cpu_weight": 1.0},
+    {"max_disk_mb": 20},
+    {"resources": {"gpu": 2}},
+]
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: next(iter(budget)))

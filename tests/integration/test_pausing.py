@@ -49,8 +49,10 @@ def test_a_body_goes_on_from_where_it_was_paused(house: House) -> None:
     assert (done.state, done.result) == ("completed", [])
     assert outcomes(job) == ["paused", "completed"]
     assert [event for event in story(job) if event in ("pause_requested", "pause", "resume")] == [
-        "pause_requested", "pause", "resume",
-    ]  # fmt: skip
+        "pause_requested",
+        "pause",
+        "resume",
+    ]
 
 
 def test_a_job_without_checkpoints_runs_on_and_the_request_is_withdrawn(house: House) -> None:

@@ -111,9 +111,12 @@ class _Watch:
 
 def _name(sql: str) -> str | None:
     marks = {
-        "look": " walk AS (", "peek": "AS in_flight", "best": "LIMIT l.most",
-        "move": "UPDATE jobs_job", "pick": "SKIP LOCKED",
-    }  # fmt: skip
+        "look": " walk AS (",
+        "peek": "AS in_flight",
+        "best": "LIMIT l.most",
+        "move": "UPDATE jobs_job",
+        "pick": "SKIP LOCKED",
+    }
     return next((name for name, mark in marks.items() if mark in sql), "best" if "UNION ALL" in sql else None)
 
 
@@ -157,18 +160,26 @@ def _fill(count: int, lanes: int, state: str) -> None:
     spelled = [f"'{one.hex}'" if ON_SQLITE else f"'{one}'::uuid" for one in ids]
     new = "lower(hex(randomblob(16)))" if ON_SQLITE else "gen_random_uuid()"
     sql = FILL.format(
-        count=count, modulo=lanes, state=state, uuid=new, attempt="NULL" if state == "pending" else new,
+        count=count,
+        modulo=lanes,
+        state=state,
+        uuid=new,
+        attempt="NULL" if state == "pending" else new,
         lanes=", ".join(f"({number}, {lane})" for number, lane in enumerate(spelled)),
         now="strftime('%Y-%m-%d %H:%M:%f', 'now')" if ON_SQLITE else "now()",
-    )  # fmt: skip
+    )
     with connection.cursor() as cursor:
         cursor.execute(sql)
 
 
 def _fill_mariadb(count: int, lanes: int, state: str, ids: list[uuid.UUID]) -> None:
     sql = FILL_MARIADB.format(
-        last=count - 1, modulo=lanes, state=state, lanes=json.dumps([str(one) for one in ids]), now=db_now("default"),
+        last=count - 1,
+        modulo=lanes,
+        state=state,
+        lanes=json.dumps([str(one) for one in ids]),
+        now=db_now("default"),
         attempt="NULL" if state == "pending" else "UUID()",
-    )  # fmt: skip
+    )
     with connection.cursor() as cursor:
         cursor.execute(sql)

@@ -52,11 +52,19 @@ def _fill() -> None:
     for number, state in enumerate(STATES):
         final, flying = state in STATES[6:], state in ("queued", "running")
         row = old.get_model("jobs", "Job").objects.create(
-            id=UUID(int=number + 1), task=f"task {number % 3}", pool="default", state=state, created_at=now,
-            eligible_at=now, rank=0, updated_at=now, finished_at=now if final else None,
-            attempt_id=uuid4() if flying else None, active_key=None if final else str(number),
+            id=UUID(int=number + 1),
+            task=f"task {number % 3}",
+            pool="default",
+            state=state,
+            created_at=now,
+            eligible_at=now,
+            rank=0,
+            updated_at=now,
+            finished_at=now if final else None,
+            attempt_id=uuid4() if flying else None,
+            active_key=None if final else str(number),
             timeout=number if number % 2 else None,
-        )  # fmt: skip
+        )
         old.get_model("jobs", "Attempt").objects.create(id=uuid4(), job_id=row.id, number=1, started_at=now)
         old.get_model("jobs", "JobEvent").objects.create(job_id=row.id, seq=1, name="create", at=now)
 
@@ -89,8 +97,17 @@ def _check_that_older_code_may_write() -> None:
         worker = old.get_model("jobs", "Worker").objects.create(
             boot_id=uuid4(), hostname="old", pid=1, pools=["default"], slots=1, started_at=now, beat_at=now
         )
-        row = old.get_model("jobs", "Job").objects.create(id=uuid4(), task="t", pool="default", state="running",
-            attempt_id=attempt, created_at=now, eligible_at=now, rank=0, updated_at=now)  # fmt: skip
+        row = old.get_model("jobs", "Job").objects.create(
+            id=uuid4(),
+            task="t",
+            pool="default",
+            state="running",
+            attempt_id=attempt,
+            created_at=now,
+            eligible_at=now,
+            rank=0,
+            updated_at=now,
+        )
         old.get_model("jobs", "Attempt").objects.create(
             id=attempt, job_id=row.pk, number=1, started_at=now, worker=worker
         )

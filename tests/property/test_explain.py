@@ -36,27 +36,45 @@ def maybe(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([None] * len(values) + list(values))
 
 
-JOB = st.fixed_dictionaries({
-    "task": st.sampled_from(["why.a", "why.b"]), "pool": st.sampled_from(["default", "default", "other"]),
-    "partition": maybe("x", "y"), "access": st.sampled_from(["", "", "shared", "exclusive"]),
-    "memory_mb": st.sampled_from([None, None, 1, 3, 6]), "gpu": maybe(1, 2), "timeout": maybe(30, 300),
-    "max_concurrent": maybe(1, 2),
-    "rate": maybe("1/s", "2/m", "6/m burst 2"), "priority": st.sampled_from(["low", "medium", "high", "critical"]),
-    "state": st.sampled_from(["pending", "pending", "pending", "queued", "running"]),
-    "then": st.sampled_from([0, 0, 1, 70, 4000]),
-})  # fmt: skip
-LIMIT = st.fixed_dictionaries({
-    "pool": st.sampled_from(["", *POOLS]), "task": st.sampled_from(["", "why.a"]),
-    "partition_by": st.sampled_from(["", "by"]), "partition": st.sampled_from(["", "", "x"]),
-    "kind": st.sampled_from(["concurrency", "concurrency", "rate"]), "size": st.sampled_from([None, 0, 1, 1, 2, 3]),
-    "period": st.sampled_from([1, 60]), "burst": st.integers(1, 2), "weight": st.sampled_from([1, 2]),
-    "tat": st.sampled_from([-10, 5, 90]),
-})  # fmt: skip
-POOL = st.fixed_dictionaries({
-    "max_concurrent": maybe(0, 3, 9), "max_memory_mb": st.sampled_from([None, 4, 7, 7, 9]), "gpu": maybe(1, 2, 2),
-    "closed": st.sampled_from([None] * 8 + ["paused_at", "draining_at"]),
-    "slots": st.sampled_from([0, 2, 50, 50, 50, 50]),
-})  # fmt: skip
+JOB = st.fixed_dictionaries(
+    {
+        "task": st.sampled_from(["why.a", "why.b"]),
+        "pool": st.sampled_from(["default", "default", "other"]),
+        "partition": maybe("x", "y"),
+        "access": st.sampled_from(["", "", "shared", "exclusive"]),
+        "memory_mb": st.sampled_from([None, None, 1, 3, 6]),
+        "gpu": maybe(1, 2),
+        "timeout": maybe(30, 300),
+        "max_concurrent": maybe(1, 2),
+        "rate": maybe("1/s", "2/m", "6/m burst 2"),
+        "priority": st.sampled_from(["low", "medium", "high", "critical"]),
+        "state": st.sampled_from(["pending", "pending", "pending", "queued", "running"]),
+        "then": st.sampled_from([0, 0, 1, 70, 4000]),
+    }
+)
+LIMIT = st.fixed_dictionaries(
+    {
+        "pool": st.sampled_from(["", *POOLS]),
+        "task": st.sampled_from(["", "why.a"]),
+        "partition_by": st.sampled_from(["", "by"]),
+        "partition": st.sampled_from(["", "", "x"]),
+        "kind": st.sampled_from(["concurrency", "concurrency", "rate"]),
+        "size": st.sampled_from([None, 0, 1, 1, 2, 3]),
+        "period": st.sampled_from([1, 60]),
+        "burst": st.integers(1, 2),
+        "weight": st.sampled_from([1, 2]),
+        "tat": st.sampled_from([-10, 5, 90]),
+    }
+)
+POOL = st.fixed_dictionaries(
+    {
+        "max_concurrent": maybe(0, 3, 9),
+        "max_memory_mb": st.sampled_from([None, 4, 7, 7, 9]),
+        "gpu": maybe(1, 2, 2),
+        "closed": st.sampled_from([None] * 8 + ["paused_at", "draining_at"]),
+        "slots": st.sampled_from([0, 2, 50, 50, 50, 50]),
+    }
+)
 
 
 @pytest.mark.django_db

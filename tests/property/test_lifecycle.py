@@ -57,8 +57,15 @@ ENDS: dict[str, BaseException | None] = {
     "checkpoint": None,  # keeps something first: see `_keeping`
 }
 WISHES = [
-    "start", "cancel", "cancel what runs", "retry", "pause", "pause what runs", "resume", "resume what was to pause",
-]  # fmt: skip
+    "start",
+    "cancel",
+    "cancel what runs",
+    "retry",
+    "pause",
+    "pause what runs",
+    "resume",
+    "resume what was to pause",
+]
 NEVER_STALE = {"STALE_AFTER": 10**9, "MAX_RESCUES": 2, "RETRY": {"jitter": False, "initial_delay": 5}, "LOOK_AHEAD": 1}
 
 
@@ -116,12 +123,15 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data(), wish=st.sampled_from(WISHES))
     def somebody_wishes(self, data: st.DataObject, wish: str) -> None:
         among = {
-            "start": Job.objects.filter(state="paused"), "cancel": Job.objects.all(),
-            "cancel what runs": Job.objects.filter(state="running"), "retry": Job.objects.final(),
-            "pause": Job.objects.all(), "pause what runs": Job.objects.filter(state="running"),
+            "start": Job.objects.filter(state="paused"),
+            "cancel": Job.objects.all(),
+            "cancel what runs": Job.objects.filter(state="running"),
+            "retry": Job.objects.final(),
+            "pause": Job.objects.all(),
+            "pause what runs": Job.objects.filter(state="running"),
             "resume": Job.objects.all(),
             "resume what was to pause": Job.objects.filter(state="running", pause_requested_at__isnull=False),
-        }  # fmt: skip
+        }
         rows = list(among[wish].order_by("pk"))
         if rows:
             row = data.draw(st.sampled_from(rows))

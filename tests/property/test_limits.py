@@ -35,17 +35,34 @@ from jobs.states import IN_FLIGHT
 from jobs.testing import Worker, simulation
 
 JOBS = {
-    "STALE_AFTER": 20, "LOST_AFTER": 15, "RESERVE_AFTER": 20, "AGED_AFTER": 60, "MAX_RESCUES": 100, "MAX_CONCURRENT": 6,
+    "STALE_AFTER": 20,
+    "LOST_AFTER": 15,
+    "RESERVE_AFTER": 20,
+    "AGED_AFTER": 60,
+    "MAX_RESCUES": 100,
+    "MAX_CONCURRENT": 6,
     "RETRY": {"jitter": False, "initial_delay": 5},
-}  # fmt: skip
+}
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]  # to shrink a failure takes minutes: add Phase.shrink for that
 POOLS, TASKS, TENANTS = ["default", "gpu"], ["a", "b"], ["x", "y", "z"]
 INTERVAL, BURST = 10, 2  # of the rate, for each tenant
 FREE = {"a": None, "everyone": None, "both pools": None, "system": 10**6}
 COLUMNS = (
-    "pk", "from_state", "to_state", "at", "job_id", "job__task", "job__pool", "job__partition", "job__memory_mb",
-    "job__access", "job__max_concurrent", "job__priority", "job__rank", "job__resources",
-)  # fmt: skip
+    "pk",
+    "from_state",
+    "to_state",
+    "at",
+    "job_id",
+    "job__task",
+    "job__pool",
+    "job__partition",
+    "job__memory_mb",
+    "job__access",
+    "job__max_concurrent",
+    "job__priority",
+    "job__rank",
+    "job__resources",
+)
 
 
 @dataclass(frozen=True)
@@ -132,22 +149,46 @@ class Limits(RuleBasedStateMachine):
         self.set_budget(memory)
 
     @rule(
-        task=st.sampled_from(TASKS), tenant=st.sampled_from(TENANTS), pool=st.sampled_from(POOLS),
-        priority=st.sampled_from(["low", "medium", "high", "critical"]), number=st.integers(1, 4),
-        takes=st.sampled_from([1, 10, 40]), memory=st.sampled_from([None, 1, 4]), own=st.sampled_from([None, 1, 2]),
-        timeout=st.sampled_from([None, 30, 60]), fails=st.booleans(), later=st.sampled_from([None, 15]),
-        access=st.sampled_from(["", "", "shared", "exclusive"]), resources=st.sampled_from([{}, {}, {"gpu": 1}]),
-    )  # fmt: skip
+        task=st.sampled_from(TASKS),
+        tenant=st.sampled_from(TENANTS),
+        pool=st.sampled_from(POOLS),
+        priority=st.sampled_from(["low", "medium", "high", "critical"]),
+        number=st.integers(1, 4),
+        takes=st.sampled_from([1, 10, 40]),
+        memory=st.sampled_from([None, 1, 4]),
+        own=st.sampled_from([None, 1, 2]),
+        timeout=st.sampled_from([None, 30, 60]),
+        fails=st.booleans(),
+        later=st.sampled_from([None, 15]),
+        access=st.sampled_from(["", "", "shared", "exclusive"]),
+        resources=st.sampled_from([{}, {}, {"gpu": 1}]),
+    )
     def submit(
-        self, task: str, tenant: str, number: int, takes: int, fails: bool, later: int | None, memory: int | None,
-        own: int | None, **options: Any,
-    ) -> None:  # fmt: skip
+        self,
+        task: str,
+        tenant: str,
+        number: int,
+        takes: int,
+        fails: bool,
+        later: int | None,
+        memory: int | None,
+        own: int | None,
+        **options: Any,
+    ) -> None:
         calls = [((), {"tenant": tenant})] * number
         with suppress(ImpossibleNeed):  # of more memory than the pool has just now
             self.sim.submit_many(
-                task, calls, partition_by="tenant", takes=takes, memory_mb=memory, max_concurrent=own, run_after=later,
-                fails=JobFailed("no") if fails else None, max_retries=1, **options,
-            )  # fmt: skip
+                task,
+                calls,
+                partition_by="tenant",
+                takes=takes,
+                memory_mb=memory,
+                max_concurrent=own,
+                run_after=later,
+                fails=JobFailed("no") if fails else None,
+                max_retries=1,
+                **options,
+            )
 
     @precondition(lambda self: "default" not in self.paused)
     @rule(

@@ -60,14 +60,23 @@ class Waits(RuleBasedStateMachine):
             self.submit("a", tenant, "medium", number, LONGEST, 0)
 
     @rule(
-        task=st.sampled_from(TASKS), tenant=st.sampled_from(TENANTS), priority=st.sampled_from(PRIORITIES),
-        number=st.integers(2, 4), takes=st.sampled_from([5, LONGEST]), gpu=st.sampled_from([0, 0, 1]),
-    )  # fmt: skip
+        task=st.sampled_from(TASKS),
+        tenant=st.sampled_from(TENANTS),
+        priority=st.sampled_from(PRIORITIES),
+        number=st.integers(2, 4),
+        takes=st.sampled_from([5, LONGEST]),
+        gpu=st.sampled_from([0, 0, 1]),
+    )
     def submit(self, task: str, tenant: str, priority: str, number: int, takes: int, gpu: int) -> None:
         self.sim.submit_many(
-            task, [((), {"tenant": tenant})] * number, partition_by="tenant", takes=takes, priority=priority,
-            resources={"gpu": 1} if gpu else {}, timeout=LONGEST,
-        )  # fmt: skip
+            task,
+            [((), {"tenant": tenant})] * number,
+            partition_by="tenant",
+            takes=takes,
+            priority=priority,
+            resources={"gpu": 1} if gpu else {},
+            timeout=LONGEST,
+        )
 
     @rule(seconds=st.sampled_from([10, 60]))
     def time_passes(self, seconds: int) -> None:
@@ -116,7 +125,10 @@ class Waits(RuleBasedStateMachine):
 @pytest.mark.django_db
 def test_no_order_of_events_lets_a_tenant_starve() -> None:
     how = settings(
-        max_examples=4, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck),
+        max_examples=4,
+        stateful_step_count=12,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    )  # fmt: skip
+    )
     run_state_machine_as_test(Waits, settings=how)

@@ -195,9 +195,13 @@ def _mariadb_database(server: str) -> Iterator[str]:
 def _mariadb(url: str) -> "pymysql.connections.Connection[pymysql.cursors.Cursor]":
     parts = urlsplit(url)
     return pymysql.connect(
-        host=parts.hostname or "", port=parts.port or 3306, user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""), connect_timeout=2, charset="utf8mb4",
-    )  # fmt: skip
+        host=parts.hostname or "",
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        connect_timeout=2,
+        charset="utf8mb4",
+    )
 
 
 def _claim_number() -> int | None:

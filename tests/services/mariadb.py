@@ -47,9 +47,15 @@ class PrivateMariaDB:
         self._pid_file.unlink(missing_ok=True)
         with (self.directory / "log").open("a") as log:
             subprocess.run(
-                ["sh", "-c", '"$@" &', "sh", programs[0], *self._options()], cwd=self.directory, check=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **unprivileged(),
-            )  # fmt: skip
+                ["sh", "-c", '"$@" &', "sh", programs[0], *self._options()],
+                cwd=self.directory,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **unprivileged(),
+            )
         wait_until(self._answers, 60, f"mariadb on port {self.port}: {self.directory / 'log'}")
         if is_new:
             with self._connect() as connection, connection.cursor() as cursor:
@@ -74,16 +80,26 @@ class PrivateMariaDB:
         words = ["--no-defaults", f"--datadir={self._data}", "--auth-root-authentication-method=normal"]
         with (self.directory / "log").open("a") as log:
             subprocess.run(
-                [program, *words, "--skip-test-db"], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, check=True, **unprivileged(),
-            )  # fmt: skip
+                [program, *words, "--skip-test-db"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+                **unprivileged(),
+            )
 
     def _options(self) -> list[str]:
         return [
-            "--no-defaults", f"--datadir={self._data}", "--bind-address=127.0.0.1", f"--port={self.port}",
-            f"--socket={self.directory / 'socket'}", f"--pid-file={self._pid_file}",
-            "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
-        ]  # fmt: skip
+            "--no-defaults",
+            f"--datadir={self._data}",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            f"--socket={self.directory / 'socket'}",
+            f"--pid-file={self._pid_file}",
+            "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-flush-method=nosync",
+        ]
 
     def _answers(self) -> bool:
         try:

@@ -40,11 +40,32 @@ class PrivatePostgres:
     def start(self) -> None:
         """Start it on its port (the first time: make its files) and wait until it answers."""
         if not self._data.exists():
-            self._call("initdb", "--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--no-sync",
-                       "--pgdata", str(self._data))  # fmt: skip
+            self._call(
+                "initdb",
+                "--username",
+                "postgres",
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+                "--no-sync",
+                "--pgdata",
+                str(self._data),
+            )
         options = f"-h 127.0.0.1 -p {self.port} -k {self.directory} -c fsync=off -c max_connections=60"
-        self._call("pg_ctl", "start", "--wait", "--timeout", "60", "--pgdata", str(self._data), "--options", options,
-                   "--log", str(self.directory / "log"))  # fmt: skip
+        self._call(
+            "pg_ctl",
+            "start",
+            "--wait",
+            "--timeout",
+            "60",
+            "--pgdata",
+            str(self._data),
+            "--options",
+            options,
+            "--log",
+            str(self.directory / "log"),
+        )
 
     def stop(self, mode: str = "immediate") -> None:
         """Stop it: `immediate` is a crash, `fast` cuts the connections, `smart` waits for them."""
@@ -67,8 +88,15 @@ class PrivatePostgres:
     def _call(self, program: str, *words: str) -> None:
         folder = self._readable_programs()
         with (self.directory / "ctl.log").open("a") as log:
-            done = subprocess.run([str(folder / program), *words], cwd=self.directory, stdin=subprocess.DEVNULL,
-                                  stdout=log, stderr=subprocess.STDOUT, check=False, **unprivileged())  # fmt: skip
+            done = subprocess.run(
+                [str(folder / program), *words],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+                **unprivileged(),
+            )
         if done.returncode != 0:
             said = "".join(p.read_text() for p in (self.directory / "ctl.log", self.directory / "log") if p.exists())
             raise RuntimeError(f"{program} {' '.join(words)} ended with {done.returncode}:\n{said[-3000:]}")

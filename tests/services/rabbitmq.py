@@ -45,8 +45,13 @@ class PrivateRabbitMQ:
         assert program, "no rabbitmq-server on this machine"
         self._pid_file.unlink(missing_ok=True)
         # left to the system by a shell that ends at once: the server outlives the process that starts it
-        subprocess.run(["sh", "-c", '"$0" >>log 2>&1 </dev/null &', program], env=os.environ | self._environment(),
-                       cwd=self.directory, start_new_session=True, check=True)  # fmt: skip
+        subprocess.run(
+            ["sh", "-c", '"$0" >>log 2>&1 </dev/null &', program],
+            env=os.environ | self._environment(),
+            cwd=self.directory,
+            start_new_session=True,
+            check=True,
+        )
         wait_until(lambda: self._pid_file.exists() and answers(self.port), 60, f"rabbitmq on port {self.port}")
 
     def stop(self) -> None:

@@ -60,8 +60,15 @@ class Worker:
         """Start it; return when it consumes from its queues."""
         with self.log.open("ab") as output:
             begin = self.log.stat().st_size
-            self._process = subprocess.Popen(self._words, cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL,
-                                             stdout=output, stderr=output, start_new_session=True)  # fmt: skip
+            self._process = subprocess.Popen(
+                self._words,
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         try:
             wait_until(lambda: f"{self.name} ready." in self.text(begin) or self.ended(), ready_within, "worker ready")
             if self.ended():

@@ -171,7 +171,12 @@ def _bells() -> list[tuple[Any, ...]]:
 
 
 ACTS: dict[str, Callable[[Site, Fault], bool]] = {
-    "child killed": _kill_child, "worker killed": _kill_worker, "feeder killed": _kill_feeder,
-    "worker frozen": _freeze, "broker flushed": _flush, "broker restarted": _restart_broker,
-    "database restarted": _restart_database, "doorbells repeated": _repeat_doorbells,
-}  # fmt: skip
+    "child killed": _kill_child,
+    "worker killed": _kill_worker,
+    "feeder killed": _kill_feeder,
+    "worker frozen": _freeze,
+    "broker flushed": _flush,
+    "broker restarted": _restart_broker,
+    "database restarted": _restart_database,
+    "doorbells repeated": _repeat_doorbells,
+}

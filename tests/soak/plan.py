@@ -26,9 +26,15 @@ CUSTOMERS = 4
 
 # How often each happens beside the others, and how long it lasts, in seconds.
 WEIGHTS = {
-    "child killed": 30, "worker killed": 14, "feeder killed": 6, "worker frozen": 14, "broker flushed": 12,
-    "broker restarted": 8, "database restarted": 10, "doorbells repeated": 6,
-}  # fmt: skip
+    "child killed": 30,
+    "worker killed": 14,
+    "feeder killed": 6,
+    "worker frozen": 14,
+    "broker flushed": 12,
+    "broker restarted": 8,
+    "database restarted": 10,
+    "doorbells repeated": 6,
+}
 LASTING = {"worker frozen": (4.0, 7.0), "broker restarted": (0.5, 4.0), "database restarted": (0.2, 4.0)}
 
 
@@ -125,6 +131,14 @@ def _once(dice: Random) -> Order:
 
 
 _KINDS = (
-    (_short, 40), (_long, 7), (_failing, 8), (_retried, 9), (_snoozing, 6), (_later, 6), (_keyed, 6), (_limited, 8),
-    (_partitioned, 8), (_once, 5),
-)  # fmt: skip
+    (_short, 40),
+    (_long, 7),
+    (_failing, 8),
+    (_retried, 9),
+    (_snoozing, 6),
+    (_later, 6),
+    (_keyed, 6),
+    (_limited, 8),
+    (_partitioned, 8),
+    (_once, 5),
+)

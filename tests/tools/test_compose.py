@@ -73,8 +73,13 @@ def test_web_serves_the_asgi_application(services: dict[str, dict[str, Any]]) ->
     assert program == "uvicorn"
     module, _, name = application.partition(":")
     # in a process of its own: the module starts a steward
-    loaded = subprocess.run([sys.executable, "-c", f"from {module} import {name} as app; print(callable(app))"],
-                            cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"from {module} import {name} as app; print(callable(app))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert loaded.stdout.strip() == "True"
     port = uvicorn_cli.make_context("uvicorn", [application, *options]).params["port"]
     assert services["web"]["ports"] == [f"127.0.0.1:{port}:{port}"]

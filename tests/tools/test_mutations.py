@@ -10,8 +10,13 @@ from tests.run import GROUPS
 
 TESTS = Path(__file__).resolve().parents[1]
 DEMANDED = (
-    "source in the WHERE", "attempt fence", "unique active key", "pool lock", "reconciler", "database clock",
-)  # fmt: skip
+    "source in the WHERE",
+    "attempt fence",
+    "unique active key",
+    "pool lock",
+    "reconciler",
+    "database clock",
+)
 
 
 def test_every_mutation_stands_at_one_guard() -> None:

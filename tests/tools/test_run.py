@@ -28,8 +28,14 @@ def test_words_name_groups_then_options(words: list[str], groups: list[str], opt
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])
 def test_a_skip_fails_where_services_are_required(required: str, code: int) -> None:
     env = {key: text for key, text in os.environ.items() if not key.startswith("JOBCENTER_TEST")}
-    done = subprocess.run([sys.executable, "-m", "pytest", *WITHOUT_STACK], cwd=run.ROOT, check=False,
-                          env=env | {"REQUIRE_SERVICES": required}, capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *WITHOUT_STACK],
+        cwd=run.ROOT,
+        check=False,
+        env=env | {"REQUIRE_SERVICES": required},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == code, done.stdout
     assert "python -m tests.run integration" in done.stdout
 

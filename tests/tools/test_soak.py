@@ -29,7 +29,16 @@ def test_every_kind_of_fault_and_order_is_drawn_and_can_be_done() -> None:
     assert set(plan.LASTING) <= set(plan.WEIGHTS)
     orders = list(itertools.chain.from_iterable(itertools.islice(plan.orders(1), 2000)))
     assert {order.kind for order in orders} == {
-        "short", "long", "failing", "retried", "snoozing", "later", "keyed", "limited", "partitioned", "once",
-    }  # fmt: skip
+        "short",
+        "long",
+        "failing",
+        "retried",
+        "snoozing",
+        "later",
+        "keyed",
+        "limited",
+        "partitioned",
+        "once",
+    }
     assert any(order.cancel_after == 0 for order in orders)
     assert all(("cancelled" in order.ends) == (order.cancel_after is not None) for order in orders)

@@ -43,11 +43,18 @@ def test_the_id_is_the_jobs_and_any_process_may_ask(result: JobResult) -> None:
 @pytest.mark.parametrize(
     ("state", "columns", "celery"),
     [
-        ("scheduled", {}, "PENDING"), ("scheduled", {"retry_count": 1}, "RETRY"), ("blocked", {}, "PENDING"),
-        ("pending", {}, "PENDING"), ("queued", {}, "PENDING"), ("running", {}, "STARTED"), ("paused", {}, "PENDING"),
-        ("completed", {"result": 1}, "SUCCESS"), ("failed", {}, "FAILURE"), ("cancelled", {}, "REVOKED"),
+        ("scheduled", {}, "PENDING"),
+        ("scheduled", {"retry_count": 1}, "RETRY"),
+        ("blocked", {}, "PENDING"),
+        ("pending", {}, "PENDING"),
+        ("queued", {}, "PENDING"),
+        ("running", {}, "STARTED"),
+        ("paused", {}, "PENDING"),
+        ("completed", {"result": 1}, "SUCCESS"),
+        ("failed", {}, "FAILURE"),
+        ("cancelled", {}, "REVOKED"),
     ],
-)  # fmt: skip
+)
 def test_each_state_in_celerys_words(result: JobResult, state: str, columns: dict[str, Any], celery: str) -> None:
     stages.put(_row(result), state, **columns)
     assert result.state == result.status == celery

@@ -19,11 +19,7 @@ from jobs.testing.plugin import InlineJobs
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NAMES = {
-    signal: name
-    for name, signal in vars(signals).items()
-    if name.startswith("job_")
-}  # fmt: skip
+NAMES = {signal: name for name, signal in vars(signals).items() if name.startswith("job_")}
 Told = list[tuple[str, dict[str, Any]]]
 
 

@@ -102,8 +102,15 @@ def test_what_leaves_running_names_the_outcome_of_the_attempt() -> None:
     leaving = {edge.name for edge in MOVES if JobState.RUNNING in edge.sources}
     assert leaving == {edge.name for edge in MOVES if edge.outcome}
     assert set(OUTCOMES) == {
-        "completed", "failed", "retried", "snoozed", "interrupted", "lost", "paused", "cancelled",
-    }  # fmt: skip
+        "completed",
+        "failed",
+        "retried",
+        "snoozed",
+        "interrupted",
+        "lost",
+        "paused",
+        "cancelled",
+    }
 
 
 def test_only_a_claim_begins_to_run() -> None:
@@ -114,11 +121,17 @@ def test_only_a_claim_begins_to_run() -> None:
 @pytest.mark.parametrize(
     ("state", "word"),
     [
-        ("scheduled", "pending"), ("blocked", "pending"), ("pending", "pending"), ("queued", "pending"),
-        ("running", "running"), ("paused", "paused"), ("completed", "completed"), ("failed", "failed"),
+        ("scheduled", "pending"),
+        ("blocked", "pending"),
+        ("pending", "pending"),
+        ("queued", "pending"),
+        ("running", "running"),
+        ("paused", "paused"),
+        ("completed", "completed"),
+        ("failed", "failed"),
         ("cancelled", "cancelled"),
     ],
-)  # fmt: skip
+)
 def test_the_coarse_word(state: str, word: str) -> None:
     assert states.status(state) == word
     assert states.is_final(state) == (word in {"completed", "failed", "cancelled"})

@@ -33,10 +33,15 @@ class Child:
         """Start it."""
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._words, cwd=self._directory, env=dict(self._env), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                self._words,
+                cwd=self._directory,
+                env=dict(self._env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
                 preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - one system call, in a process without threads
-            )  # fmt: skip
+            )
 
     @property
     def pid(self) -> int:

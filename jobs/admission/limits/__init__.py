@@ -12,10 +12,29 @@ from jobs.admission.limits.tally import Tally
 from jobs.models import SYSTEM_LIMIT
 
 __all__ = [
-    "SYSTEM_LIMIT", "Blocker", "Facts", "Flight", "Head", "Look", "Plan", "Stand", "Tally", "ahead", "facts_of",
-    "first_lanes", "has_pending", "has_room", "head_of", "how_many", "look", "pick", "plan", "pools_with_room",
-    "preview", "stand",
-]  # fmt: skip
+    "SYSTEM_LIMIT",
+    "Blocker",
+    "Facts",
+    "Flight",
+    "Head",
+    "Look",
+    "Plan",
+    "Stand",
+    "Tally",
+    "ahead",
+    "facts_of",
+    "first_lanes",
+    "has_pending",
+    "has_room",
+    "head_of",
+    "how_many",
+    "look",
+    "pick",
+    "plan",
+    "pools_with_room",
+    "preview",
+    "stand",
+]
 
 
 def has_room(pool: str) -> bool:

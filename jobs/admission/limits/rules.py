@@ -13,8 +13,17 @@ from jobs.core.options.rate import Spacing
 from jobs.models import SYSTEM_LIMIT
 
 COLUMNS = (
-    "name", "pool", "task", "partition_by", "partition", "kind", "size", "period", "burst", "weight",
-)  # fmt: skip
+    "name",
+    "pool",
+    "task",
+    "partition_by",
+    "partition",
+    "kind",
+    "size",
+    "period",
+    "burst",
+    "weight",
+)
 CONCURRENCY, RATE = "concurrency", "rate"
 Counter = tuple[str, str]  # a rule's name, and the partition that it counts
 

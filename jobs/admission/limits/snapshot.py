@@ -108,19 +108,26 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     return Look(
         now=now,
         pool=PoolFacts(
-            pool, bool(paused), bool(draining), maximum,
+            pool,
+            bool(paused),
+            bool(draining),
+            maximum,
             {name: float(amount) for name, amount in budgets.items() if amount is not None},
         ),
-        slots=int(slots), beyond=int(beyond), rules=read_rules(limits, settings.MAX_CONCURRENT),
+        slots=int(slots),
+        beyond=int(beyond),
+        rules=read_rules(limits, settings.MAX_CONCURRENT),
         tats={(name, partition): tat for name, partition, tat in zip(*tats, strict=True)},
         turns={(by, partition): at for by, partition, at in zip(*turns, strict=True)},
         flights=[_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
         heads=[
             Head(lane, rank, eligible_at, bool(critical), known[lane])
-            for lane, rank, eligible_at, critical in zip(*waiting, strict=True) if lane in known
+            for lane, rank, eligible_at, critical in zip(*waiting, strict=True)
+            if lane in known
         ],
-        sees_everywhere=everywhere, paused_tasks=set(tasks),
-    )  # fmt: skip
+        sees_everywhere=everywhere,
+        paused_tasks=set(tasks),
+    )
 
 
 def preview(pool: str) -> Look | None:

@@ -10,6 +10,16 @@ from jobs.core.encoding.preview import beginning
 from jobs.core.encoding.text import ErrorText, clean_text, describe_error, kind_and_message
 
 __all__ = [
-    "MASK", "MAX_DEPTH", "SECRET_KEYS", "ErrorText", "beginning", "check_json", "clean_text", "describe_error", "dumps",
-    "kind_and_message", "loads", "mask",
-]  # fmt: skip
+    "MASK",
+    "MAX_DEPTH",
+    "SECRET_KEYS",
+    "ErrorText",
+    "beginning",
+    "check_json",
+    "clean_text",
+    "describe_error",
+    "dumps",
+    "kind_and_message",
+    "loads",
+    "mask",
+]

@@ -39,12 +39,15 @@ class Failure:
     def __post_init__(self) -> None:
         category = encoding.clean_text(str(self.category), 20)
         object.__setattr__(
-            self, "columns",
+            self,
+            "columns",
             {
-                "error_category": category, "error_type": self.type, "error_message": self.message,
+                "error_category": category,
+                "error_type": self.type,
+                "error_message": self.message,
                 "error_fingerprint": self.fingerprint or fingerprints.of_text(self.type, self.message),
             },
-        )  # fmt: skip
+        )
 
     @property
     def of_attempt(self) -> dict[str, Any]:

@@ -44,9 +44,12 @@ def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> Policy:
     """What the job itself says, over what its pool says, over the setting. None is nothing said."""
     default = settings.RETRY
     said: dict[str, Any] = {
-        "delay": default.initial_delay, "multiplier": default.multiplier, "cap": default.cap,
-        "jitter": default.jitter, "deadline": default.deadline,
-    }  # fmt: skip
+        "delay": default.initial_delay,
+        "multiplier": default.multiplier,
+        "cap": default.cap,
+        "jitter": default.jitter,
+        "deadline": default.deadline,
+    }
     for level in (pool, job):
         said |= {name: value for name, value in level.items() if value is not None}
     return Policy(**said)

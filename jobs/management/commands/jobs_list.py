@@ -59,9 +59,14 @@ class Command(BaseCommand):
 def _group(group: ErrorGroup) -> dict[str, Any]:
     job = group.newest
     return {
-        "fingerprint": group.fingerprint, "count": group.count, "category": job.error_category,
-        "type": job.error_type, "message": job.error_message, "last_at": job.finished_at, "job_id": str(job.id),
-    }  # fmt: skip
+        "fingerprint": group.fingerprint,
+        "count": group.count,
+        "category": job.error_category,
+        "type": job.error_type,
+        "message": job.error_message,
+        "last_at": job.finished_at,
+        "job_id": str(job.id),
+    }
 
 
 def _told(group: ErrorGroup) -> tuple[object, ...]:
@@ -73,6 +78,13 @@ def _told(group: ErrorGroup) -> tuple[object, ...]:
 def _row(job: Job) -> tuple[object, ...]:
     now = job.read_at  # type: ignore[attr-defined]  # annotated above
     return (
-        job.id, job.state, job.task, job.key, job.priority, f"{job.progress:.0f} %", display.attempts(job),
-        display.ran_for(job, now), display.distance(job.created_at, now),
-    )  # fmt: skip
+        job.id,
+        job.state,
+        job.task,
+        job.key,
+        job.priority,
+        f"{job.progress:.0f} %",
+        display.attempts(job),
+        display.ran_for(job, now),
+        display.distance(job.created_at, now),
+    )

@@ -70,13 +70,19 @@ def _data(use: PoolUse) -> dict[str, Any]:
     """Everything, as plain data. Moments as ISO 8601, waits in seconds."""
     pool = use.pool
     return {
-        "name": pool.name, "in_flight": use.in_flight.used, "max_concurrent": pool.max_concurrent,
-        "live_slots": use.slots, "waiting": use.waiting.number.number, "waiting_more": use.waiting.number.more,
+        "name": pool.name,
+        "in_flight": use.in_flight.used,
+        "max_concurrent": pool.max_concurrent,
+        "live_slots": use.slots,
+        "waiting": use.waiting.number.number,
+        "waiting_more": use.waiting.number.more,
         "oldest_wait": use.oldest_wait,
         "budgets": {gauge.key: {"used": gauge.used, "size": gauge.size} for gauge in use.budgets},
-        "paused_at": pool.paused_at, "draining_at": pool.draining_at, "paused_by": pool.paused_by,
+        "paused_at": pool.paused_at,
+        "draining_at": pool.draining_at,
+        "paused_by": pool.paused_by,
         "pause_reason": pool.pause_reason,
-    }  # fmt: skip
+    }
 
 
 def _lines(use: PoolUse) -> list[str]:
@@ -84,9 +90,11 @@ def _lines(use: PoolUse) -> list[str]:
     maximum = "no maximum" if use.pool.max_concurrent is None else f"of {display.number(use.pool.max_concurrent)}"
     wait = "" if use.oldest_wait is None else f", the oldest for {display.duration(use.oldest_wait)}"
     facts = [
-        ("pool", use.pool.name), ("in flight", f"{display.number(use.in_flight.used)}, {maximum}"),
-        ("live slots", display.number(use.slots)), ("waiting", f"{use.waiting.number}{wait}"),
-    ]  # fmt: skip
+        ("pool", use.pool.name),
+        ("in flight", f"{display.number(use.in_flight.used)}, {maximum}"),
+        ("live slots", display.number(use.slots)),
+        ("waiting", f"{use.waiting.number}{wait}"),
+    ]
     for gauge in use.budgets:
         size = "no limit" if gauge.size is None else f"of {display.number(gauge.size)}"
         facts.append((gauge.name, f"{display.number(gauge.used)}, {size}"))

@@ -29,8 +29,14 @@ FACTS = (
     "message",
 )
 MOMENTS = (
-    "created_at", "run_after", "expires_at", "queued_at", "started_at", "finished_at", "cancel_requested_at",
-)  # fmt: skip
+    "created_at",
+    "run_after",
+    "expires_at",
+    "queued_at",
+    "started_at",
+    "finished_at",
+    "cancel_requested_at",
+)
 BOUNDS = ("timeout", "grace", "memory_mb", "disk_mb", "expires_at", "paused_by", "cancel_force")
 VALUES = ("args", "kwargs", "metadata", "live_state", "diagnostics", "result")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
@@ -64,13 +70,28 @@ def _data(job: Job) -> dict[str, Any]:
         )[::-1],
         "attempts": list(
             _newest(job.attempts, "-started_at", ATTEMPTS).values(
-                "id", "run", "number", "started_at", "finished_at", "outcome", "hostname", "pid", "error_category",
-                "error_type", "error_message", "error_traceback", "cpu_seconds", "average_cpu", "peak_memory_mb",
-                "peak_disk_mb", "performance_score", "metrics",
+                "id",
+                "run",
+                "number",
+                "started_at",
+                "finished_at",
+                "outcome",
+                "hostname",
+                "pid",
+                "error_category",
+                "error_type",
+                "error_message",
+                "error_traceback",
+                "cpu_seconds",
+                "average_cpu",
+                "peak_memory_mb",
+                "peak_disk_mb",
+                "performance_score",
+                "metrics",
             )
         )[::-1],
         "log": list(_newest(job.logs, "-id", LINES).values("at", "level", "text"))[::-1],
-    }  # fmt: skip
+    }
 
 
 def _newest(rows: Any, order: str, limit: int) -> Any:
@@ -103,9 +124,18 @@ def _values(job: Job) -> Iterator[str]:
 
 
 def _history(job: Job) -> Iterator[str]:
-    events = [(event.seq, output.moment(event.at), event.name, event.from_state, event.to_state, event.actor,
-               display.told(event.data))
-              for event in _newest(job.events, "-seq", EVENTS)]  # fmt: skip
+    events = [
+        (
+            event.seq,
+            output.moment(event.at),
+            event.name,
+            event.from_state,
+            event.to_state,
+            event.actor,
+            display.told(event.data),
+        )
+        for event in _newest(job.events, "-seq", EVENTS)
+    ]
     yield "\n" + output.table(("no.", "at", "event", "from", "to", "by", "said"), events[::-1])
     for attempt in list(_newest(job.attempts, "-started_at", ATTEMPTS))[::-1]:
         where = f"on {attempt.hostname or '?'}, process {attempt.pid or '?'}"

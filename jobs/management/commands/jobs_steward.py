@@ -26,10 +26,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--check", action="store_true",
+            "--check",
+            action="store_true",
             help="repair nothing; list where rows, broker and workers contradict each other (1 when they do), and what "
             "was pruned and repaired so far",
-        )  # fmt: skip
+        )
         arguments.add_json(parser)
         parser.add_argument("--once", action="store_true", help="one round, then exit; 1 when nothing could be done")
 

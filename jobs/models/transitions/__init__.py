@@ -34,9 +34,22 @@ from jobs.models.transitions.sql import BY_ID
 from jobs.states import EDGES, JobState
 
 __all__ = [
-    "ALL_COLUMNS", "ATTNAMES", "BACK_TO_WAITING", "COUNTED", "FRESH_LIVE", "HOOKS", "LIGHT_COLUMNS", "Hook", "Moved",
-    "Sql", "announce", "ask", "move", "note", "send_signals",
-]  # fmt: skip
+    "ALL_COLUMNS",
+    "ATTNAMES",
+    "BACK_TO_WAITING",
+    "COUNTED",
+    "FRESH_LIVE",
+    "HOOKS",
+    "LIGHT_COLUMNS",
+    "Hook",
+    "Moved",
+    "Sql",
+    "announce",
+    "ask",
+    "move",
+    "note",
+    "send_signals",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +99,15 @@ def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | 
 
 @done_again
 def ask(
-    change: str, values: Sequence[Any], where: str, params: Sequence[Any], name: str, *, actor: str = "",
+    change: str,
+    values: Sequence[Any],
+    where: str,
+    params: Sequence[Any],
+    name: str,
+    *,
+    actor: str = "",
     data: Mapping[str, Any] | None = None,
-) -> list[UUID]:  # fmt: skip
+) -> list[UUID]:
     """Change columns that move nothing (SQL that ends in a comma, with its values), with an event; returns whose."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
@@ -128,9 +147,14 @@ def send_signals(moved: Sequence[Moved]) -> None:
     for one in moved:
         for signal in listened[one.edge]:
             signal.send_robust(
-                Job, job=one.job, attempt=one.attempt_id, from_state=one.from_state, to_state=one.to_state,
-                actor=one.actor, at=one.at,
-            )  # fmt: skip
+                Job,
+                job=one.job,
+                attempt=one.attempt_id,
+                from_state=one.from_state,
+                to_state=one.to_state,
+                actor=one.actor,
+                at=one.at,
+            )
 
 
 HOOKS.append(send_signals)

@@ -25,9 +25,19 @@ from jobs.states import EDGES, Edge, JobState
 ATTNAMES = {str(item.column): item.attname for item in Job._meta.concrete_fields}
 ALL_COLUMNS = tuple(ATTNAMES)
 LIGHT_COLUMNS = (
-    "id", "state", "task", "pool", "manager", "key", "run", "attempt", "attempt_id", "event_seq",
-    "started_at", "updated_at",
-)  # fmt: skip
+    "id",
+    "state",
+    "task",
+    "pool",
+    "manager",
+    "key",
+    "run",
+    "attempt",
+    "attempt_id",
+    "event_seq",
+    "started_at",
+    "updated_at",
+)
 
 EVENT_COLUMNS = "job_id, seq, name, from_state, to_state, at, actor, data"
 
@@ -102,9 +112,15 @@ class Plan:
     def in_one_statement(self) -> list[Moved]:
         """PostgreSQL: update, event and attempt as one statement."""
         sql = one_statement(
-            self.edge_name, self.sources, self.where, self.to, _texts(self.assignments), _texts(self.attempt_sql),
-            self.columns, dialect(self.using),
-        )  # fmt: skip
+            self.edge_name,
+            self.sources,
+            self.where,
+            self.to,
+            _texts(self.assignments),
+            _texts(self.attempt_sql),
+            self.columns,
+            dialect(self.using),
+        )
         sets, attempt = _flat(self.assignments), _flat(self.attempt_sql)
         first = (*sets, *self.params) if len(self.sources) == 1 else (*self.params, *sets)
         rows = query(self.using, sql, (*first, self.actor, json.dumps(self.data), *attempt))

@@ -14,9 +14,15 @@ ATTEMPT_TYPES = {"worker_id": "uuid", "hostname": "text", "pid": "int"}
 
 @functools.cache
 def one_statement(
-    edge_name: str, sources: tuple[JobState, ...], where: str, to: str | None, sets: Texts, attempt: Texts,
-    columns: tuple[str, ...], words: Dialect,
-) -> str:  # fmt: skip
+    edge_name: str,
+    sources: tuple[JobState, ...],
+    where: str,
+    to: str | None,
+    sets: Texts,
+    attempt: Texts,
+    columns: tuple[str, ...],
+    words: Dialect,
+) -> str:
     edge = EDGES[edge_name]
     names = ", ".join(f"j.{column}" for column in columns)
     if len(sources) == 1:
@@ -63,9 +69,14 @@ def closing_columns(edge: Edge, attempt: Texts) -> str:
 
 
 def update_job(
-    edge_name: str, sources: tuple[JobState, ...], where: str, to: str | None, sets: Texts, words: Dialect,
+    edge_name: str,
+    sources: tuple[JobState, ...],
+    where: str,
+    to: str | None,
+    sets: Texts,
+    words: Dialect,
     alias: str = "",
-) -> str:  # fmt: skip
+) -> str:
     setting = _setting(EDGES[edge_name], to, sets, words)
     return f"UPDATE jobs_job {alias} SET {setting} WHERE ({where}) AND {standing_at(sources)}"
 

@@ -110,10 +110,14 @@ class Why:
         """As plain data that JSON can carry; moments as ISO 8601."""
         position = None if self.position is None else {"number": self.position.number, "more": self.position.more}
         return {
-            "job_id": str(self.job_id), "state": self.state, "sentence": self.sentence,
+            "job_id": str(self.job_id),
+            "state": self.state,
+            "sentence": self.sentence,
             "reasons": [reason.as_dict() for reason in self.reasons],
-            "position": position, "lanes_before": self.lanes_before, "is_next": self.is_next,
-        }  # fmt: skip
+            "position": position,
+            "lanes_before": self.lanes_before,
+            "is_next": self.is_next,
+        }
 
     def __str__(self) -> str:
         return "\n".join([f"{self.job_id} is {self.state}.", *self._lines()])

@@ -53,9 +53,15 @@ def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Rea
     """One blocker as people read it."""
     told = _KINDS[blocker.kind](blocker, stand, closed, now)
     return replace(
-        told, pool=stand.tally.look.pool.name, limit=blocker.limit, partition=blocker.partition, size=blocker.size,
-        used=blocker.used, need=blocker.need, until=None if blocker.until is None else moment(blocker.until),
-    )  # fmt: skip
+        told,
+        pool=stand.tally.look.pool.name,
+        limit=blocker.limit,
+        partition=blocker.partition,
+        size=blocker.size,
+        used=blocker.used,
+        need=blocker.need,
+        until=None if blocker.until is None else moment(blocker.until),
+    )
 
 
 def _paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
@@ -84,9 +90,11 @@ def _no_worker(blocker: Blocker, *_: object) -> Reason:
 
 def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     slots, taken = blocker.size or 0, blocker.used or 0
-    busy = f"The one slot of pool {name(blocker.limit)} is" if slots == 1 else (
-        f"All {number(slots)} slots of pool {name(blocker.limit)} are"
-    )  # fmt: skip
+    busy = (
+        f"The one slot of pool {name(blocker.limit)} is"
+        if slots == 1
+        else (f"All {number(slots)} slots of pool {name(blocker.limit)} are")
+    )
     return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{_spare(stand, taken)}.")
 
 
@@ -153,10 +161,19 @@ def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
 
 
 _KINDS: dict[str, Callable[[Blocker, Stand, Closed, datetime], Reason]] = {
-    kinds.PAUSED: _paused, kinds.DRAINING: _draining, kinds.NO_WORKER: _no_worker, kinds.NO_SLOT: _no_slot,
-    kinds.POOL_FULL: _pool_full, kinds.LIMIT: _limit, kinds.OWN_LIMIT: _own_limit, kinds.ACCESS: _access,
-    kinds.TASK_PAUSED: _task_paused, kinds.BUDGET: _budget, kinds.RESERVED: _reserved, kinds.RATE: _rate,
-}  # fmt: skip
+    kinds.PAUSED: _paused,
+    kinds.DRAINING: _draining,
+    kinds.NO_WORKER: _no_worker,
+    kinds.NO_SLOT: _no_slot,
+    kinds.POOL_FULL: _pool_full,
+    kinds.LIMIT: _limit,
+    kinds.OWN_LIMIT: _own_limit,
+    kinds.ACCESS: _access,
+    kinds.TASK_PAUSED: _task_paused,
+    kinds.BUDGET: _budget,
+    kinds.RESERVED: _reserved,
+    kinds.RATE: _rate,
+}
 
 
 def _room(blocker: Blocker, where: str = "") -> str:

@@ -9,6 +9,12 @@ from jobs.web.admin.system import LeaseAdmin, WorkerAdmin
 from jobs.web.admin.tasks import TaskPauseAdmin
 
 __all__ = [
-    "AttemptAdmin", "JobAdmin", "LeaseAdmin", "LimitAdmin", "PoolAdmin", "PriorityAdmin", "TaskPauseAdmin",
+    "AttemptAdmin",
+    "JobAdmin",
+    "LeaseAdmin",
+    "LimitAdmin",
+    "PoolAdmin",
+    "PriorityAdmin",
+    "TaskPauseAdmin",
     "WorkerAdmin",
-]  # fmt: skip
+]

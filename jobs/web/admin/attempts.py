@@ -19,9 +19,20 @@ class AttemptAdmin(BigTableAdmin):
     """The attempts of the newest jobs first: that is the order of the table's index."""
 
     list_display = (
-        "job_id", "run", "number", "outcome", "started_at", "duration", "cpu", "memory", "disk", "score", "hostname",
-        "pid", "error_type",
-    )  # fmt: skip
+        "job_id",
+        "run",
+        "number",
+        "outcome",
+        "started_at",
+        "duration",
+        "cpu",
+        "memory",
+        "disk",
+        "score",
+        "hostname",
+        "pid",
+        "error_type",
+    )
     list_display_links = ("job_id",)
     ordering = ("-job_id", "-run", "-number")
     search_fields = ("id",)

@@ -48,27 +48,101 @@ class JobAdmin(BigTableAdmin):
     search_help_text = "A job’s id, its whole key, or its external id."
     ordering = ("-id",)
     actions = (
-        actions.cancel_selected, actions.pause_selected, actions.resume_selected, actions.retry_selected,
+        actions.cancel_selected,
+        actions.pause_selected,
+        actions.resume_selected,
+        actions.retry_selected,
         actions.change_priority_of_selected,
-    )  # fmt: skip
+    )
     fieldsets = (
         (None, {"fields": ("id", "state_badge", "task", "key", "manager", "pool", "priority", "owner", "reason")}),
         ("Progress", {"fields": ("progress_bar", "stage", "message", "sub_progress", "diagnostics_shown")}),
-        ("Error", {"fields": ("error_category", "error_type", "error_message", "error_fingerprint", "error_count",
-                              "fallback")}),
-        ("Values", {"fields": ("args_shown", "kwargs_shown", "result_shown", "result_error", "live_state_shown",
-                               "checkpoint_shown")}),
+        (
+            "Error",
+            {
+                "fields": (
+                    "error_category",
+                    "error_type",
+                    "error_message",
+                    "error_fingerprint",
+                    "error_count",
+                    "fallback",
+                )
+            },
+        ),
+        (
+            "Values",
+            {
+                "fields": (
+                    "args_shown",
+                    "kwargs_shown",
+                    "result_shown",
+                    "result_error",
+                    "live_state_shown",
+                    "checkpoint_shown",
+                )
+            },
+        ),
         ("History", {"fields": ("events_shown", "attempts_shown", "log_shown")}),
-        ("Times", {"fields": ("created_at", "run_after", "eligible_at", "queued_at", "started_at", "finished_at",
-                              "updated_at", "expires_at")}),
-        ("Counts", {"fields": ("run", "attempts", "max_retries", "retry_count", "rescue_count", "release_count",
-                               "at_most_once", "retry_policy")}),
-        ("Requests", {"fields": ("cancel_requested_at", "cancel_requested_by", "cancel_force", "pause_requested_at",
-                                 "paused_by")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    "created_at",
+                    "run_after",
+                    "eligible_at",
+                    "queued_at",
+                    "started_at",
+                    "finished_at",
+                    "updated_at",
+                    "expires_at",
+                )
+            },
+        ),
+        (
+            "Counts",
+            {
+                "fields": (
+                    "run",
+                    "attempts",
+                    "max_retries",
+                    "retry_count",
+                    "rescue_count",
+                    "release_count",
+                    "at_most_once",
+                    "retry_policy",
+                )
+            },
+        ),
+        (
+            "Requests",
+            {
+                "fields": (
+                    "cancel_requested_at",
+                    "cancel_requested_by",
+                    "cancel_force",
+                    "pause_requested_at",
+                    "paused_by",
+                )
+            },
+        ),
         ("Bounds of an attempt", {"fields": ("timeout", "grace", "memory_mb", "cpu_weight", "disk_mb")}),
-        ("Labels", {"fields": ("metadata_shown", "tags", "operation_type", "external_id", "project_id", "session_id",
-                               "batch_id", "estimated_duration")}),
-    )  # fmt: skip
+        (
+            "Labels",
+            {
+                "fields": (
+                    "metadata_shown",
+                    "tags",
+                    "operation_type",
+                    "external_id",
+                    "project_id",
+                    "session_id",
+                    "batch_id",
+                    "estimated_duration",
+                )
+            },
+        ),
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return JobList

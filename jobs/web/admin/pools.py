@@ -180,9 +180,13 @@ def _closed(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool], ve
 
 
 def _each(
-    model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool], verb: str, act: Callable[[str], bool],
+    model_admin: Any,
+    request: HttpRequest,
+    queryset: QuerySet[Pool],
+    verb: str,
+    act: Callable[[str], bool],
     reason: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """Do it to each, note it in the admin's log, and say what became of each."""
     told: dict[bool, list[str]] = {True: [], False: []}
     for pool in queryset.order_by("name"):

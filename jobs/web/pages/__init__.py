@@ -10,5 +10,12 @@ from jobs.web.pages.pictures import job_image
 from jobs.web.pages.pools import pool_list
 
 __all__ = [
-    "job_cancel", "job_detail", "job_image", "job_list", "job_pause", "job_resume", "job_retry", "pool_list",
-]  # fmt: skip
+    "job_cancel",
+    "job_detail",
+    "job_image",
+    "job_list",
+    "job_pause",
+    "job_resume",
+    "job_retry",
+    "pool_list",
+]

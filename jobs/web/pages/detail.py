@@ -182,9 +182,18 @@ def _values(job: Job) -> list[tuple[str, Any]]:
 def _facts(job: Job) -> list[tuple[str, Any]]:
     """Short facts beside the story; only those that say something."""
     names = (
-        "pool", "priority", "manager", "owner", "operation_type", "external_id", "project_id", "session_id", "batch_id",
-        "partition", "estimated_duration",
-    )  # fmt: skip
+        "pool",
+        "priority",
+        "manager",
+        "owner",
+        "operation_type",
+        "external_id",
+        "project_id",
+        "session_id",
+        "batch_id",
+        "partition",
+        "estimated_duration",
+    )
     facts = [(name.replace("_", " ").capitalize(), getattr(job, name)) for name in names]
     facts += [("Tags", ", ".join(map(str, job.tags))), ("Run", job.run if job.run > 1 else None)]
     facts += [("Rescues", job.rescue_count or None), ("Fallback", job.fallback)]

@@ -28,10 +28,30 @@ from jobs.web.pages import workers
 
 PAGE = 50  # jobs
 COLUMNS = (
-    "id", "state", "task", "key", "pool", "priority", "owner", "progress", "message", "stage", "attempt", "max_retries",
-    "run", "created_at", "run_after", "started_at", "finished_at", "updated_at", "cancel_requested_at",
-    "pause_requested_at", "error_type", "error_message", "reason",
-)  # fmt: skip
+    "id",
+    "state",
+    "task",
+    "key",
+    "pool",
+    "priority",
+    "owner",
+    "progress",
+    "message",
+    "stage",
+    "attempt",
+    "max_retries",
+    "run",
+    "created_at",
+    "run_after",
+    "started_at",
+    "finished_at",
+    "updated_at",
+    "cancel_requested_at",
+    "pause_requested_at",
+    "error_type",
+    "error_message",
+    "reason",
+)
 
 
 @page

@@ -34,9 +34,18 @@ class Holder:
 
 
 _COLUMNS = (
-    "job_id", "id", "pid", "started_at", "now", "job__timeout", "job__grace", "job__cancel_requested_at",
-    "job__cancel_force", "job__memory_mb", "job__disk_mb",
-)  # fmt: skip
+    "job_id",
+    "id",
+    "pid",
+    "started_at",
+    "now",
+    "job__timeout",
+    "job__grace",
+    "job__cancel_requested_at",
+    "job__cancel_force",
+    "job__memory_mb",
+    "job__disk_mb",
+)
 
 
 def holders(boot_id: UUID) -> list[Holder]:

@@ -21,21 +21,42 @@ AWAY = (ConnectionError,)
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        ({"autoretry_for": AWAY},
-         {"retry_on": ("ConnectionError",), "max_retries": 3, "retry_delay": 180, "retry_multiplier": 1,
-          "retry_jitter": False}),
-        ({"autoretry_for": AWAY, "retry_backoff": True},
-         {"max_retries": 3, "retry_delay": 1, "retry_multiplier": 2, "retry_cap": 600, "retry_jitter": None}),
-        ({"autoretry_for": AWAY, "retry_backoff": 5, "retry_backoff_max": 60, "retry_jitter": False, "max_retries": 7},
-         {"max_retries": 7, "retry_delay": 5, "retry_multiplier": 2, "retry_cap": 60, "retry_jitter": False}),
-        ({"autoretry_for": AWAY, "retry_kwargs": {"max_retries": 5, "countdown": 9}},
-         {"max_retries": 5, "retry_delay": 9, "retry_multiplier": 1, "retry_jitter": False}),
-        ({"autoretry_for": AWAY, "dont_autoretry_for": [BrokenPipeError], "default_retry_delay": 30},
-         {"never_retry": ("BrokenPipeError",), "retry_delay": 30}),
+        (
+            {"autoretry_for": AWAY},
+            {
+                "retry_on": ("ConnectionError",),
+                "max_retries": 3,
+                "retry_delay": 180,
+                "retry_multiplier": 1,
+                "retry_jitter": False,
+            },
+        ),
+        (
+            {"autoretry_for": AWAY, "retry_backoff": True},
+            {"max_retries": 3, "retry_delay": 1, "retry_multiplier": 2, "retry_cap": 600, "retry_jitter": None},
+        ),
+        (
+            {
+                "autoretry_for": AWAY,
+                "retry_backoff": 5,
+                "retry_backoff_max": 60,
+                "retry_jitter": False,
+                "max_retries": 7,
+            },
+            {"max_retries": 7, "retry_delay": 5, "retry_multiplier": 2, "retry_cap": 60, "retry_jitter": False},
+        ),
+        (
+            {"autoretry_for": AWAY, "retry_kwargs": {"max_retries": 5, "countdown": 9}},
+            {"max_retries": 5, "retry_delay": 9, "retry_multiplier": 1, "retry_jitter": False},
+        ),
+        (
+            {"autoretry_for": AWAY, "dont_autoretry_for": [BrokenPipeError], "default_retry_delay": 30},
+            {"never_retry": ("BrokenPipeError",), "retry_delay": 30},
+        ),
         ({"autoretry_for": AWAY, "retry_delay": 4}, {"retry_delay": 4, "retry_multiplier": 1}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_a_declaration_becomes(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     @job(name=f"celery_options.{uuid4()}", **theirs)  # Celery keeps the first of a name
     def declared() -> None: ...
@@ -49,11 +70,13 @@ def test_what_a_declaration_becomes(theirs: dict[str, Any], ours: dict[str, Any]
     [
         ({"autoretry_for": AWAY, "retry_on": AWAY}, "retry_on"),
         ({"retry_backoff": True, "retry_delay": 5}, "retry_delay"),
-        ({"retry_kwargs": {"queue": "x"}}, "retry_kwargs"), ({"retry_kwargs": 5}, "retry_kwargs"),
-        ({"autoretry_for": ["Conection"]}, "retry_on"), ({"retry_backoff": -5}, "retry_delay"),
+        ({"retry_kwargs": {"queue": "x"}}, "retry_kwargs"),
+        ({"retry_kwargs": 5}, "retry_kwargs"),
+        ({"autoretry_for": ["Conection"]}, "retry_on"),
+        ({"retry_backoff": -5}, "retry_delay"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_said_twice_or_wrong_is_refused(options: dict[str, Any], name: str) -> None:
     with pytest.raises(InvalidOption) as refused:
         job(name="celery_options.refused", **options)

@@ -243,9 +243,14 @@ def test_list_jobs_newest_first_and_not_all() -> None:
 
 def test_list_jobs_by_what_was_said() -> None:
     said: dict[str, Any] = {
-        "priority": "high", "owner": "ann", "external_id": "TSK-1", "project_id": "P", "session_id": "S",
-        "batch_id": "B", "operation_type": "analysis",
-    }  # fmt: skip
+        "priority": "high",
+        "owner": "ann",
+        "external_id": "TSK-1",
+        "project_id": "P",
+        "session_id": "S",
+        "batch_id": "B",
+        "operation_type": "analysis",
+    }
     row = job_manager.run_job("k", double, **said, metadata={"customer": "acme", "deep": {"er": 1}}).job
     job_manager.submit(double)
     named: dict[str, Any] = {**said, "key": "k", "metadata__customer": "acme", "metadata__deep__er": 1}
@@ -286,15 +291,25 @@ def test_list_jobs_of_a_named_manager_are_its_own(row: Job) -> None:
 @pytest.mark.parametrize(
     ("filters", "hint"),
     [
-        ({"stat": "failed"}, "'state'"), ({"created_at__after": 1}, "created_at"), ({"workflow": "w"}, "workflow"),
-        ({"status": "queued"}, "status="), ({"state": "runing"}, "state=running"), ({"id": "nonsense"}, "id="),
-        ({"created_at__gte": "yesterday"}, "created_at__gte"), ({"max_retries": "many"}, "max_retries"),
-        ({"owner": "a\0b"}, "NUL"), ({"metadata__when": b"x"}, "metadata__when"), ({"order": "--id"}, "order="),
-        ({"order": "size"}, "order="), ({"parent__task": "x"}, "parent"), ({"task__regex": "("}, "task"),
-        *(({name: "x"}, name) for name in sorted(PRIVATE)), ({"order": "args"}, "order="),
+        ({"stat": "failed"}, "'state'"),
+        ({"created_at__after": 1}, "created_at"),
+        ({"workflow": "w"}, "workflow"),
+        ({"status": "queued"}, "status="),
+        ({"state": "runing"}, "state=running"),
+        ({"id": "nonsense"}, "id="),
+        ({"created_at__gte": "yesterday"}, "created_at__gte"),
+        ({"max_retries": "many"}, "max_retries"),
+        ({"owner": "a\0b"}, "NUL"),
+        ({"metadata__when": b"x"}, "metadata__when"),
+        ({"order": "--id"}, "order="),
+        ({"order": "size"}, "order="),
+        ({"parent__task": "x"}, "parent"),
+        ({"task__regex": "("}, "task"),
+        *(({name: "x"}, name) for name in sorted(PRIVATE)),
+        ({"order": "args"}, "order="),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_list_jobs_refuses_what_does_not_exist(row: Job, filters: dict[str, Any], hint: str) -> None:
     with pytest.raises((UnknownFilter, ValueError), match=hint):
         job_manager.list_jobs(**filters)

@@ -63,9 +63,14 @@ def test_celery_sees_no_arguments_and_stores_no_result() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"priorty": "high"}, "priority"), ({"priority": "urgent"}, "urgent"), ({"max_retries": -1}, "max_retries"),
-     ({"expires": "soon"}, "expires"), ({"rate_limit": "1/s"}, "rate_limit")],
-)  # fmt: skip
+    [
+        ({"priorty": "high"}, "priority"),
+        ({"priority": "urgent"}, "urgent"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"expires": "soon"}, "expires"),
+        ({"rate_limit": "1/s"}, "rate_limit"),
+    ],
+)
 def test_a_wrong_declaration_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         job(**options)
@@ -125,19 +130,25 @@ def test_a_wrong_call_is_refused_where_it_is_made() -> None:
     ("options", "expected"),
     [
         ({"countdown": 60}, {"state": "scheduled", "run_after": timedelta(seconds=60)}),
-        ({"countdown": 0}, {"state": "pending"}), ({"countdown": None}, {"state": "pending", "run_after": None}),
-        ({"eta": NOW}, {"state": "scheduled", "run_after": NOW}), ({"eta": None}, {"state": "pending"}),
-        ({"queue": "gpu"}, {"pool": "gpu"}), ({"queue": Queue("gpu")}, {"pool": "gpu"}),
+        ({"countdown": 0}, {"state": "pending"}),
+        ({"countdown": None}, {"state": "pending", "run_after": None}),
+        ({"eta": NOW}, {"state": "scheduled", "run_after": NOW}),
+        ({"eta": None}, {"state": "pending"}),
+        ({"queue": "gpu"}, {"pool": "gpu"}),
+        ({"queue": Queue("gpu")}, {"pool": "gpu"}),
         ({"queue": None}, {"pool": "default"}),
-        ({"priority": 0}, {"priority": "low"}), ({"priority": 4}, {"priority": "medium"}),
-        ({"priority": 6}, {"priority": "high"}), ({"priority": 9}, {"priority": "critical"}),
-        ({"priority": 255}, {"priority": "critical"}), ({"priority": -1}, {"priority": "low"}),
+        ({"priority": 0}, {"priority": "low"}),
+        ({"priority": 4}, {"priority": "medium"}),
+        ({"priority": 6}, {"priority": "high"}),
+        ({"priority": 9}, {"priority": "critical"}),
+        ({"priority": 255}, {"priority": "critical"}),
+        ({"priority": -1}, {"priority": "low"}),
         ({"priority": "High"}, {"priority": "high"}),
         ({"max_retries": 5, "owner": "ann"}, {"max_retries": 5, "owner": "ann"}),
         ({"metadata": {"a": 1}, "tags": ["t"]}, {"metadata": {"a": 1}, "tags": ["t"]}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_mapped(clock: Clock, options: dict[str, Any], expected: dict[str, Any]) -> None:
     Pool.objects.create(name="gpu")
     plain.apply_async((1,), **options)

@@ -95,8 +95,10 @@ def test_the_first_request_stands(row: Job) -> None:
     assert cancel(row.id, "", "bob") == Answer.REQUESTED
     now = stages.fresh(row)
     assert (now.reason, now.cancel_requested_by, now.cancel_requested_at) == (
-        "wrong file", "ann", first.cancel_requested_at,
-    )  # fmt: skip
+        "wrong file",
+        "ann",
+        first.cancel_requested_at,
+    )
     assert now.events.filter(name="cancel_requested").count() == 1
 
 

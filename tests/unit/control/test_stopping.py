@@ -45,8 +45,11 @@ def row() -> Job:
 def _is_stopped(row: Job) -> None:
     now = stages.fresh(row)
     assert (now.state, now.error_category, now.error_type, now.error_message) == (
-        "failed", "stopped", "ValueError", "wrong file",
-    )  # fmt: skip
+        "failed",
+        "stopped",
+        "ValueError",
+        "wrong file",
+    )
     assert (now.retry_count, now.fallback_due) == (0, False)
     assert not Job.objects.filter(task="stopping.other").exists()
     assert now.errors[-1]["message"] == "wrong file"

@@ -102,9 +102,14 @@ def its_turn_comes_later(clock: Clock) -> Job:
 
 
 EXAMPLES = [
-    a_pool_is_paused, a_partition_is_at_its_limit, a_budget_is_short, a_rate_spaces_starts_out, nobody_serves_the_pool,
-    a_retry_waits, its_turn_comes_later,
-]  # fmt: skip
+    a_pool_is_paused,
+    a_partition_is_at_its_limit,
+    a_budget_is_short,
+    a_rate_spaces_starts_out,
+    nobody_serves_the_pool,
+    a_retry_waits,
+    its_turn_comes_later,
+]
 
 
 def printed(row: Job) -> str:

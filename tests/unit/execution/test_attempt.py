@@ -149,8 +149,11 @@ def test_a_result_that_is_too_large_completes_and_says_so(row: Job) -> None:
 def test_an_exception_fails(row: Job) -> None:
     done = perform(row, _raise(ValueError("wrong")))
     assert (done.state, done.error_category, done.error_type, done.error_message) == (
-        "failed", "user", "ValueError", "wrong",
-    )  # fmt: skip
+        "failed",
+        "user",
+        "ValueError",
+        "wrong",
+    )
     assert done.error_count == 1
     (error,) = done.errors
     assert (error["attempt"], error["type"], error["message"]) == (1, "ValueError", "wrong")
@@ -167,14 +170,20 @@ class _UnspeakableError(Exception):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (_UnspeakableError(), "_UnspeakableError"), (ValueError("\0\ud800"), "ValueError"),
-        (ValueError("x" * 100_000), "ValueError"), (SystemExit(), "SystemExit"), (SystemExit(3), "SystemExit"),
-        (SystemExit("words"), "SystemExit"), (GeneratorExit(), "GeneratorExit"), (MemoryError(), "MemoryError"),
-        (BaseException("base"), "BaseException"), (type("E" * 300, (Exception,), {})(), "EEE"),
+        (_UnspeakableError(), "_UnspeakableError"),
+        (ValueError("\0\ud800"), "ValueError"),
+        (ValueError("x" * 100_000), "ValueError"),
+        (SystemExit(), "SystemExit"),
+        (SystemExit(3), "SystemExit"),
+        (SystemExit("words"), "SystemExit"),
+        (GeneratorExit(), "GeneratorExit"),
+        (MemoryError(), "MemoryError"),
+        (BaseException("base"), "BaseException"),
+        (type("E" * 300, (Exception,), {})(), "EEE"),
         (ExceptionGroup("group", [ValueError()]), "ExceptionGroup"),
     ],
     ids=lambda value: type(value).__name__[:20],
-)  # fmt: skip
+)
 def test_whatever_a_body_raises_is_a_recorded_failure(row: Job, error: BaseException, kind: str) -> None:
     done = perform(row, _raise(error))
     assert done.state == "failed"
@@ -293,10 +302,18 @@ def test_self_retry(clock: Clock, countdown: float | None, seconds: float) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"countdown": float("inf")}, {"countdown": float("nan")}, {"countdown": 10**9}, {"args": [1]},
-               {"kwargs": {}}, {"eta": "soon"}, {"max_retries": 9}],
+    "change",
+    [
+        {"countdown": float("inf")},
+        {"countdown": float("nan")},
+        {"countdown": 10**9},
+        {"args": [1]},
+        {"kwargs": {}},
+        {"eta": "soon"},
+        {"max_retries": 9},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_self_retry_refuses(change: dict[str, Any]) -> None:
     done = perform(job_manager.submit(retry, max_retries=0), lambda: retry.body(**change))
     assert done.state == "failed"
@@ -364,9 +381,10 @@ def _snooze() -> None:
 
 
 @pytest.mark.parametrize(
-    "then", [_check, _snooze, _raise(ValueError("late")), _raise(RetryJob()), sys.exit],
+    "then",
+    [_check, _snooze, _raise(ValueError("late")), _raise(RetryJob()), sys.exit],
     ids=["check", "snooze", "exception", "retry", "exit"],
-)  # fmt: skip
+)
 def test_a_cancel_request_wins_over_retry_snooze_and_failure(then: Callable[[], Any]) -> None:
     row = job_manager.submit(nothing, max_retries=5)
     done = perform(row, _cancelling(row, then))

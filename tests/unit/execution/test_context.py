@@ -216,9 +216,7 @@ def test_nobody_is_called_once_the_body_has_ended(running: JobContext) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_over_its_time_out_it_is_told_at_its_next_look(
-    db: None, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:  # fmt: skip
+def test_over_its_time_out_it_is_told_at_its_next_look(db: None, monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
     monkeypatch.setattr(flusher, "inline", True)
     running = stages.claim(job_manager.submit(report, [1], timeout=300)).context
     running._begun = time.monotonic() - (301 if late else 200)

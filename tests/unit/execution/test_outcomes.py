@@ -34,8 +34,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def nothing(*_: Any) -> None: ...
 
 
-@job(name="sequels.careful", max_retries=2, retry_delay=10, retry_multiplier=3, retry_jitter=False,
-     retry_on=(ConnectionError, "timeout"), never_retry=["BrokenPipeError"])  # fmt: skip
+@job(
+    name="sequels.careful",
+    max_retries=2,
+    retry_delay=10,
+    retry_multiplier=3,
+    retry_jitter=False,
+    retry_on=(ConnectionError, "timeout"),
+    never_retry=["BrokenPipeError"],
+)
 def careful() -> None: ...
 
 
@@ -70,8 +77,11 @@ def test_a_task_says_which_how_often_and_when(clock: Clock) -> None:
     assert _waits(_again(row), clock) == 30
     done = _again(row)
     assert (done.state, done.retry_count, done.error_category, done.error_type) == (
-        "failed", 2, "transient", "ConnectionError",
-    )  # fmt: skip
+        "failed",
+        2,
+        "transient",
+        "ConnectionError",
+    )
     assert {error["fingerprint"] for error in done.errors} == {done.error_fingerprint} != {""}
     stages.check_history(done)
 
@@ -110,8 +120,9 @@ def test_a_pool_that_says_none_takes_retries_away() -> None:
 
 
 def test_none_begins_after_the_deadline_which_counts_from_the_first_start(clock: Clock) -> None:
-    row = job_manager.submit(nothing, max_retries=9, retry_delay=10, retry_multiplier=1, retry_jitter=False,
-                             retry_deadline=25)  # fmt: skip
+    row = job_manager.submit(
+        nothing, max_retries=9, retry_delay=10, retry_multiplier=1, retry_jitter=False, retry_deadline=25
+    )
     clock.forward(1000)  # waiting does not count
     assert perform(row, _raise(AWAY)).state == "scheduled"
     clock.forward(10)
@@ -148,8 +159,10 @@ def test_a_time_out_is_a_failure_as_any_other(clock: Clock) -> None:
     (moved,) = sequels.end(*_pair(claimed), SLOW, "guard", attempt={"peak_memory_mb": 12.5}, data={"why": "slow"})
     waiting = stages.fresh(row)
     assert (moved.edge, waiting.state, waiting.run_after - clock.moment) == (
-        "retry", "scheduled", timedelta(seconds=10),
-    )  # fmt: skip
+        "retry",
+        "scheduled",
+        timedelta(seconds=10),
+    )
     attempt = row.attempts.get()
     assert (attempt.outcome, attempt.error_category, attempt.peak_memory_mb) == ("retried", "timeout", 12.5)
     assert row.events.get(name="retry").data == {"why": "slow"}

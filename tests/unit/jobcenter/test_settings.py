@@ -46,8 +46,9 @@ def test_everything_has_a_default() -> None:
 
 
 def test_the_job_manager_speaks_in_milliseconds() -> None:
-    loaded = settings("JOBS", JOB_MANAGER_MAX_CONCURRENT="2", JOB_MANAGER_CLEANUP_INTERVAL="1500",
-                      JOB_MANAGER_MAX_RETENTION="3600000")["JOBS"]  # fmt: skip
+    loaded = settings(
+        "JOBS", JOB_MANAGER_MAX_CONCURRENT="2", JOB_MANAGER_CLEANUP_INTERVAL="1500", JOB_MANAGER_MAX_RETENTION="3600000"
+    )["JOBS"]
     assert loaded["MAX_CONCURRENT"] == 2
     assert loaded["CLEANUP_INTERVAL"] == 1.5
     assert loaded["RETENTION"] == dict.fromkeys(("completed", "failed", "cancelled"), 3600)

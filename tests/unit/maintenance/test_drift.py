@@ -167,9 +167,7 @@ def test_what_the_broker_has_lost_is_found_and_counted(row: Job, clock: Clock, c
     publishing._mark_published([Doorbell(row.pool, row.task, ((row.id, attempt_id),))])
     clock.forward(16)
     stages.start_worker()
-    assert [(one.kind, one.job_id, one.attempt_id) for one in drift.check()] == [
-        ("doorbell_lost", row.id, attempt_id)
-    ]  # fmt: skip
+    assert [(one.kind, one.job_id, one.attempt_id) for one in drift.check()] == [("doorbell_lost", row.id, attempt_id)]
     assert lost.release() == 1
     assert (found(), counted()) == ([], {"doorbell_lost": 1})
 
@@ -217,8 +215,10 @@ def test_the_command_lists_and_repairs_nothing(row: Job) -> None:
     told = StringIO()
     call_command("jobs_steward", "--check", stdout=told)
     assert told.getvalue().splitlines() == [
-        "No drift: rows, broker and workers agree.", "Nothing was pruned so far.", "Nothing was repaired so far.",
-    ]  # fmt: skip
+        "No drift: rows, broker and workers agree.",
+        "Nothing was pruned so far.",
+        "Nothing was repaired so far.",
+    ]
     stages.claim(row, stages.start_worker())
     Attempt.objects.all().delete()
     told = StringIO()
@@ -263,5 +263,11 @@ def test_a_figure_that_cannot_be_kept_stops_nobody(row: Job, caplog: pytest.LogC
 
 def test_every_kind_has_its_words(row: Job) -> None:
     assert set(drift.MEANINGS) == {
-        "unsent", "doorbell_lost", "worker_dead", "worker_gone", "attempt_missing", "attempt_left", "request_left",
-    }  # fmt: skip
+        "unsent",
+        "doorbell_lost",
+        "worker_dead",
+        "worker_gone",
+        "attempt_missing",
+        "attempt_left",
+        "request_left",
+    }

@@ -60,6 +60,10 @@ def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
     left = []
     for _ in range(2):
         steward.tick()
-        left.append([Job.objects.filter(state=state, run_after__isnull=state == "pending").count()
-                     for state in ("scheduled", "pending")])  # fmt: skip
+        left.append(
+            [
+                Job.objects.filter(state=state, run_after__isnull=state == "pending").count()
+                for state in ("scheduled", "pending")
+            ]
+        )
     assert left == [[1, 1], [0, 0]]

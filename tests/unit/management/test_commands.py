@@ -159,16 +159,45 @@ def test_durations(text: str, seconds: float) -> None:
 
 def test_submit_makes_the_job_that_was_described() -> None:
     ended = run(
-        "jobs_submit", "commands.greet", "--args", '["Ada"]', "--kwargs", '{"loudly": true}', "--priority", "HIGH",
-        "--owner", "ada", "--operation-type", "analysis", "--external-id", "e", "--project-id", "p",
-        "--session-id", "s", "--batch-id", "b", "--tag", "x", "--tag", "y", "--metadata", '{"n": 1}', "--max-retries",
-        "3", "--json",
-    )  # fmt: skip
+        "jobs_submit",
+        "commands.greet",
+        "--args",
+        '["Ada"]',
+        "--kwargs",
+        '{"loudly": true}',
+        "--priority",
+        "HIGH",
+        "--owner",
+        "ada",
+        "--operation-type",
+        "analysis",
+        "--external-id",
+        "e",
+        "--project-id",
+        "p",
+        "--session-id",
+        "s",
+        "--batch-id",
+        "b",
+        "--tag",
+        "x",
+        "--tag",
+        "y",
+        "--metadata",
+        '{"n": 1}',
+        "--max-retries",
+        "3",
+        "--json",
+    )
     assert ended.code == 0
     row = Job.objects.get(pk=ended.data["job_id"])
     assert ended.data == {
-        "answer": "JOB_CREATED", "job_id": str(row.id), "state": "pending", "task": "commands.greet", "key": None,
-    }  # fmt: skip
+        "answer": "JOB_CREATED",
+        "job_id": str(row.id),
+        "state": "pending",
+        "task": "commands.greet",
+        "key": None,
+    }
     assert (row.args, row.kwargs, row.priority, row.owner) == (["Ada"], {"loudly": True}, "high", "ada")
     assert (row.operation_type, row.external_id, row.project_id) == ("analysis", "e", "p")
     assert (row.session_id, row.batch_id, row.tags, row.metadata) == ("s", "b", ["x", "y"], {"n": 1})
@@ -227,8 +256,16 @@ def test_list_prints_a_table_newest_first() -> None:
     rows = job_manager.submit_many(greet, [(["Ada"], {})] * 3)
     lines = run("jobs_list", "--limit", 2).out.splitlines()
     assert lines[0].split() == [
-        "id", "state", "task", "key", "priority", "progress", "attempt", "duration", "created",
-    ]  # fmt: skip
+        "id",
+        "state",
+        "task",
+        "key",
+        "priority",
+        "progress",
+        "attempt",
+        "duration",
+        "created",
+    ]
     assert [line.split()[0] for line in lines[1:]] == [str(rows[2].id), str(rows[1].id)]
 
 
@@ -286,9 +323,16 @@ def test_show_tells_what_bounds_it_and_why_it_ended() -> None:
     job_manager.stop(row.id, ValueError("wrong file"))
     endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "it did not end"), "here")
     shown = run("jobs_show", row.id).out
-    for text in ("time-out:         5 min 00 s", "grace:            5.0 s", "memory declared:  64 MB", "expires:",
-                 "category:         stopped", f"fingerprint:      {stages.fresh(row).error_fingerprint}",
-                 "“wrong file”", "it did not end"):  # fmt: skip
+    for text in (
+        "time-out:         5 min 00 s",
+        "grace:            5.0 s",
+        "memory declared:  64 MB",
+        "expires:",
+        "category:         stopped",
+        f"fingerprint:      {stages.fresh(row).error_fingerprint}",
+        "“wrong file”",
+        "it did not end",
+    ):
         assert text in shown
     data = run("jobs_show", row.id, "--json").data
     assert (data["timeout"], data["grace"], data["memory_mb"], data["cancel_force"]) == (300, 5, 64, False)
@@ -304,8 +348,16 @@ def test_show_tells_the_story_without_its_secrets() -> None:
     JobLog.objects.create(job=row, at=row.created_at, text="row three read")
     Attempt.objects.filter(job=row).update(cpu_seconds=1.2, average_cpu=85, peak_disk_mb=0.2)
     shown = run("jobs_show", row.id).out
-    for text in (str(row.id), "failed", "Ada", "the third row has no date", "Traceback", "row three read", "claim",
-                 "1.2 s of CPU, 85 % of a core, under 1 MB of disk"):  # fmt: skip
+    for text in (
+        str(row.id),
+        "failed",
+        "Ada",
+        "the third row has no date",
+        "Traceback",
+        "row three read",
+        "claim",
+        "1.2 s of CPU, 85 % of a core, under 1 MB of disk",
+    ):
         assert text in shown
     assert "hunter2" not in shown
     data = run("jobs_show", row.id, "--json").data
@@ -429,8 +481,11 @@ def test_a_task_alone_is_paused_as_such() -> None:
     assert ended.out == "task commands.nothing: paused: nothing of it starts until it is resumed\n"
     assert "already so" in run("jobs_pause", *FILTER).out
     assert run("jobs_pause", *FILTER, "--json").data == {
-        "dry_run": False, "task": "commands.nothing", "changed": False, "paused": True,
-    }  # fmt: skip
+        "dry_run": False,
+        "task": "commands.nothing",
+        "changed": False,
+        "paused": True,
+    }
     assert (TaskPause.objects.get().paused_by, stages.fresh(row).state) == (f"{USER} (jobs_pause)", "pending")
     assert run("jobs_resume", *FILTER, "--dry-run").out.endswith("task commands.nothing: resumed\n")
     assert run("jobs_resume", *FILTER).out == "task commands.nothing: resumed\n"

@@ -19,10 +19,22 @@ from django.db.models import BigIntegerField, CharField, Index, IntegerField, Q,
 _safely: Any = import_module("jobs.migrations._safely")  # without annotations, as migrations are
 LARGE = {"job", "attempt", "jobevent", "joblog"}
 FIRST = "0001_initial"
-UNLOCKED = (_safely.AddIndexConcurrently, _safely.RemoveIndexConcurrently, _safely.AddCheckLater,
-            _safely.AddUniqueConcurrently, _safely.RemoveConstraintIfThere)  # fmt: skip
-QUICK = (operations.RemoveField, operations.RemoveIndex, operations.RemoveConstraint, operations.AlterModelOptions,
-         operations.CreateModel, operations.RenameIndex, operations.AlterModelManagers)  # fmt: skip
+UNLOCKED = (
+    _safely.AddIndexConcurrently,
+    _safely.RemoveIndexConcurrently,
+    _safely.AddCheckLater,
+    _safely.AddUniqueConcurrently,
+    _safely.RemoveConstraintIfThere,
+)
+QUICK = (
+    operations.RemoveField,
+    operations.RemoveIndex,
+    operations.RemoveConstraint,
+    operations.AlterModelOptions,
+    operations.CreateModel,
+    operations.RenameIndex,
+    operations.AlterModelManagers,
+)
 # Alterations for which PostgreSQL neither rewrites nor reads the table.
 _TEXT = "varchar becomes text, and has no index"
 HARMLESS = {

@@ -87,8 +87,17 @@ def test_events_count_without_a_gap_over_a_long_life(row: Job) -> None:
     move("requeue", "id = %s", [stages.key(row)], to="'pending'")
     fresh = stages.fresh(row)
     assert stages.edges(row) == [
-        "create", "admit", "claim", "retry", "drift", "due", "admit", "claim", "fail", "requeue",
-    ]  # fmt: skip
+        "create",
+        "admit",
+        "claim",
+        "retry",
+        "drift",
+        "due",
+        "admit",
+        "claim",
+        "fail",
+        "requeue",
+    ]
     stages.check_history(fresh)
 
 
@@ -113,10 +122,21 @@ def test_attempts_count_from_one_in_each_run(row: Job) -> None:
 
 def test_a_requeue_begins_anew(row: Job) -> None:
     stages.put(
-        row, "failed", retry_count=2, rescue_count=1, error_count=4, release_count=3, progress=40, message="m",
-        result="text", error_type="ValueError", error_category="user", error_message="no",
-        cancel_requested_at=timezone.now(), reason="why",
-    )  # fmt: skip
+        row,
+        "failed",
+        retry_count=2,
+        rescue_count=1,
+        error_count=4,
+        release_count=3,
+        progress=40,
+        message="m",
+        result="text",
+        error_type="ValueError",
+        error_category="user",
+        error_message="no",
+        cancel_requested_at=timezone.now(),
+        reason="why",
+    )
     move("requeue", "id = %s", [stages.key(row)], to="'pending'")
     fresh = stages.fresh(row)
     assert (fresh.run, fresh.attempt, fresh.retry_count, fresh.rescue_count, fresh.release_count) == (2, 0, 0, 0, 0)
@@ -203,9 +223,12 @@ def _move_and_fail(row: Job) -> None:
 
 
 def test_a_hook_that_raises_stops_no_other(
-    row: Job, hook: list[Moved], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    row: Job,
+    hook: list[Moved],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: Any,
-) -> None:  # fmt: skip
+) -> None:
     def broken(moved: Sequence[Moved]) -> None:
         raise LookupError("a broken hook")
 

@@ -300,11 +300,28 @@ def _rate_of_none(_: Clock) -> Case:
 
 
 CASES = [
-    _paused, _draining, _no_worker, _no_slot, _no_slot_ahead, _no_slot_behind, _pool_limit, _system, _task_limit,
-    _partition_limit, _special_partition,
-    _own_limit, _writer_waits, _reader_waits, _reader_behind_a_writer, _memory, _resource, _impossible, _reserved,
-    _rate, _rate_of_none,
-]  # fmt: skip
+    _paused,
+    _draining,
+    _no_worker,
+    _no_slot,
+    _no_slot_ahead,
+    _no_slot_behind,
+    _pool_limit,
+    _system,
+    _task_limit,
+    _partition_limit,
+    _special_partition,
+    _own_limit,
+    _writer_waits,
+    _reader_waits,
+    _reader_behind_a_writer,
+    _memory,
+    _resource,
+    _impossible,
+    _reserved,
+    _rate,
+    _rate_of_none,
+]
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__.strip("_"))
@@ -425,7 +442,7 @@ def test_a_rate_says_until_when(clock: Clock) -> None:
         (1, 22, ", as many as LOOK_AHEAD lets in."),
         (0, 2, "."),
     ],
-)  # fmt: skip
+)
 def test_workers_may_let_in_more_than_another_process_knows(look_ahead: int, taken: int, said: str) -> None:
     stages.start_worker(slots=2)
     rows = job_manager.submit_many(plain, [([], {})] * (taken + 1))
@@ -716,8 +733,9 @@ def test_a_job_puts_itself_off() -> None:
 
     stages.perform(row, sleepy)
     assert (kinds(why(row)), why(row).sentence) == (
-        ["snooze"], "It put itself off: it goes on in 30 s, and no retry is used.",
-    )  # fmt: skip
+        ["snooze"],
+        "It put itself off: it goes on in 30 s, and no retry is used.",
+    )
 
 
 def test_not_started(clock: Clock) -> None:

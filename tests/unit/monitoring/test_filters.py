@@ -14,11 +14,24 @@ from jobs.models import Job
 pytestmark = pytest.mark.django_db
 
 NONSENSE: list[dict[str, Any]] = [
-    {"created_at__gte": "garbage"}, {"id": "xyz"}, {"progress__gt": "x"}, {"task__in": 5}, {"key__isnull": "x"},
-    {"task": "a\0b"}, {"owner__startswith": "\ud800"}, {"metadata__a__in": 5}, {"metadata__a": b"x"},
-    {"metadata__a": "\0"}, {"created_at__": 1}, {"created_at__year": 2030}, {"args": []}, {"tsak": "x"},
-    {"status": "bogus"}, {"order": "--id"}, {"order": "nonsense"},
-]  # fmt: skip
+    {"created_at__gte": "garbage"},
+    {"id": "xyz"},
+    {"progress__gt": "x"},
+    {"task__in": 5},
+    {"key__isnull": "x"},
+    {"task": "a\0b"},
+    {"owner__startswith": "\ud800"},
+    {"metadata__a__in": 5},
+    {"metadata__a": b"x"},
+    {"metadata__a": "\0"},
+    {"created_at__": 1},
+    {"created_at__year": 2030},
+    {"args": []},
+    {"tsak": "x"},
+    {"status": "bogus"},
+    {"order": "--id"},
+    {"order": "nonsense"},
+]
 
 
 @pytest.fixture

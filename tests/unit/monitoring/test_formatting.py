@@ -25,10 +25,19 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (-1, "0 ms"), (0, "0 ms"), (0.34, "340 ms"), (2.44, "2.4 s"), (59.94, "59.9 s"), (59.96, "1 min 00 s"),
-        (65, "1 min 05 s"), (3599.6, "1 h 00 min"), (12_000, "3 h 20 min"), (172_800, "2 d 0 h"), (10**7, "115 d 17 h"),
+        (-1, "0 ms"),
+        (0, "0 ms"),
+        (0.34, "340 ms"),
+        (2.44, "2.4 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (65, "1 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (12_000, "3 h 20 min"),
+        (172_800, "2 d 0 h"),
+        (10**7, "115 d 17 h"),
     ],
-)  # fmt: skip
+)
 def test_durations(seconds: float, words: str) -> None:
     assert display.duration(seconds) == words
 
@@ -36,10 +45,16 @@ def test_durations(seconds: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (0, "just now"), (-1, "just now"), (5, "5 s ago"), (90, "1 min ago"), (7200, "2 h ago"), (100_000, "27 h ago"),
-        (3 * 86_400, "3 d ago"), (-300, "in 5 min"),
+        (0, "just now"),
+        (-1, "just now"),
+        (5, "5 s ago"),
+        (90, "1 min ago"),
+        (7200, "2 h ago"),
+        (100_000, "27 h ago"),
+        (3 * 86_400, "3 d ago"),
+        (-300, "in 5 min"),
     ],
-)  # fmt: skip
+)
 def test_distances(seconds: float, words: str) -> None:
     assert display.distance(NOON - timedelta(seconds=seconds), NOON) == words
 
@@ -69,8 +84,11 @@ def test_the_bounds_of_an_attempt() -> None:
     assert display.bounds(Job()) == []
     told = dict(display.bounds(Job(timeout=300, grace=2.5, memory_mb=2048, disk_mb=10)))
     assert told == {
-        "Time-out": "5 min 00 s", "Grace": "2.5 s", "Memory declared": "2,048 MB", "Disk declared": "10 MB",
-    }  # fmt: skip
+        "Time-out": "5 min 00 s",
+        "Grace": "2.5 s",
+        "Memory declared": "2,048 MB",
+        "Disk declared": "10 MB",
+    }
 
 
 def test_attempts() -> None:

@@ -61,10 +61,15 @@ def test_a_line_per_transition_with_its_level(jobs_inline: InlineJobs, records: 
     row = job_manager.submit(work, [2])
     jobs_inline.drain()
     moves = [
-        ("INFO", "new -> pending"), ("INFO", "pending -> queued"), ("INFO", "queued -> running"),
-        ("WARNING", "running -> scheduled"), ("INFO", "scheduled -> pending"), ("INFO", "pending -> queued"),
-        ("INFO", "queued -> running"), ("ERROR", "running -> failed"),
-    ]  # fmt: skip
+        ("INFO", "new -> pending"),
+        ("INFO", "pending -> queued"),
+        ("INFO", "queued -> running"),
+        ("WARNING", "running -> scheduled"),
+        ("INFO", "scheduled -> pending"),
+        ("INFO", "pending -> queued"),
+        ("INFO", "queued -> running"),
+        ("ERROR", "running -> failed"),
+    ]
     assert _transitions(records) == [(level, f"logs.work {row.id} {move}") for level, move in moves]
 
 

@@ -19,11 +19,38 @@ from tests.app.stages import Clock
 
 pytestmark = pytest.mark.django_db
 KEYS = {
-    "job_id", "task", "key", "status", "state", "message", "progress", "stage", "sub_progress", "diagnostics",
-    "metadata", "attempt", "run", "max_retries", "retry_count", "priority", "reason", "current_step", "total_chunks",
-    "completed_chunks", "failed_chunks", "created_at", "updated_at", "run_after", "queued_at", "started_at",
-    "finished_at", "cancel_requested_at", "expires_at", "polling_recommendation", "error",
-}  # fmt: skip
+    "job_id",
+    "task",
+    "key",
+    "status",
+    "state",
+    "message",
+    "progress",
+    "stage",
+    "sub_progress",
+    "diagnostics",
+    "metadata",
+    "attempt",
+    "run",
+    "max_retries",
+    "retry_count",
+    "priority",
+    "reason",
+    "current_step",
+    "total_chunks",
+    "completed_chunks",
+    "failed_chunks",
+    "created_at",
+    "updated_at",
+    "run_after",
+    "queued_at",
+    "started_at",
+    "finished_at",
+    "cancel_requested_at",
+    "expires_at",
+    "polling_recommendation",
+    "error",
+}
 
 
 @job(name="status.nothing")
@@ -63,5 +90,8 @@ def test_the_error() -> None:
     assert status_of(row)["error"] is None
     Job.objects.filter(pk=row.pk).update(error_category="user", error_type="ValueError", error_message="no")
     assert status_of(stages.fresh(row))["error"] == {
-        "category": "user", "type": "ValueError", "message": "no", "fingerprint": "",
-    }  # fmt: skip
+        "category": "user",
+        "type": "ValueError",
+        "message": "no",
+        "fingerprint": "",
+    }

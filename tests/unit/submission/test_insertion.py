@@ -32,9 +32,15 @@ def echo(*args: Any, **kwargs: Any) -> Any:
 
 
 @job(
-    name="submission.declared", priority="high", max_retries=3, retry_delay=2.5, tags=["a"], owner="ann",
-    metadata={"customer": "acme"}, operation_type="analysis",
-)  # fmt: skip
+    name="submission.declared",
+    priority="high",
+    max_retries=3,
+    retry_delay=2.5,
+    tags=["a"],
+    owner="ann",
+    metadata={"customer": "acme"},
+    operation_type="analysis",
+)
 def declared(first: int, *, second: int = 0) -> None: ...
 
 
@@ -191,9 +197,15 @@ def test_a_database_that_refuses_the_insert_leaves_nothing_half_written(table: s
 
 def test_values_come_back_equal_in_the_body(jobs_inline: InlineJobs) -> None:
     values = {
-        "datetime": datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC), "date": date(2026, 2, 3), "uuid": uuid4(),
-        "decimal": Decimal("1.10"), "bytes": b"\x00\xff", "plain": {"__type__": "x"}, "text": "ä€😀", "none": None,
-    }  # fmt: skip
+        "datetime": datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
+        "date": date(2026, 2, 3),
+        "uuid": uuid4(),
+        "decimal": Decimal("1.10"),
+        "bytes": b"\x00\xff",
+        "plain": {"__type__": "x"},
+        "text": "ä€😀",
+        "none": None,
+    }
     seen: list[Any] = []
 
     @job(name="submission.see")
@@ -226,12 +238,20 @@ def _nested(levels: int) -> list[Any]:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity"), ("a\0b", "NUL"), ("\ud800", "surrogate"),
-        (_nested(101), "levels deep"), ("x" * 2**20, "MAX_PAYLOAD"), ({1: 2}, "key of type int"),
-        ({"\0": 1}, "NUL"), (object(), "of type object"), ({1, 2}, "list"),
+        (math.nan, "NaN"),
+        (math.inf, "Infinity"),
+        (-math.inf, "-Infinity"),
+        ("a\0b", "NUL"),
+        ("\ud800", "surrogate"),
+        (_nested(101), "levels deep"),
+        ("x" * 2**20, "MAX_PAYLOAD"),
+        ({1: 2}, "key of type int"),
+        ({"\0": 1}, "NUL"),
+        (object(), "of type object"),
+        ({1, 2}, "list"),
     ],
     ids=["nan", "inf", "-inf", "nul", "surrogate", "deep", "large", "key", "nul-key", "object", "set"],
-)  # fmt: skip
+)
 def test_what_cannot_be_stored_is_refused(value: Any, message: str) -> None:
     for args, kwargs in (([value], {}), ([], {"name": value})):
         with pytest.raises(InvalidPayload, match=message):
@@ -264,9 +284,12 @@ def test_metadata_may_hold_whatever_json_does() -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs", "message"),
     [
-        ([], {}, "first"), ([1, 2], {}, "positional"), ([1], {"third": 3}, "third"), ([1], {"first": 2}, "first"),
+        ([], {}, "first"),
+        ([1, 2], {}, "positional"),
+        ([1], {"third": 3}, "third"),
+        ([1], {"first": 2}, "first"),
     ],
-)  # fmt: skip
+)
 def test_a_call_that_the_function_does_not_take(args: list[Any], kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArguments, match=rf"submission\.declared.*{message}"):
         job_manager.submit(declared, args, kwargs)

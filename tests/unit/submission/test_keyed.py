@@ -27,10 +27,18 @@ keys: st.SearchStrategy[Any] = st.recursive(
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("page-1", "page-1"), ("", ""), (1, "1"), (-5, "-5"), (ID, str(ID)), ("ä€😀\n", "ä€😀\n"),
-        (("a", 1), '["a", 1]'), ((), "[]"), (("a", ("b", ID)), f'["a", ["b", "{ID}"]]'), ("x" * MAX_LENGTH, "x" * 1000),
+        ("page-1", "page-1"),
+        ("", ""),
+        (1, "1"),
+        (-5, "-5"),
+        (ID, str(ID)),
+        ("ä€😀\n", "ä€😀\n"),
+        (("a", 1), '["a", 1]'),
+        ((), "[]"),
+        (("a", ("b", ID)), f'["a", ["b", "{ID}"]]'),
+        ("x" * MAX_LENGTH, "x" * 1000),
     ],
-)  # fmt: skip
+)
 def test_the_text_of_a_key(key: Any, text: str) -> None:
     assert key_text(key) == text
 
@@ -38,12 +46,23 @@ def test_the_text_of_a_key(key: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("x" * 1001, "1001 characters"), (("x" * 1000,), "characters"), (10**1000, "characters"), ("a\0", "NUL"),
-        ("\ud800", "surrogate"), (10**5000, "bits"), ((10**5000,), "bits"), (None, "NoneType"), (1.5, "float"),
-        (True, "bool"), (b"x", "bytes"), (["a"], "list"), (("a", None), "NoneType"), (("a", True), "bool"),
+        ("x" * 1001, "1001 characters"),
+        (("x" * 1000,), "characters"),
+        (10**1000, "characters"),
+        ("a\0", "NUL"),
+        ("\ud800", "surrogate"),
+        (10**5000, "bits"),
+        ((10**5000,), "bits"),
+        (None, "NoneType"),
+        (1.5, "float"),
+        (True, "bool"),
+        (b"x", "bytes"),
+        (["a"], "list"),
+        (("a", None), "NoneType"),
+        (("a", True), "bool"),
     ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
+)
 def test_what_is_no_key(key: Any, message: str) -> None:
     with pytest.raises(InvalidOption, match=message) as caught:
         key_text(key)
@@ -53,9 +72,22 @@ def test_what_is_no_key(key: Any, message: str) -> None:
 
 def test_type_and_manager_are_part_of_the_key() -> None:
     all_different = [
-        ("", 1), ("", "1"), ("", (1,)), ("", ("1",)), ("", "[1]"), ("", ((1,),)), ("", str(ID)), ("", ID), ("a", 1),
-        ("", ("a", "b")), ("", ("a,b",)), ("", ()), ("", ""), ("a", "bc"), ("ab", "c"),
-    ]  # fmt: skip
+        ("", 1),
+        ("", "1"),
+        ("", (1,)),
+        ("", ("1",)),
+        ("", "[1]"),
+        ("", ((1,),)),
+        ("", str(ID)),
+        ("", ID),
+        ("a", 1),
+        ("", ("a", "b")),
+        ("", ("a,b",)),
+        ("", ()),
+        ("", ""),
+        ("a", "bc"),
+        ("ab", "c"),
+    ]
     assert len({active_key(manager, key) for manager, key in all_different}) == len(all_different)
 
 

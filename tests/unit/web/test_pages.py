@@ -650,9 +650,16 @@ def test_the_pools_say_how_full_they_are(admin_client: Client) -> None:
     stages.claim(rows[0])
     pools.pause("default", "disk full", "ada")
     text = page(admin_client, POOLS)
-    for said in ("<b>1</b> / 4", "<b>512</b> / 2,048", "3 live slots", "Paused by ada just now: disk full",
-                 "/admin/jobs/pool/default/change/", "/admin/jobs/pool/gpu%20_26%20co/change/",
-                 "Jobs wait, and no worker serves this pool", "worker -Q &#x27;gpu &amp; co&#x27;"):  # fmt: skip
+    for said in (
+        "<b>1</b> / 4",
+        "<b>512</b> / 2,048",
+        "3 live slots",
+        "Paused by ada just now: disk full",
+        "/admin/jobs/pool/default/change/",
+        "/admin/jobs/pool/gpu%20_26%20co/change/",
+        "Jobs wait, and no worker serves this pool",
+        "worker -Q &#x27;gpu &amp; co&#x27;",
+    ):
         assert said in text, said
 
 

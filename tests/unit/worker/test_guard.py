@@ -38,8 +38,9 @@ from tests.app import stages
 
 pytestmark = pytest.mark.django_db
 FORCED = Verdict("cancel", "stopped by force")
-QUIET = Holder(uuid4(), uuid4(), 1, elapsed=5, timeout=None, grace=10, asked=None, is_forced=False, memory_mb=None,
-               disk_mb=None)  # fmt: skip
+QUIET = Holder(
+    uuid4(), uuid4(), 1, elapsed=5, timeout=None, grace=10, asked=None, is_forced=False, memory_mb=None, disk_mb=None
+)
 
 
 @job(name="guard.nothing")

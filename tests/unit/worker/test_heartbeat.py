@@ -78,9 +78,11 @@ def boot_id(monkeypatch: pytest.MonkeyPatch) -> UUID:
 @pytest.fixture
 def heart(feeder: StillFeeder, boot_id: UUID, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pulse]:
     controller = SimpleNamespace(
-        hostname="celery@host", concurrency=3, pool=SimpleNamespace(num_processes=3),
+        hostname="celery@host",
+        concurrency=3,
+        pool=SimpleNamespace(num_processes=3),
         app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={"default": 1, "gpu": 2}))),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(state, "active_requests", set())
     monkeypatch.setattr(state, "reserved_requests", set())
     with override_settings(JOBS={"HEARTBEAT": 0.001, "STALE_AFTER": 20}):
@@ -276,10 +278,13 @@ def test_the_pairs_of_a_doorbell() -> None:
 @pytest.mark.parametrize(
     ("error", "dead"),
     [
-        (WorkerLostError("signal 9"), True), (SystemExit(-247), True), (SimpleNamespace(exc=WorkerLostError()), True),
-        (ValueError(), False), (SimpleNamespace(exc=ValueError()), False),
+        (WorkerLostError("signal 9"), True),
+        (SystemExit(-247), True),
+        (SimpleNamespace(exc=WorkerLostError()), True),
+        (ValueError(), False),
+        (SimpleNamespace(exc=ValueError()), False),
     ],
     ids=["lost", "exit", "wrapped", "error", "wrapped error"],
-)  # fmt: skip
+)
 def test_what_means_that_a_child_is_dead(error: Any, dead: bool) -> None:
     assert request._is_dead(error) == dead

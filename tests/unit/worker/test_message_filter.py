@@ -18,12 +18,21 @@ BODY: Any = [[], {}, {}]
 @pytest.mark.parametrize(
     ("headers", "payload", "expected"),
     [
-        (NAMED, BODY, True), ({}, {**NAMED, "args": []}, True), (None, NAMED, True),
-        ({"task": "a.b"}, BODY, False), ({"id": "x"}, BODY, False), ({"task": None, "id": "x"}, BODY, False),
-        ({"task": ["a"], "id": "x"}, BODY, False), ({"task": "a.b", "id": 7}, BODY, False),
-        (NAMED, None, False), (NAMED, "text", False), (NAMED, b"", False), ({}, BODY, False), ({}, {"id": "x"}, False),
+        (NAMED, BODY, True),
+        ({}, {**NAMED, "args": []}, True),
+        (None, NAMED, True),
+        ({"task": "a.b"}, BODY, False),
+        ({"id": "x"}, BODY, False),
+        ({"task": None, "id": "x"}, BODY, False),
+        ({"task": ["a"], "id": "x"}, BODY, False),
+        ({"task": "a.b", "id": 7}, BODY, False),
+        (NAMED, None, False),
+        (NAMED, "text", False),
+        (NAMED, b"", False),
+        ({}, BODY, False),
+        ({}, {"id": "x"}, False),
     ],
-)  # fmt: skip
+)
 def test_a_message_says_its_task_and_its_id(headers: Any, payload: Any, expected: bool) -> None:
     taken: list[Any] = []
     refused: list[Any] = []

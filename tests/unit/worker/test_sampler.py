@@ -200,9 +200,17 @@ def test_a_young_attempt_is_left_alone(board: Scoreboard, child: Start) -> None:
 
 
 HOLDER = Holder(
-    job_id=uuid4(), attempt_id=uuid4(), pid=1, elapsed=9, timeout=None, grace=1, asked=None, is_forced=False,
-    memory_mb=500, disk_mb=100,
-)  # fmt: skip
+    job_id=uuid4(),
+    attempt_id=uuid4(),
+    pid=1,
+    elapsed=9,
+    timeout=None,
+    grace=1,
+    asked=None,
+    is_forced=False,
+    memory_mb=500,
+    disk_mb=100,
+)
 
 
 def read(monkeypatch: pytest.MonkeyPatch, memory_mb: float = 0, disk_mb: float = 0) -> None:

@@ -63,13 +63,22 @@ def test_it_gets_the_arguments_and_the_error_once_all_attempts_have_failed() -> 
     failed, (made,) = stages.fresh(row), _of(row)
     assert (failed.state, failed.retry_count, failed.fallback_due) == ("failed", 1, False)
     assert (made.task, made.state, made.owner, made.priority, made.tags, made.project_id, made.key) == (
-        "fallbacks.cheap", "completed", "ann", "high", ["night"], "P1", None,
-    )  # fmt: skip
+        "fallbacks.cheap",
+        "completed",
+        "ann",
+        "high",
+        ["night"],
+        "P1",
+        None,
+    )
     assert made.metadata["customer"] == "acme"
     error = {
-        "category": "transient", "type": "ConnectionError", "message": "no machine 17", "attempts": 2,
+        "category": "transient",
+        "type": "ConnectionError",
+        "message": "no machine 17",
+        "attempts": 2,
         "fingerprint": failed.error_fingerprint,
-    }  # fmt: skip
+    }
     assert made.result == {"scene": "castle", "size": 3, "error": error, "of": str(row.id)}
     assert failed.events.get(name="fallback").data == {"job": str(made.id), "task": "fallbacks.cheap"}
     stages.check_history(failed)

@@ -22,9 +22,18 @@ from jobs.core.db.dialects.postgresql import PostgreSQL
 from jobs.core.db.dialects.sqlite import SQLite
 
 __all__ = [
-    "PAYLOAD", "DbNow", "Dialect", "MariaDB", "PostgreSQL", "SQLite", "bound_now", "db_now", "dialect", "prepare",
+    "PAYLOAD",
+    "DbNow",
+    "Dialect",
+    "MariaDB",
+    "PostgreSQL",
+    "SQLite",
+    "bound_now",
+    "db_now",
+    "dialect",
+    "prepare",
     "read",
-]  # fmt: skip
+]
 
 _DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite(), "mysql": MariaDB()}
 

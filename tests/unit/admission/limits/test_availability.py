@@ -16,11 +16,17 @@ def _profile(*stays: tuple[float, float, float]) -> Profile:
 @pytest.mark.parametrize(
     ("stays", "need", "first"),
     [
-        ([], 100, 0), ([], 101, NEVER), ([(0, 10, 40)], 60, 0), ([(0, 10, 40)], 61, 10), ([(0, NEVER, 40)], 61, NEVER),
-        ([(0, 10, 40), (0, 30, 40)], 50, 10), ([(0, 10, 40), (0, 30, 40)], 70, 30),
-        ([(0, 10, 60), (10, 20, 60)], 50, 20), ([(0, 10, 60), (20, 30, 60)], 50, 30),
+        ([], 100, 0),
+        ([], 101, NEVER),
+        ([(0, 10, 40)], 60, 0),
+        ([(0, 10, 40)], 61, 10),
+        ([(0, NEVER, 40)], 61, NEVER),
+        ([(0, 10, 40), (0, 30, 40)], 50, 10),
+        ([(0, 10, 40), (0, 30, 40)], 70, 30),
+        ([(0, 10, 60), (10, 20, 60)], 50, 20),
+        ([(0, 10, 60), (20, 30, 60)], 50, 30),
     ],
-)  # fmt: skip
+)
 def test_the_first_moment_from_which_it_is_sure_to_fit(
     stays: list[tuple[float, float, float]], need: float, first: float
 ) -> None:

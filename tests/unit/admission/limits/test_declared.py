@@ -47,11 +47,21 @@ def test_the_first_submit_writes_what_is_declared() -> None:
     job_manager.submit(render, ["castle"], {"customer": "acme"})
     common = {"pool": "default", "task": "declaring.render", "partition_by": "customer"}
     assert _row("declaring.render") == {
-        **common, "size": 4, "kind": "concurrency", "period": 1, "burst": 1, "policy": "refuse",
-    }  # fmt: skip
+        **common,
+        "size": 4,
+        "kind": "concurrency",
+        "period": 1,
+        "burst": 1,
+        "policy": "refuse",
+    }
     assert _row("declaring.render rate") == {
-        **common, "size": 10, "kind": "rate", "period": 60, "burst": 2, "policy": "wait",
-    }  # fmt: skip
+        **common,
+        "size": 10,
+        "kind": "rate",
+        "period": 60,
+        "burst": 2,
+        "policy": "wait",
+    }
 
 
 def test_what_somebody_edited_stays_until_the_code_says_something_else() -> None:
@@ -162,9 +172,11 @@ def test_a_worker_writes_what_all_its_jobs_declare(django_assert_max_num_queries
 
 
 LATER: list[dict[str, Any]] = [
-    {"start": False}, {"run_after": HOUR}, {"run_after": timedelta(hours=1)},
+    {"start": False},
+    {"run_after": HOUR},
+    {"run_after": timedelta(hours=1)},
     {"run_after": datetime(2100, 1, 1, tzinfo=UTC)},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("later", LATER, ids=str)

@@ -56,9 +56,11 @@ def test_without_partitions_the_rank_decides() -> None:
 
 def test_who_has_less_in_flight_comes_before_who_waits_for_longer() -> None:
     look = _look(
-        _head("busy", 1, **_of("acme")), _head("idle", 2, **_of("bob")), _head("nobody's", 3),
+        _head("busy", 1, **_of("acme")),
+        _head("idle", 2, **_of("bob")),
+        _head("nobody's", 3),
         flights=(_flight(2, **_of("acme")), _flight(1)),
-    )  # fmt: skip
+    )
     assert _order(look) == ["idle", "nobody's", "busy"]
 
 
@@ -115,9 +117,10 @@ def test_rows_of_single_partitions_are_found_without_going_through_all() -> None
 
 def test_critical_jobs_come_first_whoever_they_are_of() -> None:
     look = _look(
-        _head("idle", 1, **_of("bob")), _head("busy", 2, critical=True, **_of("acme")),
+        _head("idle", 1, **_of("bob")),
+        _head("busy", 2, critical=True, **_of("acme")),
         flights=(_flight(9, **_of("acme")),),
-    )  # fmt: skip
+    )
     assert _order(look) == ["busy", "idle"]
 
 
@@ -127,9 +130,10 @@ def test_critical_jobs_come_first_whoever_they_are_of() -> None:
 )
 def test_who_was_not_served_for_long_is_served_once(rank: float, newest: float, first: str) -> None:
     look = _look(
-        _head("idle", NOW, **_of("bob")), _head("busy", rank, **_of("acme")),
+        _head("idle", NOW, **_of("bob")),
+        _head("busy", rank, **_of("acme")),
         flights=(_flight(2, newest=newest, **_of("acme")),),
-    )  # fmt: skip
+    )
     with override_settings(JOBS={"AGED_AFTER": 100}):
         assert _order(look)[0] == first
         tally = Tally(look)
@@ -139,9 +143,11 @@ def test_who_was_not_served_for_long_is_served_once(rank: float, newest: float, 
 
 def test_a_lane_without_room_is_passed_over() -> None:
     look = _look(
-        _head("full", 1, **_of("acme")), _head("free", 2, **_of("bob")), flights=(_flight(2, **_of("acme")),),
+        _head("full", 1, **_of("acme")),
+        _head("free", 2, **_of("bob")),
+        flights=(_flight(2, **_of("acme")),),
         rules=[PER_CUSTOMER],
-    )  # fmt: skip
+    )
     assert _order(look) == ["free"]
 
 
@@ -254,18 +260,32 @@ def test_room_is_kept_for_a_large_job_that_has_waited() -> None:
     flights = (_flight(5, ends=(NOW + 50,) * 5, memory_mb=10, timeout=60.0),)
     small: dict[str, Any] = {"memory_mb": 10}
     heads = (
-        _head("large", 1, waited=61, **LARGE), _head("small", 2, timeout=60.0, **small),
-        _head("short", 3, timeout=39.0, **small), _head("endless", 4, **small), _head("tiny", 5, memory_mb=1),
-        _head("better", 0.5, timeout=60.0, **small), _head("other", 6, disk_mb=5),
-    )  # fmt: skip
+        _head("large", 1, waited=61, **LARGE),
+        _head("small", 2, timeout=60.0, **small),
+        _head("short", 3, timeout=39.0, **small),
+        _head("endless", 4, **small),
+        _head("tiny", 5, memory_mb=1),
+        _head("better", 0.5, timeout=60.0, **small),
+        _head("other", 6, disk_mb=5),
+    )
     look = _look(*heads, flights=flights, budgets=GB)
     assert {name: _blocked_by(look, name) for name in ("large", "small", "short", "endless", "better", "other")} == {
-        "large": ["budget"], "small": [], "short": [], "endless": [], "better": [], "other": [],
-    }  # fmt: skip
+        "large": ["budget"],
+        "small": [],
+        "short": [],
+        "endless": [],
+        "better": [],
+        "other": [],
+    }
     tight = _look(*heads, flights=(*flights, _flight(1, ends=(NOW + 500,), memory_mb=20, timeout=600.0)), budgets=GB)
     assert {name: _blocked_by(tight, name) for name in ("large", "small", "short", "endless", "better", "other")} == {
-        "large": ["budget"], "small": [RESERVED], "short": [], "endless": [RESERVED], "better": [], "other": [],
-    }  # fmt: skip
+        "large": ["budget"],
+        "small": [RESERVED],
+        "short": [],
+        "endless": [RESERVED],
+        "better": [],
+        "other": [],
+    }
 
 
 def test_no_room_is_kept_before_it_has_waited_nor_where_nobody_can_say_when() -> None:
@@ -279,9 +299,11 @@ def test_no_room_is_kept_before_it_has_waited_nor_where_nobody_can_say_when() ->
 
 def test_a_large_job_that_fits_now_keeps_its_room_from_who_comes_after_it() -> None:
     look = _look(
-        _head("large", 1, waited=61, **LARGE), _head("small", 2, memory_mb=30, timeout=60.0),
-        flights=(_flight(1, ends=(NOW + 50,), memory_mb=10, timeout=60.0),), budgets=GB,
-    )  # fmt: skip
+        _head("large", 1, waited=61, **LARGE),
+        _head("small", 2, memory_mb=30, timeout=60.0),
+        flights=(_flight(1, ends=(NOW + 50,), memory_mb=10, timeout=60.0),),
+        budgets=GB,
+    )
     assert _order(look) == ["large"]
     assert _blocked_by(look, "small") == [RESERVED]
 
@@ -290,14 +312,20 @@ def test_a_large_job_that_fits_now_keeps_its_room_from_who_comes_after_it() -> N
 def test_the_first_large_job_of_a_tenant_binds_who_passes_by_the_share_alone(turn: float, newcomer: list[str]) -> None:
     small: dict[str, Any] = {"memory_mb": 30, "timeout": 60.0}
     look = _look(
-        _head("large", 3, waited=61, **LARGE, **_of("acme")), _head("new", 4, **small, **_of("bob")),
-        _head("older", 2, **small, **_of("cy")), _head("urgent", 5, critical=True, **small, **_of("dan")),
-        flights=(_flight(1, ends=(NOW + 50,), **small, **_of("acme")),), budgets=GB,
+        _head("large", 3, waited=61, **LARGE, **_of("acme")),
+        _head("new", 4, **small, **_of("bob")),
+        _head("older", 2, **small, **_of("cy")),
+        _head("urgent", 5, critical=True, **small, **_of("dan")),
+        flights=(_flight(1, ends=(NOW + 50,), **small, **_of("acme")),),
+        budgets=GB,
         turns={TURN: turn},
-    )  # fmt: skip
+    )
     assert {name: _blocked_by(look, name) for name in ("large", "new", "older", "urgent")} == {
-        "large": ["budget"], "new": newcomer, "older": [], "urgent": [],
-    }  # fmt: skip
+        "large": ["budget"],
+        "new": newcomer,
+        "older": [],
+        "urgent": [],
+    }
 
 
 def test_who_takes_the_room_that_was_kept_gives_the_turn_to_other_tenants() -> None:

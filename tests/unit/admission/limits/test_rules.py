@@ -37,12 +37,19 @@ def _free(pool: str = "default") -> int:
 @pytest.mark.parametrize(
     ("pool", "slots", "in_flight", "free"),
     [
-        ({}, 10, 0, 10), ({}, 10, 4, 6), ({}, 10, 10, 0), ({}, 10, 12, 0), ({}, 0, 0, 0),
-        ({"max_concurrent": 3}, 10, 0, 3), ({"max_concurrent": 3}, 10, 2, 1), ({"max_concurrent": 0}, 10, 0, 0),
-        ({"max_concurrent": 3}, 10, 5, 0), ({"max_concurrent": 30}, 10, 4, 6),
+        ({}, 10, 0, 10),
+        ({}, 10, 4, 6),
+        ({}, 10, 10, 0),
+        ({}, 10, 12, 0),
+        ({}, 0, 0, 0),
+        ({"max_concurrent": 3}, 10, 0, 3),
+        ({"max_concurrent": 3}, 10, 2, 1),
+        ({"max_concurrent": 0}, 10, 0, 0),
+        ({"max_concurrent": 3}, 10, 5, 0),
+        ({"max_concurrent": 30}, 10, 4, 6),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_narrowest_limit_rules(pool: dict[str, Any], slots: int, in_flight: int, free: int) -> None:
     Pool.objects.filter(name="default").update(**pool)
     stages.start_worker(slots=slots)
@@ -193,10 +200,13 @@ def test_counting_is_one_statement(django_assert_num_queries: Any) -> None:
 @pytest.mark.parametrize(
     ("model", "values"),
     [
-        (Pool, {"max_concurrent": -1}), (Pool, {"max_memory_mb": -1}), (Pool, {"max_cpu_weight": -0.5}),
-        (Pool, {"max_disk_mb": -1}), (Limit, {"size": -1}),
+        (Pool, {"max_concurrent": -1}),
+        (Pool, {"max_memory_mb": -1}),
+        (Pool, {"max_cpu_weight": -0.5}),
+        (Pool, {"max_disk_mb": -1}),
+        (Limit, {"size": -1}),
     ],
-)  # fmt: skip
+)
 def test_negative_limits_are_refused(model: Any, values: dict[str, float]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         model.objects.create(name="negative", **values)

@@ -21,12 +21,19 @@ def test_what_names_an_exception(given: object) -> None:
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ("ValueEror", "Did you mean 'ValueError'"), ("transiant", "Did you mean 'transient'"), ("", "no category"),
-        ("OutOfStock", "dotted path"), ("shop..x", "dotted path"), ("a b.c", "dotted path"), (int, "no exception"),
-        (5, "no exception class"), (ValueError(), "no exception class"), ("x." * 200, "dotted path"),
+        ("ValueEror", "Did you mean 'ValueError'"),
+        ("transiant", "Did you mean 'transient'"),
+        ("", "no category"),
+        ("OutOfStock", "dotted path"),
+        ("shop..x", "dotted path"),
+        ("a b.c", "dotted path"),
+        (int, "no exception"),
+        (5, "no exception class"),
+        (ValueError(), "no exception class"),
+        ("x." * 200, "dotted path"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_names_none(given: object, hint: str) -> None:
     assert hint in problem_of(given)
 
@@ -52,11 +59,21 @@ def test_a_rule_of_the_setting(given: Any, rule: ErrorRule) -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [{"ValueEror": "user"}, {5: "user"}, {"ValueError": "transiant"}, {"ValueError": 5}, {"ValueError": {}},
-     {"ValueError": {"category": "user", "again": True}}, {"ValueError": {"retry": "yes"}}, {"ValueError": []},
-     {"ValueError": {"category": []}}, [], "ValueError"],
+    [
+        {"ValueEror": "user"},
+        {5: "user"},
+        {"ValueError": "transiant"},
+        {"ValueError": 5},
+        {"ValueError": {}},
+        {"ValueError": {"category": "user", "again": True}},
+        {"ValueError": {"retry": "yes"}},
+        {"ValueError": []},
+        {"ValueError": {"category": []}},
+        [],
+        "ValueError",
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_wrong_rule_is_a_problem_of_the_setting(rules: Any) -> None:
     with override_settings(JOBS={"ERRORS": rules}):
         problems = conf.problems()

@@ -134,18 +134,22 @@ def test_a_conflict_without_a_partition_is_one_of_the_whole_task() -> None:
 @pytest.mark.parametrize(
     ("declared", "given"),
     [
-        ({"max_concurrent": 4}, {"max_concurrent": 5}), ({"max_concurrent": 4}, {"max_concurrent": None}),
-        ({"rate": "10/m"}, {"rate": "11/m"}), ({"rate": "10/m"}, {"rate": "10/m burst 2"}),
+        ({"max_concurrent": 4}, {"max_concurrent": 5}),
+        ({"max_concurrent": 4}, {"max_concurrent": None}),
+        ({"rate": "10/m"}, {"rate": "11/m"}),
+        ({"rate": "10/m"}, {"rate": "10/m burst 2"}),
         ({"rate": "10/m"}, {"rate": None}),
-        ({"partition_by": "a"}, {"partition_by": "b"}), ({"conflict": "refuse"}, {"conflict": "wait"}),
+        ({"partition_by": "a"}, {"partition_by": "b"}),
+        ({"conflict": "refuse"}, {"conflict": "wait"}),
         ({"access": "exclusive", "partition_by": "a"}, {"access": "shared"}),
         ({"resources": {"gpu": 1, "licence": 1}}, {"resources": {"gpu": 2}}),
         ({"resources": {"gpu": 1}}, {"resources": {}}),
         ({"cpu_weight": 2}, {"cpu_weight": 1}),
-        ({"memory_mb": 500}, {"memory_mb": None}), ({"disk_mb": 5}, {"disk_mb": 0}),
+        ({"memory_mb": 500}, {"memory_mb": None}),
+        ({"disk_mb": 5}, {"disk_mb": 0}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_submit_does_not_widen_a_limit(declared: dict[str, Any], given: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match="the task's") as caught:
         JobOptions().but(declared).at_submit(given)
@@ -155,14 +159,17 @@ def test_a_submit_does_not_widen_a_limit(declared: dict[str, Any], given: dict[s
 @pytest.mark.parametrize(
     ("declared", "given"),
     [
-        ({"max_concurrent": 4}, {"max_concurrent": 4}), ({"max_concurrent": 4}, {"max_concurrent": 1}),
+        ({"max_concurrent": 4}, {"max_concurrent": 4}),
+        ({"max_concurrent": 4}, {"max_concurrent": 1}),
         ({}, {"max_concurrent": 9, "rate": "1/s", "partition_by": "a", "conflict": "latest"}),
-        ({"resources": {"gpu": 1}}, {"resources": {"gpu": 2, "licence": 1}}), ({"cpu_weight": 2}, {"cpu_weight": 3}),
+        ({"resources": {"gpu": 1}}, {"resources": {"gpu": 2, "licence": 1}}),
+        ({"cpu_weight": 2}, {"cpu_weight": 3}),
         ({"memory_mb": 500, "disk_mb": 5}, {"memory_mb": 600, "disk_mb": 1}),
-        ({"rate": "10/m burst 3"}, {"rate": "9/m burst 3"}), ({"rate": "10/m burst 3"}, {"rate": "10/m"}),
+        ({"rate": "10/m burst 3"}, {"rate": "9/m burst 3"}),
+        ({"rate": "10/m burst 3"}, {"rate": "10/m"}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_submit_may_tighten_a_limit(declared: dict[str, Any], given: dict[str, Any]) -> None:
     chosen = JobOptions().but(declared).at_submit(given)
     assert {name: getattr(chosen, name) for name in given} == given

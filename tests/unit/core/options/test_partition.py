@@ -33,10 +33,15 @@ def _value(by: Any, *args: Any, metadata: dict[str, Any] | None = None, **kwargs
 @pytest.mark.parametrize(
     ("by", "value"),
     [
-        (None, ""), ("scene", "castle"), ("customer", "acme"), ("size", "3"), ("region", "eu"), (of_the_scene, "c"),
+        (None, ""),
+        ("scene", "castle"),
+        ("customer", "acme"),
+        ("size", "3"),
+        ("region", "eu"),
+        (of_the_scene, "c"),
         (lambda *_, **kwargs: kwargs["customer"], "acme"),
     ],
-)  # fmt: skip
+)
 def test_by_a_parameter_its_default_the_metadata_or_a_callable(by: Any, value: str) -> None:
     assert _value(by, "castle", customer="acme", metadata={"region": "eu", "customer": "not this one"}) == value
 
@@ -48,9 +53,17 @@ def test_without_the_function_a_keyword_argument_or_the_metadata_tells() -> None
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("ä", "ä"), (5, "5"), (True, "True"), (1.5, "1.5"), (None, ""), (ID, str(ID)), (Decimal("1.0"), "1.0"),
-     (date(2026, 11, 22), "2026-11-22")],
-)  # fmt: skip
+    [
+        ("ä", "ä"),
+        (5, "5"),
+        (True, "True"),
+        (1.5, "1.5"),
+        (None, ""),
+        (ID, str(ID)),
+        (Decimal("1.0"), "1.0"),
+        (date(2026, 11, 22), "2026-11-22"),
+    ],
+)
 def test_what_a_partition_may_be(value: Any, text: str) -> None:
     assert _value("customer", "castle", customer=value) == text
 

@@ -11,10 +11,15 @@ from jobs.exceptions import InvalidOption
 @pytest.mark.parametrize(
     ("text", "size", "period", "burst"),
     [
-        ("10/s", 10, 1, 1), ("10/m", 10, 60, 1), ("1/h", 1, 3600, 1), ("2/d", 2, 86_400, 1), ("100/10m", 100, 600, 1),
-        ("0.5/s", 0.5, 1, 1), (" 10/m burst 5 ", 10, 60, 5),
+        ("10/s", 10, 1, 1),
+        ("10/m", 10, 60, 1),
+        ("1/h", 1, 3600, 1),
+        ("2/d", 2, 86_400, 1),
+        ("100/10m", 100, 600, 1),
+        ("0.5/s", 0.5, 1, 1),
+        (" 10/m burst 5 ", 10, 60, 5),
     ],
-)  # fmt: skip
+)
 def test_a_rate_is_starts_per_period(text: str, size: float, period: float, burst: int) -> None:
     assert parse(text) == (size, period, burst)
     assert spacing(text) == Spacing(period / size, burst)

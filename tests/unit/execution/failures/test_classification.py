@@ -47,16 +47,36 @@ def _answer(module: str, name: str, status: object) -> Exception:
 
 
 CASES: list[tuple[BaseException, str]] = [
-    (ValueError(), "user"), (OwnValueError(), "user"), (TypeError(), "user"), (KeyError(1), "user"),
-    (ZeroDivisionError(), "user"), (AssertionError(), "user"), (AttributeError(), "user"), (SystemExit(3), "user"),
-    (NotImplementedError(), "user"), (ImportError(), "user"), (RecursionError(), "user"), (NameError(), "user"),
-    (FileNotFoundError(), "user"), (PermissionError(), "user"), (Job.DoesNotExist(), "user"),
-    (IntegrityError(), "user"), (JobNotFound(5), "user"),
-    (ConnectionRefusedError(), "transient"), (BrokenPipeError(), "transient"), (TimeoutError(), "transient"),
-    (OSError(errno.EHOSTUNREACH, "no route"), "transient"), (socket.gaierror(-3, "again"), "transient"),
-    (OperationalError(), "transient"), (InterfaceError(), "transient"), (sqlite3.OperationalError(), "transient"),
-    (BrokerError(), "transient"), (RedisError(), "transient"), (smtplib.SMTPServerDisconnected(), "transient"),
-    (urllib.error.URLError("away"), "transient"), (KeyBusy("k"), "transient"),
+    (ValueError(), "user"),
+    (OwnValueError(), "user"),
+    (TypeError(), "user"),
+    (KeyError(1), "user"),
+    (ZeroDivisionError(), "user"),
+    (AssertionError(), "user"),
+    (AttributeError(), "user"),
+    (SystemExit(3), "user"),
+    (NotImplementedError(), "user"),
+    (ImportError(), "user"),
+    (RecursionError(), "user"),
+    (NameError(), "user"),
+    (FileNotFoundError(), "user"),
+    (PermissionError(), "user"),
+    (Job.DoesNotExist(), "user"),
+    (IntegrityError(), "user"),
+    (JobNotFound(5), "user"),
+    (ConnectionRefusedError(), "transient"),
+    (BrokenPipeError(), "transient"),
+    (TimeoutError(), "transient"),
+    (OSError(errno.EHOSTUNREACH, "no route"), "transient"),
+    (socket.gaierror(-3, "again"), "transient"),
+    (OperationalError(), "transient"),
+    (InterfaceError(), "transient"),
+    (sqlite3.OperationalError(), "transient"),
+    (BrokerError(), "transient"),
+    (RedisError(), "transient"),
+    (smtplib.SMTPServerDisconnected(), "transient"),
+    (urllib.error.URLError("away"), "transient"),
+    (KeyBusy("k"), "transient"),
     (urllib.error.HTTPError(URL, 503, "busy", Message(), None), "transient"),
     (urllib.error.HTTPError(URL, 404, "gone", Message(), None), "user"),
     (_answer("requests.exceptions", "HTTPError", 500), "transient"),
@@ -69,14 +89,22 @@ CASES: list[tuple[BaseException, str]] = [
     (_elsewhere("httpx", "TransportError"), "transient"),
     (_elsewhere("requests.exceptions", "ConnectionError", OSError), "transient"),
     (_elsewhere("requests.exceptions", "Timeout", OSError), "transient"),
-    (MemoryError(), "memory"), (OSError(errno.ENOMEM, "no memory"), "memory"),
-    (OSError(errno.ENOSPC, "full"), "disk"), (OSError(errno.EDQUOT, "quota"), "disk"),
-    (SoftTimeLimitExceeded(), "timeout"), (TimeLimitExceeded(5), "timeout"), (JobAborted(), "cancelled"),
-    (OwnError(), "unknown"), (Exception(), "unknown"), (RuntimeError(), "unknown"), (KeyboardInterrupt(), "unknown"),
-    (OSError(), "unknown"), (BaseException(), "unknown"),
+    (MemoryError(), "memory"),
+    (OSError(errno.ENOMEM, "no memory"), "memory"),
+    (OSError(errno.ENOSPC, "full"), "disk"),
+    (OSError(errno.EDQUOT, "quota"), "disk"),
+    (SoftTimeLimitExceeded(), "timeout"),
+    (TimeLimitExceeded(5), "timeout"),
+    (JobAborted(), "cancelled"),
+    (OwnError(), "unknown"),
+    (Exception(), "unknown"),
+    (RuntimeError(), "unknown"),
+    (KeyboardInterrupt(), "unknown"),
+    (OSError(), "unknown"),
+    (BaseException(), "unknown"),
     (ExceptionGroup("both", [ValueError(), KeyError()]), "user"),
     (ExceptionGroup("both", [ValueError(), TimeoutError()]), "unknown"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("error", "category"), CASES, ids=lambda case: repr(case)[:50])
@@ -86,8 +114,11 @@ def test_the_category_of(error: BaseException, category: str) -> None:
 
 def test_the_names_go_from_the_class_to_its_bases() -> None:
     assert meaning_of(OwnValueError()).names == (
-        f"{__name__}.OwnValueError", "ValueError", "Exception", "BaseException",
-    )  # fmt: skip
+        f"{__name__}.OwnValueError",
+        "ValueError",
+        "Exception",
+        "BaseException",
+    )
 
 
 @pytest.mark.parametrize(

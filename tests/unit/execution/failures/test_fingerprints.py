@@ -52,15 +52,17 @@ class _UnspeakableError(Exception):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("row 5: no date", "row 17: no date"), ("took 1.5 s", "took 12.25 s"),
-
+        ("row 5: no date", "row 17: no date"),
+        ("took 1.5 s", "took 12.25 s"),
         ("job 01a2009f-084d-708c-b68a-cf56eeae8ffd is gone", "job 2A5EB0A1-A733-41DF-B56F-C3783A600139 is gone"),
         ("at 0x7f3a2b", "at 0xdeadbeef"),
-        ("/srv/a/file.csv is empty", "/data/customers/b.csv is empty"), ("C:\\x\\y.txt", "D:\\other\\z.txt"),
+        ("/srv/a/file.csv is empty", "/data/customers/b.csv is empty"),
+        ("C:\\x\\y.txt", "D:\\other\\z.txt"),
         ("commit 9fceb02d0ae598e95dc970b7", "commit 83baae61804e65cc73a7201a"),
-        ("GET https://a.example/x?y=1 failed", "GET https://b.example/z failed"), ("a  b\n c", "a b c"),
+        ("GET https://a.example/x?y=1 failed", "GET https://b.example/z failed"),
+        ("a  b\n c", "a b c"),
     ],
-)  # fmt: skip
+)
 def test_what_differs_from_time_to_time_does_not_count(one: str, other: str) -> None:
     assert normalised(one) == normalised(other)
     assert of_error(_raised(_place(one))) == of_error(_raised(_place(other)))

@@ -19,9 +19,18 @@ pytestmark = pytest.mark.django_db
 
 LIMITS = "/admin/jobs/limit/"
 FORM = {
-    "name": "two", "kind": "concurrency", "pool": "", "task": "", "partition_by": "", "partition": "", "size": "2",
-    "period": "1", "burst": "1", "weight": "1", "policy": "wait",
-}  # fmt: skip
+    "name": "two",
+    "kind": "concurrency",
+    "pool": "",
+    "task": "",
+    "partition_by": "",
+    "partition": "",
+    "size": "2",
+    "period": "1",
+    "burst": "1",
+    "weight": "1",
+    "policy": "wait",
+}
 TASK = "admin_limits.nothing"
 
 

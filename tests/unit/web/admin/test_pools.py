@@ -21,8 +21,15 @@ pytestmark = pytest.mark.django_db
 
 POOLS = "/admin/jobs/pool/"
 DEFAULT = f"{POOLS}default/change/"
-FORM = {"max_concurrent": "", "max_memory_mb": "", "max_cpu_weight": "", "max_disk_mb": "", "resources": "{}",
-        "max_retries": "", "retry_jitter": "unknown"}  # fmt: skip
+FORM = {
+    "max_concurrent": "",
+    "max_memory_mb": "",
+    "max_cpu_weight": "",
+    "max_disk_mb": "",
+    "resources": "{}",
+    "max_retries": "",
+    "retry_jitter": "unknown",
+}
 
 
 @job(name="admin_pools.hungry", memory_mb=512, resources={"gpu": 1})
@@ -79,13 +86,23 @@ def test_sizes_are_changed_and_nothing_else(admin_client: Client) -> None:
 
 
 def test_a_pools_retries_are_changed(admin_client: Client) -> None:
-    said = {"max_retries": "3", "retry_delay": "0.5", "retry_multiplier": "1.5", "retry_cap": "60",
-            "retry_jitter": "false", "retry_deadline": "3600"}  # fmt: skip
+    said = {
+        "max_retries": "3",
+        "retry_delay": "0.5",
+        "retry_multiplier": "1.5",
+        "retry_cap": "60",
+        "retry_jitter": "false",
+        "retry_deadline": "3600",
+    }
     assert admin_client.post(DEFAULT, {**FORM, **said}).status_code == 302
     assert Pool.objects.values(*said).get() == {
-        "max_retries": 3, "retry_delay": 0.5, "retry_multiplier": 1.5, "retry_cap": 60, "retry_jitter": False,
+        "max_retries": 3,
+        "retry_delay": 0.5,
+        "retry_multiplier": 1.5,
+        "retry_cap": 60,
+        "retry_jitter": False,
         "retry_deadline": 3600,
-    }  # fmt: skip
+    }
     assert admin_client.post(DEFAULT, FORM).status_code == 302
     assert set(Pool.objects.values(*said).get().values()) == {None}
 
