@@ -15,6 +15,6 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 
 application = get_asgi_application()
 
-from jobs.maintenance import host as hosting  # noqa: E402 - needs the apps that the line above has loaded
+from jobs.maintenance import host  # noqa: E402 - needs the apps that the line above has loaded
 
-hosting.start("web")
+host.start("web")

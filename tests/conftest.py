@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from django.db import connections
 
-from jobs.admission import pools as known_pools
-from jobs.admission.limits import declared as declaring
+from jobs.admission import pools
+from jobs.admission.limits import declared
 from tests.app import ledger
 from tests.invariants import check_invariants
 from tests.services import Stack, Worker
@@ -62,8 +62,8 @@ def stack(transactional_db: None, django_db_serialized_rollback: None) -> Iterat
     """The database (migrated, with nothing in it but what migrations put there) and the broker (empty) of this run."""
     stack = Stack.current()
     assert stack, "this fixture is for tests/integration and tests/faults"
-    known_pools.forget()  # what this process knows of rows is of those that were there before
-    declaring.forget()
+    pools.forget()  # what this process knows of rows is of those that were there before
+    declared.forget()
     stack.heal()
     stack.empty_broker()
     yield stack

@@ -104,9 +104,9 @@ def _count_before_the_lock() -> None:
 
 def _take_from_any_lane() -> None:
     dialects: Any = import_module("jobs.core.db.dialects")
-    among = dialects.PostgreSQL.among
+    id_in = dialects.PostgreSQL.id_in
     any_lane = "%s::uuid[] IS NOT NULL"
-    dialects.PostgreSQL.among = lambda self, column: any_lane if column == "lane" else among(self, column)
+    dialects.PostgreSQL.id_in = lambda self, column: any_lane if column == "lane" else id_in(self, column)
 
 
 def _lock_as_they_come() -> None:

@@ -9,7 +9,7 @@ from benchmarks.place import Place
 from benchmarks.scaling.cases import Case, Point, cases
 from benchmarks.scaling.filling import fill, give_back, settle
 from benchmarks.systems.ours import PLENTY, Ours, seeming_worker
-from jobs.admission import passes as admission
+from jobs.admission import passes
 
 WARM_UP = 6  # psycopg prepares a statement at its sixth use
 TIMES = 15
@@ -28,12 +28,12 @@ def _measure(system: Ours, case: Case) -> Point:
     settle()
     # Its slots never run out, so that limits alone decide.
     seeming_worker(system.pool, PLENTY, listens=False)
-    took, expected = [], case.admits(admission.BATCH)
+    took, expected = [], case.admits(passes.BATCH)
     for _ in range(WARM_UP + TIMES):
         # At its most lanes a look begins anywhere, and may see few. Here each sees all: what costs most.
-        admission._crowded.clear()
+        passes._crowded.clear()
         began = time.perf_counter()
-        done = admission._admit_batch(system.pool)
+        done = passes._admit_batch(system.pool)
         took.append((time.perf_counter() - began) * 1000)
         moved = len(done.moved) if done else 0
         if moved != expected:

@@ -18,7 +18,7 @@ from benchmarks.systems.on_celery import CelerySystem
 from benchmarks.worker import celery
 from benchmarks.workers import ours, ours_tasks
 from jobs import Job, job_manager
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.admission.wakeup import channel
 from jobs.models import Attempt, JobEvent, Worker
 
@@ -77,7 +77,7 @@ class Ours(CelerySystem, DjangoSystem):
         with self._slots(1, listens=True):
             while Job.objects.filter(state="pending").count() < FULL:
                 self.submit()
-            admission.admit(self.pool)
+            passes.admit(self.pool)
             yield
 
     @contextmanager

@@ -16,8 +16,7 @@ from uuid import UUID, uuid4
 
 from django.db import Error, transaction
 
-from jobs.admission import limits, publishing, queries
-from jobs.admission import wakeup as waking
+from jobs.admission import limits, publishing, queries, wakeup
 from jobs.admission.limits import Look, Plan, Tally
 from jobs.admission.publishing import Doorbell
 from jobs.admission.queries import FIRST_LANE
@@ -64,7 +63,7 @@ def admit_on_commit(pool: str) -> None:
     """After the caller's commit: wake a feeder, this process's own or another's, or admit here where there is none."""
     if bell is not None:
         after_commit(bell)
-    elif waking.is_left_to_caller(pool):
+    elif wakeup.is_left_to_caller(pool):
         after_commit(admit, pool)
 
 
@@ -152,7 +151,7 @@ def _admit_batch(pool: str) -> _Pass | None:
             moved = _take(pool, plan) if plan.lanes else []
             done = _Pass(moved, bool(moved) and len(moved) == plan.free < BATCH)
             break
-    limits.ahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
+    limits.lookahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
     return done
 
 
@@ -170,13 +169,13 @@ def _lock(pool: str, spanning: Sequence[str]) -> bool:
     die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
     """
     using = settings.DATABASE
-    words = dialect(using)
-    if not words.for_update:
+    db = dialect(using)
+    if not db.for_update:
         return True
     sql = (
-        f"WITH p AS (SELECT name FROM jobs_pool WHERE name = %s{words.skip_locked}),"
-        f" l AS (SELECT name FROM jobs_limit WHERE {words.among('name')} AND EXISTS (SELECT 1 FROM p)"
-        f" ORDER BY name{words.for_update}) SELECT name{words.hurried} FROM p WHERE (SELECT count(*) FROM l) >= 0"
+        f"WITH p AS (SELECT name FROM jobs_pool WHERE name = %s{db.skip_locked}),"
+        f" l AS (SELECT name FROM jobs_limit WHERE {db.id_in('name')} AND EXISTS (SELECT 1 FROM p)"
+        f" ORDER BY name{db.for_update}) SELECT name{db.no_fsync_columns} FROM p WHERE (SELECT count(*) FROM l) >= 0"
     )
     return bool(query(using, sql, [pool, list(spanning)]))
 
@@ -206,11 +205,11 @@ def _remember(pool: str, plan: Plan) -> None:
 
 def _take(pool: str, plan: Plan) -> list[Moved]:
     """Move the best; they come back best first, which is the order their doorbells ring in."""
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     if plan.is_simple:
         best, lane = "pool = %s AND lane = {} AND state = 'pending' ORDER BY rank, id LIMIT %s", plan.lanes[0].lane
         count = limits.how_many(plan)
-        where = words.picked(f"SELECT id FROM jobs_job WHERE {best.format(words.uuid)}")
+        where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {best.format(db.uuid)}")
         moved = _move(where, [pool, lane, count])
         order = {one.id: place for place, one in enumerate(sorted(moved, key=lambda one: (one.row["rank"], one.id)))}
     else:
@@ -218,9 +217,9 @@ def _take(pool: str, plan: Plan) -> list[Moved]:
         picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
         order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
         # COALESCE leaves no index but the ids': before the first ANALYZE all that waits in the pool would be read
-        still = f"{words.among('id')} AND pool = %s AND {words.among('lane')} AND COALESCE(state, '') = 'pending'"
-        where = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
-        moved = _move(where, [words.ids(order), pool, words.ids(map(UUID, lanes))])
+        still = f"{db.id_in('id')} AND pool = %s AND {db.id_in('lane')} AND COALESCE(state, '') = 'pending'"
+        where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
+        moved = _move(where, [db.id_list(order), pool, db.id_list(map(UUID, lanes))])
     _count_starts(plan, moved, count)
     return sorted(moved, key=lambda one: order[one.id])
 
@@ -267,7 +266,7 @@ def _note_turns(tally: Tally) -> None:
 
 def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequence[object]]) -> None:
     names, slots = ", ".join([*keys, column]), ", ".join(["%s"] * (len(keys) + 1))
-    on_conflict = dialect(settings.DATABASE).or_set(keys, column)
+    on_conflict = dialect(settings.DATABASE).on_conflict_update(keys, column)
     if rows:
         execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 

@@ -247,11 +247,11 @@ def _quietly_close(producer: Producer) -> None:
 def _mark_published(doorbells: Sequence[Doorbell]) -> None:
     """Note the hand-over. A job that a worker has claimed meanwhile needs no note."""
     using = settings.DATABASE
-    words = dialect(using)
+    db = dialect(using)
     pairs = [pair for bell in doorbells for pair in bell.pairs]
     execute(
         using,
         f"UPDATE {Job._meta.db_table} SET published_at = {{now}}"
-        f" WHERE {words.among('id')} AND {words.among('attempt_id')} AND COALESCE(state, '') = 'queued'",
-        [words.ids(job_id for job_id, _ in pairs), words.ids(attempt_id for _, attempt_id in pairs)],
+        f" WHERE {db.id_in('id')} AND {db.id_in('attempt_id')} AND COALESCE(state, '') = 'queued'",
+        [db.id_list(job_id for job_id, _ in pairs), db.id_list(attempt_id for _, attempt_id in pairs)],
     )

@@ -34,9 +34,9 @@ def with_room(pool: str | None, ahead: int) -> list[str]:
     `ahead` is how many jobs may be in flight beyond each slot.
     """
     using = settings.DATABASE
-    words = dialect(using)
+    db = dialect(using)
     only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
-    sql = _WITH_ROOM.format(slots=_slots(words), beyond=beyond(words), only=only)
+    sql = _WITH_ROOM.format(slots=_slots(db), beyond=beyond(db), only=only)
     silent = -settings.STALE_AFTER
     return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
 
@@ -44,10 +44,10 @@ def with_room(pool: str | None, ahead: int) -> list[str]:
 def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
     """What `limits.look` makes a `Look` of; None when there is no such pool. JSON texts as the database made them."""
     using = settings.DATABASE
-    words = dialect(using)
-    sql = _look_sql(words, tuple(rules), everywhere)
-    lane = str(start) if words.has_lateral else start.hex
-    walk = (pool, lane, pool) if words.has_lateral or words.skips_in_index else (pool, lane, pool, pool)
+    db = dialect(using)
+    sql = _look_sql(db, tuple(rules), everywhere)
+    lane = str(start) if db.has_lateral else start.hex
+    walk = (pool, lane, pool) if db.has_lateral or db.skips_in_index else (pool, lane, pool, pool)
     flight = (pool,) if everywhere else (pool, pool)
     rows = query(using, sql, (*walk, -settings.STALE_AFTER, -settings.STALE_AFTER, *flight, pool))
     return rows[0] if rows else None
@@ -55,8 +55,8 @@ def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> A
 
 def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight: Sequence[str]) -> list[Any]:
     """Rows of (lane, columns): for each lane one job of it, waiting in the pool or in flight anywhere."""
-    words = dialect(settings.DATABASE)
-    given = words.each_id()
+    db = dialect(settings.DATABASE)
+    given = db.id_rows()
     first = (
         "SELECT (SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = given.id"
         f" ORDER BY lane, rank, id LIMIT 1) FROM {given} given"
@@ -64,9 +64,9 @@ def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight
     names = ", ".join(["lane", *columns])
     sql = (
         f"SELECT {names} FROM jobs_job WHERE id IN ({first})"
-        f" UNION SELECT {names} FROM jobs_job WHERE {IN_FLIGHT} AND {words.among('lane')}"
+        f" UNION SELECT {names} FROM jobs_job WHERE {IN_FLIGHT} AND {db.id_in('lane')}"
     )
-    ids = [words.ids(map(UUID, waiting)), words.ids(map(UUID, in_flight))]
+    ids = [db.id_list(map(UUID, waiting)), db.id_list(map(UUID, in_flight))]
     return query(settings.DATABASE, sql, [pool, *ids])
 
 
@@ -110,7 +110,7 @@ def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
     return int(query(settings.DATABASE, sql, (pool, lane, rank, rank, job_id, most))[0][0])
 
 
-def beyond(words: Dialect) -> str:
+def beyond(db: Dialect) -> str:
     """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
 
     Spelled so that it begins with those workers: as a rule there are none.
@@ -119,19 +119,19 @@ def beyond(words: Dialect) -> str:
         "SELECT count(*) FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
         " WHERE a.worker_id = w.boot_id AND a.finished_at IS NULL"
     )
-    silent = words.later("{now}")
+    silent = db.later("{now}")
     return (
         f"(SELECT COALESCE(sum(({here})), 0) FROM jobs_worker w"
         f" WHERE w.fenced_at IS NULL AND (w.draining_at IS NOT NULL OR w.beat_at < {silent}))"
     )
 
 
-def _slots(words: Dialect) -> str:
+def _slots(db: Dialect) -> str:
     """SQL: the live slots of pool `p`. One parameter: minus STALE_AFTER."""
-    serves = words.contains("w.pools").replace("%s", "p.name")
+    serves = db.contains("w.pools").replace("%s", "p.name")
     return (
         "(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE fenced_at IS NULL AND draining_at IS NULL"
-        f" AND beat_at >= {words.later('{now}')} AND {serves})"
+        f" AND beat_at >= {db.later('{now}')} AND {serves})"
     )
 
 
@@ -149,41 +149,41 @@ SELECT name FROM (
 
 
 @functools.cache
-def _look_sql(words: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
-    now = words.epoch("{now}")
-    heads = words.json_columns(
-        ("lane", "rank", words.epoch("eligible_at"), "priority = 'critical'"),
+def _look_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
+    now = db.epoch("{now}")
+    heads = db.json_columns(
+        ("lane", "rank", db.epoch("eligible_at"), "priority = 'critical'"),
         f"(SELECT * FROM walk LIMIT {MOST_LANES}) h",
     )
-    limits = words.json_columns(rules, "jobs_limit WHERE pool IN ('', p.name)")
+    limits = db.json_columns(rules, "jobs_limit WHERE pool IN ('', p.name)")
     elsewhere = "SELECT name FROM jobs_limit WHERE kind = 'rate' AND pool NOT IN ('', p.name)"
-    rates = words.json_columns(
+    rates = db.json_columns(
         ("limit_name", "partition", "tat"), f"jobs_rate WHERE tat > {now} AND limit_name NOT IN ({elsewhere})"
     )
-    turns = words.json_columns(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
-    paused = words.json_columns(("task",), "jobs_taskpause")
-    return words.at_length(
-        f"{_walk(words)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
-        f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {words.as_text('p.resources')},"
-        f" {_slots(words)}, {beyond(words)}, {limits}, {rates}, {turns}, {paused},"
-        f" {_flights(words, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
+    turns = db.json_columns(("partition_by", "partition", "at"), "jobs_turn WHERE pool = p.name")
+    paused = db.json_columns(("task",), "jobs_taskpause")
+    return db.long_aggregates(
+        f"{_walk(db)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
+        f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {db.as_text('p.resources')},"
+        f" {_slots(db)}, {beyond(db)}, {limits}, {rates}, {turns}, {paused},"
+        f" {_flights(db, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 
 
-def _flights(words: Dialect, everywhere: bool) -> str:
+def _flights(db: Dialect, everywhere: bool) -> str:
     """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
-    starts = words.json_list(words.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
+    starts = db.json_list(db.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
     where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
     rows = (
-        f"(SELECT pool, lane, count(*) AS number, max({words.epoch('queued_at')}) AS newest, {starts} AS starts"
+        f"(SELECT pool, lane, count(*) AS number, max({db.epoch('queued_at')}) AS newest, {starts} AS starts"
         f" FROM jobs_job WHERE {where} GROUP BY pool, lane) f"
     )
-    return words.json_columns(("lane", "pool", "number", "newest", words.json_value("starts")), rows)
+    return db.json_columns(("lane", "pool", "number", "newest", db.json_value("starts")), rows)
 
 
-def _walk(words: Dialect) -> str:
+def _walk(db: Dialect) -> str:
     """The first job of each lane, by a loose scan of the index (pool, lane, rank, id) of what is pending."""
-    if words.has_lateral:
+    if db.has_lateral:
         step = "SELECT lane, rank, eligible_at, priority FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
         order = "ORDER BY lane, rank, id LIMIT 1"
         return (
@@ -192,7 +192,7 @@ def _walk(words: Dialect) -> str:
         )
     step = "SELECT lane FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
     first = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = s.lane ORDER BY rank, id LIMIT 1"
-    if words.skips_in_index:  # named in full, the columns are those of the index; a recursion would read all it passes
+    if db.skips_in_index:  # named in full, the columns are those of the index; a recursion would read all it passes
         jump = f"{step.replace('SELECT lane', 'SELECT DISTINCT pool, state, lane')} >= %s LIMIT {MOST_LANES}"
         return f"WITH steps AS ({jump}), walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
     order = "ORDER BY lane LIMIT 1"

@@ -22,15 +22,15 @@ def channel(boot_id: UUID) -> str:
     return f"jobs_{boot_id.hex}"
 
 
-def wake_sql(words: Dialect) -> str:
+def wake_sql(db: Dialect) -> str:
     """SQL that wakes a feeder for a pool, as a column of another statement: true when the caller must admit instead.
 
     False: a feeder will be woken by the commit. NULL: no living worker serves the pool. Parameters: `wake_params`.
     """
     serving = (
         "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker"
-        f" WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {words.later('{now}')}"
-        f" AND {words.contains('pools')} ORDER BY listens DESC, random() LIMIT 1"
+        f" WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {db.later('{now}')}"
+        f" AND {db.contains('pools')} ORDER BY listens DESC, random() LIMIT 1"
     )
     return f"(SELECT CASE WHEN listens THEN pg_notify(channel, %s) IS NULL ELSE TRUE END FROM ({serving}) AS serving)"
 
@@ -43,10 +43,10 @@ def wake_params(pool: str) -> list[Any]:
 def is_left_to_caller(pool: str) -> bool:
     """Wake a feeder with the caller's commit; True when none could be and the caller must admit after it."""
     using = settings.DATABASE
-    words = dialect(using)
-    if not words.notifies:
+    db = dialect(using)
+    if not db.notifies:
         return True
-    return any(left for (left,) in query(using, f"SELECT {wake_sql(words)}", wake_params(pool)))
+    return any(left for (left,) in query(using, f"SELECT {wake_sql(db)}", wake_params(pool)))
 
 
 def listens(boot_id: UUID) -> bool:

@@ -22,20 +22,18 @@ from uuid import UUID, uuid4
 from celery import current_app
 from django.db.models import Min
 
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.core.conf import settings
 from jobs.core.db.dialects import bound_now, dialect
 from jobs.exceptions import UnknownTask
 from jobs.execution import attempt as execution
-from jobs.execution import context
-from jobs.execution import heartbeats as liveness
+from jobs.execution import context, heartbeats
 from jobs.execution import hooks as aftercare
 from jobs.execution.heartbeats import Identity
 from jobs.execution.hooks import Hooks
 from jobs.execution.progress import flusher
-from jobs.maintenance import promoter as due
+from jobs.maintenance import promoter
 from jobs.models import Job, Pool, transitions
 from jobs.states import JobState
 
@@ -143,11 +141,11 @@ class InlineWorker:
     def leave(self) -> None:
         """Give back what was not begun, and end the worker's rows."""
         if self._bells:
-            words = dialect(settings.DATABASE)
-            ids = words.ids(bell.job_id for bell in self._bells)
-            transitions.move("release", words.among("id"), [ids], actor=_HOSTNAME, data={"why": "not begun"})
+            db = dialect(settings.DATABASE)
+            ids = db.id_list(bell.job_id for bell in self._bells)
+            transitions.move("release", db.id_in("id"), [ids], actor=_HOSTNAME, data={"why": "not begun"})
         for boot_id in self._boot_ids.values():
-            liveness.retire(boot_id)
+            heartbeats.retire(boot_id)
 
     def _take_over(self) -> None:
         """The doorbells of jobs that somebody admitted before: whoever was to answer them is not here."""
@@ -160,9 +158,9 @@ class InlineWorker:
         for pool in self._pools():
             if pool not in self._boot_ids:
                 self._boot_ids[pool] = uuid4()
-                liveness.register(Identity(self._boot_ids[pool], f"inline@{_HOSTNAME}", os.getpid(), (pool,), SLOTS))
+                heartbeats.register(Identity(self._boot_ids[pool], f"inline@{_HOSTNAME}", os.getpid(), (pool,), SLOTS))
         self._beat()
-        return admission.admit_everywhere()
+        return passes.admit_everywhere()
 
     def _clean_up(self) -> None:
         """Run the hooks of jobs that ended without a process of their own."""
@@ -181,7 +179,7 @@ class InlineWorker:
 
     def _beat(self) -> None:
         for boot_id in self._boot_ids.values():
-            liveness.beat(boot_id, SLOTS)
+            heartbeats.beat(boot_id, SLOTS)
 
     def _skip_to(self, wanted: Any) -> bool:
         """Let the time come for which the first of the wanted jobs waits; False when none waits for time."""
@@ -192,7 +190,7 @@ class InlineWorker:
         if not scheduled.due().exists():
             self._until_the_end.enter_context(bound_now(moment))
             self._beat()
-        due.promote()
+        promoter.promote()
         return True
 
     def _answer(self, bell: Bell) -> bool:
@@ -217,12 +215,12 @@ _working: ContextVar[InlineWorker | None] = ContextVar("inline_worker", default=
 @contextmanager
 def _everything_in_this_thread() -> Iterator[None]:
     """What bodies say is written at once, by their own connection; whoever frees a slot admits by itself."""
-    flushes, bell = flusher.inline, admission.bell
-    flusher.inline, admission.bell = True, None
+    flushes, bell = flusher.inline, passes.bell
+    flusher.inline, passes.bell = True, None
     try:
         yield
     finally:
-        flusher.inline, admission.bell = flushes, bell
+        flusher.inline, passes.bell = flushes, bell
 
 
 _HOSTNAME = socket.gethostname()[:190]

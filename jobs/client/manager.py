@@ -11,16 +11,15 @@ from uuid import UUID
 from jobs import submission
 from jobs.client.async_twins import twin
 from jobs.client.handles import JobHandle
-from jobs.control import bulk, pausing, pools
+from jobs.control import bulk, pausing, pools, tasks
 from jobs.control import cancellation as control
-from jobs.control import tasks as taskpause
 from jobs.control.cancellation import Answer
 from jobs.control.requests import Answers, id_of, one_answer
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.options.declared_task import JobLike
 from jobs.exceptions import InvalidOption, JobNotFound, UnknownFilter
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.models import Job
 from jobs.models.querysets import JobQuerySet
 from jobs.models.transitions import ALL_COLUMNS
@@ -235,12 +234,12 @@ class JobManager(Generic[Key, State, Action]):
 
     def pause_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
         """Start nothing more of a task, in no pool, and take back what waits with the broker: PAUSED. UnknownTask."""
-        taskpause.pause(name, reason, actor)
+        tasks.pause(name, reason, actor)
         return Answer.PAUSED
 
     def resume_task(self, /, name: str, *, actor: str = "") -> Answer:
         """Let a paused task go on: RESUMED or NOT_PAUSED."""
-        return Answer.RESUMED if taskpause.resume(name, actor) else Answer.NOT_PAUSED
+        return Answer.RESUMED if tasks.resume(name, actor) else Answer.NOT_PAUSED
 
     def pause_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
         """Start nothing more in a pool, and take back what waits with the broker: PAUSED. Repeating is harmless."""
@@ -262,10 +261,10 @@ class JobManager(Generic[Key, State, Action]):
         A named manager deletes its own jobs. A job and what is below it go together, once all of it is old enough.
         """
         if days is None:
-            return pruning.prune(manager=self.name).total()
+            return pruner.prune(manager=self.name).total()
         if not 0 <= days <= _MOST_DAYS:  # NaN compares false and is refused with the rest
             raise InvalidOption(f"days: {days!r} must be from 0 to {_MOST_DAYS:,}.", option="days")
-        return pruning.prune(dict.fromkeys(pruning.configured(), days * 86_400), manager=self.name).total()
+        return pruner.prune(dict.fromkeys(pruner.configured(), days * 86_400), manager=self.name).total()
 
     def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
         if not filters:

@@ -19,7 +19,7 @@ from celery.exceptions import Ignore
 
 from jobs import submission
 from jobs.admission.publishing import HOOKS_HEADER, JOBS_HEADER
-from jobs.client import eager as inline
+from jobs.client import eager
 from jobs.client.celery_options import as_ours
 from jobs.core.options.job_options import JobOptions
 from jobs.exceptions import InvalidArguments, InvalidOption
@@ -151,7 +151,7 @@ class JobTask(DjangoTask[Any, Any]):
         `throw` (by default Celery's `task_eager_propagates`) raises JobFailed or JobCancelled when it did not end well.
         """
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
-        inline.run(job)
+        eager.run(job)
         result = JobResult(str(job.id))
         if self.app.conf.task_eager_propagates if throw is None else throw:
             result.maybe_throw()

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.control import cancellation as control
 from jobs.control import pausing
 from jobs.control.cancellation import Answer
@@ -79,15 +79,15 @@ NEWEST_FIRST = frozenset({"cancel", "pause"})
 def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "", force: bool = False) -> Answers:
     """Cancel these jobs: CANCELLED, REQUESTED, ALREADY_FINAL or MISSING for each."""
     reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data, words = because(reason), dialect(settings.DATABASE)
+    data, db = because(reason), dialect(settings.DATABASE)
     sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
 
     def act(left: Sequence[UUID]) -> Answers:
-        among, these = words.among("id"), words.ids(left)
+        among, these = db.id_in("id"), db.id_list(left)
         waited = f"{among} AND state <> 'running'"
         moved = transitions.move("cancel", waited, [these], sets=sets, actor=actor, data=data)
         for pool in {one.row["pool"] for one in moved}:
-            after_commit(admission.after_finish, pool)
+            after_commit(passes.after_finish, pool)
         asked = control.ask_to_stop(among, [these], reason, actor, force)
         return {**dict.fromkeys((one.id for one in moved), Answer.CANCELLED), **dict.fromkeys(asked, Answer.REQUESTED)}
 
@@ -109,15 +109,15 @@ def retry(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
 
     Those with a key one by one: of several that share one the first takes it.
     """
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     sets = {"rank": rank_at("{now}"), "run_after": Sql("NULL")}
     told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
-        where = in_order(f"{words.among('id')} AND key_hash IS NULL AND state IN ('failed', 'cancelled')")
-        moved = transitions.move("requeue", where, [words.ids(left)], to="'pending'", sets=sets, **told)
+        where = in_order(f"{db.id_in('id')} AND key_hash IS NULL AND state IN ('failed', 'cancelled')")
+        moved = transitions.move("requeue", where, [db.id_list(left)], to="'pending'", sets=sets, **told)
         for pool in {one.row["pool"] for one in moved}:
-            admission.admit_on_commit(pool)
+            passes.admit_on_commit(pool)
         done = {one.id for one in moved}
         others = [job_id for job_id in left if job_id not in done]
         return {**dict.fromkeys(done, Answer.REQUEUED), **_each(others, lambda one: control.retry(one, actor, reason))}

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from jobs import signals
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.control.requests import because, state_of
 from jobs.control.requests import clean_actor as _clean
 from jobs.control.requests import param as _id
@@ -19,7 +19,7 @@ from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
 from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import after_commit, change, execute, settled
+from jobs.core.db.statements import after_commit, change, execute, resolve_pick
 from jobs.core.options.job_options import JobOptions
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Hook, Job, JobEvent, JobLog, transitions
@@ -83,7 +83,7 @@ def retry(job_id: UUID, actor: str = "", reason: str = "") -> Answer:
     if not moved:
         state_of(job_id)
         return Answer.NOT_FINAL
-    admission.admit_on_commit(moved[0].row["pool"])
+    passes.admit_on_commit(moved[0].row["pool"])
     return Answer.REQUEUED
 
 
@@ -107,7 +107,7 @@ def set_priority(job_id: UUID, priority: str, actor: str = "") -> Answer:
     if not changed:
         state_of(job_id)
         return Answer.NOT_POSSIBLE
-    admission.admit_on_commit(changed[0][0])
+    passes.admit_on_commit(changed[0][0])
     return Answer.CHANGED
 
 
@@ -154,7 +154,7 @@ def _cancel_waiting(job_id: UUID, reason: str, actor: str, where: str = "id = %s
     data = because(reason)
     moved = transitions.move("cancel", where, [_id(job_id)], sets=sets, actor=actor, data=data)
     for one in moved:
-        after_commit(admission.after_finish, one.row["pool"])
+        after_commit(passes.after_finish, one.row["pool"])
     return bool(moved)
 
 
@@ -193,13 +193,13 @@ def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
 
 @done_again
 def _rerank_batch(priority: str, ids: list[UUID]) -> int:
-    words = dialect(settings.DATABASE)
-    still = f"{words.among('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
-    free = words.picked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
+    db = dialect(settings.DATABASE)
+    still = f"{db.id_in('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
+    free = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
-    sets = f"rank = {words.epoch('eligible_at')} - {head_start}"
+    sets = f"rank = {db.epoch('eligible_at')} - {head_start}"
     with transaction.atomic(using=settings.DATABASE):
-        where, found = settled(settings.DATABASE, free, [words.ids(ids), priority])
+        where, found = resolve_pick(settings.DATABASE, free, [db.id_list(ids), priority])
         return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *found])
 
 

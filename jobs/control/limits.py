@@ -12,9 +12,8 @@ from collections.abc import Collection
 from celery import current_app
 from django.db import transaction
 
-from jobs.admission import passes as admission
-from jobs.admission.limits import declared as declaring
-from jobs.admission.limits import locks as changing
+from jobs.admission import passes
+from jobs.admission.limits import declared, locks
 from jobs.control import cancellation as control
 from jobs.core.conf import settings
 from jobs.core.db.statements import after_commit
@@ -31,16 +30,16 @@ def declare_registered() -> None:
     """
     known = {task.name: task.options for task in current_app.tasks.values() if isinstance(task, JobLike)}
     default = str(current_app.conf.task_default_queue)
-    pools = declaring.places({name: options.pool or default for name, options in known.items()})
+    pools = declared.places({name: options.pool or default for name, options in known.items()})
     for name, options in known.items():
-        for kept in declaring.declare(name, pools[name], options):
-            admission.admit_on_commit(kept)
+        for kept in declared.declare(name, pools[name], options):
+            passes.admit_on_commit(kept)
 
 
 def create_limit(limit: Limit) -> None:
     """Write a new limit."""
     with transaction.atomic(using=settings.DATABASE):
-        changing.lock({limit.pool})
+        locks.lock({limit.pool})
         limit.save(using=settings.DATABASE, force_insert=True)
     _admit({limit.pool})
 
@@ -51,9 +50,9 @@ def change_limit(limit: Limit, columns: Collection[str]) -> None:
     with transaction.atomic(using=using):
         before = Limit.objects.using(using).filter(pk=limit.pk).values_list("pool", flat=True)
         pools = {limit.pool, *before}
-        changing.lock(pools)
+        locks.lock(pools)
         limit.save(using=using, update_fields=columns)
-        changing.shorten_wait(limit)
+        locks.shorten_wait(limit)
     _admit(pools)
 
 
@@ -61,7 +60,7 @@ def delete_limit(limit: Limit) -> None:
     """Delete a limit, and where it stood as a rate."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        changing.lock({limit.pool})
+        locks.lock({limit.pool})
         if limit.kind == LimitKind.RATE:
             Rate.objects.using(using).filter(limit_name=limit.name).delete()
         limit.delete(using=using)
@@ -80,12 +79,12 @@ def set_head_start(priority: Priority) -> None:
 def _rank_anew(priority: str) -> None:
     number = control.rerank(priority)
     logger.info("priority %s: %d waiting jobs ranked anew", priority, number)
-    admission.admit_everywhere_on_commit()
+    passes.admit_everywhere_on_commit()
 
 
 def _admit(pools: Collection[str]) -> None:
     if "" in pools:
-        admission.admit_everywhere_on_commit()
+        passes.admit_everywhere_on_commit()
     else:
         for pool in sorted(pools):
-            admission.admit_on_commit(pool)
+            passes.admit_on_commit(pool)

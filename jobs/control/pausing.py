@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.control.cancellation import Answer
 from jobs.control.requests import (
     ELIGIBLE_AT,
@@ -49,12 +49,12 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
     A job that runs is paused at its next checkpoint, or where its attempt would end in another wait.
     """
     reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data, words = because(reason), dialect(settings.DATABASE)
+    data, db = because(reason), dialect(settings.DATABASE)
 
     def act(left: Sequence[UUID]) -> Answers:
-        these = words.ids(left)
-        moved = _take_out(f"{words.among('id')} AND {_WAITS}", [these], reason, actor)
-        where = f"{words.among('id')} AND {_NOBODY_ASKED}"
+        these = db.id_list(left)
+        moved = _take_out(f"{db.id_in('id')} AND {_WAITS}", [these], reason, actor)
+        where = f"{db.id_in('id')} AND {_NOBODY_ASKED}"
         asked = transitions.ask(_REQUEST, [actor, reason], where, [these], "pause_requested", actor=actor, data=data)
         return {**dict.fromkeys((one.id for one in moved), Answer.PAUSED), **dict.fromkeys(asked, Answer.REQUESTED)}
 
@@ -63,13 +63,13 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
 
 def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
     """RESUMED what was paused, and what runs with a pause requested, which is withdrawn; else NOT_PAUSED."""
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
-        these = words.ids(left)
-        moved = _put_back(words.among("id"), [these], **told)
-        where = f"{words.among('id')} AND {_REQUESTED}"
+        these = db.id_list(left)
+        moved = _put_back(db.id_in("id"), [these], **told)
+        where = f"{db.id_in('id')} AND {_REQUESTED}"
         withdrawn = transitions.ask(_WITHDRAW, [], where, [these], "pause_withdrawn", **told)
         return dict.fromkeys([*(one.id for one in moved), *withdrawn], Answer.RESUMED)
 
@@ -78,11 +78,11 @@ def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
 
 def start(ids: Sequence[UUID], actor: str = "") -> Answers:
     """STARTED what was submitted with start=False, and ALREADY_STARTED everything else."""
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
 
     def act(left: Sequence[UUID]) -> Answers:
-        held = f"{words.among('id')} AND reason = %s"
-        moved = _put_back(held, [words.ids(left), NOT_STARTED], actor=clean_actor(actor))
+        held = f"{db.id_in('id')} AND reason = %s"
+        moved = _put_back(held, [db.id_list(left), NOT_STARTED], actor=clean_actor(actor))
         return dict.fromkeys((one.id for one in moved), Answer.STARTED)
 
     return answer_all(ids, act, lambda _: Answer.ALREADY_STARTED)
@@ -93,7 +93,7 @@ def _take_out(where: str, params: list[object], reason: str, actor: str) -> list
     sets, data = {"reason": reason, "paused_by": actor}, because(reason)
     moved = transitions.move("pause", where, params, sets=sets, actor=actor, data=data)
     for pool in {one.row["pool"] for one in moved if one.from_state == JobState.QUEUED}:
-        after_commit(admission.after_finish, pool)
+        after_commit(passes.after_finish, pool)
     return moved
 
 
@@ -103,7 +103,7 @@ def _put_back(where: str, params: list[object], **told: Any) -> list[Moved]:
     held = in_order(f"{where} AND state = 'paused'")
     moved = transitions.move("resume", held, params, to=WHERE_IT_BELONGS, sets=sets, **told)
     for pool in {one.row["pool"] for one in moved}:
-        admission.admit_on_commit(pool)
+        passes.admit_on_commit(pool)
     return moved
 
 

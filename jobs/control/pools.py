@@ -8,7 +8,7 @@ from collections.abc import Collection
 from celery import current_app
 from django.db import transaction
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.admission.pools import forget, must_exist
 from jobs.core import encoding
 from jobs.core.conf import settings
@@ -49,14 +49,14 @@ def resume(name: str, actor: str = "", reason: str = "") -> bool:
     must_exist(name)
     if was_closed:
         logger.info("pool %s: resumed by %s%s", name, actor or "nobody named", reason and f": {reason}")
-        admission.admit_on_commit(name)
+        passes.admit_on_commit(name)
     return was_closed
 
 
 def change(pool: Pool, columns: Collection[str]) -> None:
     """Write some columns of a pool that was validated: its sizes. Admission goes by them, and follows the commit."""
     pool.save(using=settings.DATABASE, update_fields=columns)
-    admission.admit_on_commit(pool.name)
+    passes.admit_on_commit(pool.name)
 
 
 def obstacles(name: str) -> list[str]:
@@ -97,7 +97,7 @@ def take_back(name: str, why: str) -> int:
     """Put queued jobs of a closed pool back to waiting, as many as nobody has locked; returns how many."""
     total = 0
     while True:
-        queued = dialect(settings.DATABASE).picked(
+        queued = dialect(settings.DATABASE).pick_skip_locked(
             "SELECT id FROM jobs_job WHERE pool = %s AND state = 'queued' ORDER BY id LIMIT %s"
         )
         kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells

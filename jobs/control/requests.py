@@ -67,10 +67,10 @@ def param(job_id: UUID) -> object:
 
 def in_order(where: str) -> str:
     """The same condition, its rows locked in the order of ids: two that ask for many do not block each other."""
-    words = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
-    if not words.writes_in_cte:
+    db = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
+    if not db.writes_in_cte:
         return where
-    return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}))"
+    return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{db.for_update}))"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.control import cancellation as control
 from jobs.control.cancellation import Answer
 from jobs.control.requests import param, state_of
@@ -51,7 +51,7 @@ def _stop_waiting(job_id: UUID, kind: str, message: str, actor: str) -> bool:
     where, params = "id = %s AND state <> 'running'", [param(job_id)]
     moved = transitions.move("fail", where, params, sets=sets, actor=actor, data={"reason": message})
     for one in moved:
-        after_commit(admission.after_finish, one.row["pool"])
+        after_commit(passes.after_finish, one.row["pool"])
     return bool(moved)
 
 

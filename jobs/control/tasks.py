@@ -10,7 +10,7 @@ import logging
 from celery import current_app
 from django.db import transaction
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
@@ -50,7 +50,7 @@ def resume(task: str, actor: str = "", reason: str = "") -> bool:
     was_paused = bool(execute(settings.DATABASE, "DELETE FROM jobs_taskpause WHERE task = %s", [task]))
     if was_paused:
         logger.info("task %s: resumed by %s%s", task, actor or "nobody named", reason and f": {reason}")
-        admission.admit_everywhere_on_commit()
+        passes.admit_everywhere_on_commit()
     return was_paused
 
 
@@ -78,7 +78,7 @@ def _lock_pools() -> None:
 def _take_back(task: str) -> int:
     total = 0
     while True:
-        queued = dialect(settings.DATABASE).picked(
+        queued = dialect(settings.DATABASE).pick_skip_locked(
             "SELECT id FROM jobs_job WHERE state = 'queued' AND task = %s ORDER BY id LIMIT %s"
         )
         kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells

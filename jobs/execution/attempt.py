@@ -18,16 +18,14 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect, prepare
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
-from jobs.execution import back_to_queue as leaving
+from jobs.execution import back_to_queue, context, outcomes
 from jobs.execution import body as bodies
-from jobs.execution import context
 from jobs.execution import hooks as aftercare
-from jobs.execution import outcomes as sequels
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.execution.failures.failure import Failure, failure_of, is_end_of_greenlet, kill_in
 from jobs.execution.hooks import NO_HOOKS, Hooks
@@ -106,7 +104,7 @@ def run(claimed: Claimed, body: Body) -> None:
         claimed.context.end()
         context.release(token)
         flusher.forget(claimed.row["attempt_id"])
-        admission.after_finish(claimed.row["pool"])
+        passes.after_finish(claimed.row["pool"])
     aftercare.after_end(claimed.hooks, claimed.context, claimed.row, claimed.worker)
 
 
@@ -194,8 +192,8 @@ def _complete(claimed: Claimed, result: Any) -> None:
 def _fail(claimed: Claimed, error: BaseException) -> None:
     """Take the edge that follows a failure; chosen anew where a person's request came in between."""
     failure, edge = failure_of(error), "fail"
-    for _ in range(sequels.TRIES):
-        chosen = _persist(lambda: sequels.choose(claimed.fence, failure, is_abort=isinstance(error, JobAborted)))
+    for _ in range(outcomes.TRIES):
+        chosen = _persist(lambda: outcomes.choose(claimed.fence, failure, is_abort=isinstance(error, JobAborted)))
         if chosen is None:
             break
         edge, fence = chosen.edge, _FENCE + chosen.condition
@@ -282,7 +280,7 @@ def _move_and_tell(
     claimed: Claimed, edge: str, fence: str, options: dict[str, Any], lines: Sequence[Line]
 ) -> Sequence[Moved]:
     """One statement, or with lines left to write one transaction: whoever sees the end sees the last line as well."""
-    act = leaving.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
+    act = back_to_queue.give_back if edge in transitions.BACK_TO_WAITING else transitions.move
     if not lines:
         return act(edge, fence, claimed.fence, **options)
     with transaction.atomic(using=settings.DATABASE):

@@ -36,7 +36,8 @@ def register(identity: Identity) -> None:
     execute(
         using,
         "INSERT INTO jobs_worker (boot_id, hostname, pid, pools, slots, can_stop, started_at, beat_at)"
-        f" VALUES (%s, %s, %s, %s, %s, %s, {{now}}, {{now}}) {dialect(using).or_set(['boot_id'], 'boot_id')}",
+        f" VALUES (%s, %s, %s, %s, %s, %s, {{now}}, {{now}}) "
+        f"{dialect(using).on_conflict_update(['boot_id'], 'boot_id')}",
         [
             _id(identity.boot_id),
             identity.hostname,

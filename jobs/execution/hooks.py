@@ -22,8 +22,7 @@ from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.dialects import DbNow, dialect, prepare, read
 from jobs.core.db.statements import execute, query
-from jobs.execution import body as bodies
-from jobs.execution import context
+from jobs.execution import body, context
 from jobs.execution.context import JobContext, JobPaused, JobSnoozed
 from jobs.execution.progress import write_lines
 from jobs.models import Hook, Job, JobEvent, transitions
@@ -65,7 +64,7 @@ class Held:
 def arm(job_id: UUID, run: int) -> None:
     """Note, in the claim's transaction, that this run has hooks; a later attempt finds them noted."""
     using = settings.DATABASE
-    unless_there = dialect(using).or_set(("job_id", "run"), "run")
+    unless_there = dialect(using).on_conflict_update(("job_id", "run"), "run")
     columns, defaults = "id, job_id, run, on_cancel_done, takes, rings", "%s, %s, %s, FALSE, 0, 0"
     sql = f"INSERT INTO jobs_hook ({columns}) VALUES ({defaults}) {unless_there}"
     execute(using, sql, [_id(uuid7()), _id(job_id), run])
@@ -125,15 +124,15 @@ def due(beyond: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
     just about to take them.
     """
     using = settings.DATABASE
-    words = dialect(using)
+    db = dialect(using)
     rows = Hook.objects.using(using)
     ids = list(rows.filter(pk__gt=beyond).order_by("pk").values_list("pk", flat=True)[:WALKED])
     sql = (
         "SELECT jobs_hook.id FROM jobs_hook JOIN jobs_job j ON j.id = jobs_hook.job_id"
-        f" WHERE {words.among('jobs_hook.id')} AND {ENDED} AND {_free(using)}"
-        f" AND (j.finished_at IS NULL OR j.finished_at <= {words.later('{now}')})"
+        f" WHERE {db.id_in('jobs_hook.id')} AND {ENDED} AND {_free(using)}"
+        f" AND (j.finished_at IS NULL OR j.finished_at <= {db.later('{now}')})"
     )
-    found = query(using, sql, [words.ids(ids), -settings.HOOK_TIMEOUT, -settled]) if ids else []
+    found = query(using, sql, [db.id_list(ids), -settings.HOOK_TIMEOUT, -settled]) if ids else []
     have_work = rows.select_related("job").filter(pk__in=[read(using, Hook, ("id",), row)["id"] for row in found])
     return list(have_work.order_by("pk")), ids[-1] if len(ids) == WALKED else None
 
@@ -169,7 +168,7 @@ def _call(name: str, act: Act, held: Held, job: JobContext) -> None:
     data: dict[str, str] = {}
     token, job.hook = context.bind(job), name
     try:
-        bodies.call(act, job)
+        body.call(act, job)
     except (Exception, JobSnoozed, JobPaused) as error:
         logger.exception("hook %s of job %s failed", name, held.job_id)
         kind, message, _ = encoding.describe_error(error)

@@ -17,8 +17,8 @@ from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect, prepare, read
 from jobs.core.db.statements import query
-from jobs.execution import back_to_queue as leaving
-from jobs.execution.failures import retry_policy as retrying
+from jobs.execution import back_to_queue
+from jobs.execution.failures import retry_policy
 from jobs.execution.failures.failure import Failure
 from jobs.execution.failures.retry_policy import Standing
 from jobs.models import Job, Pool, transitions
@@ -71,7 +71,7 @@ def end(
         sequel = choose(fence, failure)
         if sequel is None:
             return []
-        act = leaving.give_back if sequel.edge in transitions.BACK_TO_WAITING else transitions.move
+        act = back_to_queue.give_back if sequel.edge in transitions.BACK_TO_WAITING else transitions.move
         how: dict[str, Any] = {"source": JobState.RUNNING, "actor": actor, "data": data}
         how |= {"sets": sequel.sets, "attempt": {**sequel.attempt, **attempt}}
         moved = act(sequel.edge, FENCE + sequel.condition, fence, **how)
@@ -92,7 +92,7 @@ def choose(fence: Sequence[Any], failure: Failure, *, is_abort: bool = False) ->
         return _stopped(row, failure)
     if row["cancel_requested_at"] is not None or is_abort:
         return Sequel("cancel", _NOBODY_ASKED if row["cancel_requested_at"] is None else _ASKED, {}, failure.of_attempt)
-    seconds = retrying.seconds_to_next(failure, _policy(row), _standing(row))
+    seconds = retry_policy.seconds_to_next(failure, _policy(row), _standing(row))
     if seconds is None:
         return Sequel("fail", _NOBODY_ASKED, _final(failure), failure.of_attempt)
     later = {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
@@ -113,10 +113,10 @@ def _final(failure: Failure) -> dict[str, Any]:
     return sets
 
 
-def _policy(row: Mapping[str, Any]) -> retrying.Policy:
+def _policy(row: Mapping[str, Any]) -> retry_policy.Policy:
     mine = {"delay": row["retry_delay"], **(row["retry_policy"] or {})}
     pools = {name.removeprefix("retry_"): row["pool"][name] for name in _OF_POOL}
-    return retrying.policy_of(mine, pools)
+    return retry_policy.policy_of(mine, pools)
 
 
 def _standing(row: Mapping[str, Any]) -> Standing:
@@ -134,11 +134,11 @@ def _read(fence: Sequence[Any]) -> dict[str, Any] | None:
     return {**row, "pool": read(using, Pool, _OF_POOL, pools), "since_first": since_first, "left": left}
 
 
-def _sql(words: Dialect) -> str:
+def _sql(db: Dialect) -> str:
     first = "SELECT min(a.started_at) FROM jobs_attempt a WHERE a.job_id = j.id AND a.run = j.run"
     columns = [*(f"j.{name}" for name in _OF_JOB), *(f"p.{name}" for name in _OF_POOL)]
-    now = words.epoch("{now}")
-    times = [f"{now} - {words.epoch(f'({first})')}", f"{words.epoch('j.expires_at')} - {now}"]
+    now = db.epoch("{now}")
+    times = [f"{now} - {db.epoch(f'({first})')}", f"{db.epoch('j.expires_at')} - {now}"]
     return (
         f"SELECT {', '.join([*columns, *times])} FROM jobs_job j LEFT JOIN jobs_pool p ON p.name = j.pool"
         " WHERE j.id = %s AND j.attempt_id = %s AND COALESCE(j.state, '') = 'running'"

@@ -247,11 +247,11 @@ def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft, also: Mapping[str, A
 def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
     """Read whether any of the jobs should stop that have nothing to say, in one statement."""
     using = settings.DATABASE
-    words = dialect(using)
+    db = dialect(using)
     columns = ("attempt_id", "cancel_requested_at", "reason")
-    sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {words.among('id')} AND COALESCE(state, '') = 'running'"
+    sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {db.id_in('id')} AND COALESCE(state, '') = 'running'"
     found: dict[UUID, list[tuple[Any, ...]]] = {}
-    for row in query(using, sql, [words.ids(job_id for job_id, _ in drafts.values())]):
+    for row in query(using, sql, [db.id_list(job_id for job_id, _ in drafts.values())]):
         found[read(using, Job, columns, row)["attempt_id"]] = [row[1:]]
     for attempt_id, (_, draft) in drafts.items():
         draft.stop_reason = _stop_reason(found.get(attempt_id, []))

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from jobs.core.conf import settings
 from jobs.core.db.dialects import prepare
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import outcomes as sequels
+from jobs.execution import back_to_queue, outcomes
 from jobs.execution.failures.failure import Failure
 from jobs.models import Attempt, Job
 from jobs.models.transitions import Moved
@@ -65,11 +64,11 @@ def end(pair: Pair, verdict: Verdict, actor: str) -> Sequence[Moved]:
     """
     told: dict[str, Any] = {"actor": actor, "attempt": verdict.attempt, "data": {"why": verdict.why}}
     if verdict.failure is not None:
-        return sequels.end(*pair, verdict.failure, **told)
+        return outcomes.end(*pair, verdict.failure, **told)
     fence = [prepare(settings.DATABASE, Job, "id", value) for value in pair]  # of one type
     if verdict.edge == "interrupt":
-        return leaving.give_back("interrupt", sequels.FENCE, fence, **told)
-    return leaving.end_asked(sequels.FENCE, fence, **told)
+        return back_to_queue.give_back("interrupt", outcomes.FENCE, fence, **told)
+    return back_to_queue.end_asked(outcomes.FENCE, fence, **told)
 
 
 def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.rescue import attempts_of_the_fenced, rescue
 from jobs.maintenance.counters import repaired
 
@@ -35,7 +35,7 @@ class Watch:
     def run(self) -> int:
         """Look, fence who is stale, rescue what the fenced were running; returns how many jobs moved."""
         for boot_id, beat_seen in self._stale():
-            liveness.fence(boot_id, beat_seen)
+            heartbeats.fence(boot_id, beat_seen)
         pairs = attempts_of_the_fenced(BATCH)
         return repaired("worker_dead", len(rescue(pairs, "its worker was declared dead or had ended", "steward")))
 
@@ -44,7 +44,7 @@ class Watch:
         if now - self._looked_at > self._longest_gap():
             self.forget()
         self._looked_at = now
-        beats = liveness.heartbeats()
+        beats = heartbeats.heartbeats()
         self._seen = {
             boot_id: seen if (seen := self._seen.get(boot_id)) and seen[0] == beat else (beat, now)
             for boot_id, beat in beats

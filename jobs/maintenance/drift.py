@@ -18,7 +18,7 @@ from jobs import states
 from jobs.core.conf import settings
 from jobs.core.db.dialects import DbNow, dialect
 from jobs.execution import rescue
-from jobs.maintenance import lost_messages as lost
+from jobs.maintenance import lost_messages
 from jobs.maintenance.counters import repaired
 from jobs.models import Attempt, Job, Worker, transitions
 
@@ -52,9 +52,9 @@ def reconcile() -> int:
 def cancel_what_was_asked() -> int:
     """Chore: cancel what waits although somebody has asked for its end. It reads all that waits: not for each tick."""
     ids = list(_asked().values_list("pk", flat=True)[:BATCH])
-    words = dialect(settings.DATABASE)
-    where = f"{words.among('id')} AND state <> 'running' AND cancel_requested_at IS NOT NULL"
-    moved = transitions.move("cancel", where, [words.ids(ids)], actor="steward") if ids else []
+    db = dialect(settings.DATABASE)
+    where = f"{db.id_in('id')} AND state <> 'running' AND cancel_requested_at IS NOT NULL"
+    moved = transitions.move("cancel", where, [db.id_list(ids)], actor="steward") if ids else []
     return _told("request_left", [(one.id, one.attempt_id) for one in moved])
 
 
@@ -62,7 +62,7 @@ def check() -> list[Drift]:
     """Everything that contradicts itself at this moment, each kind up to a batch; repairs nothing."""
     return [
         *_drifts("unsent", _unsent().values_list("id", "attempt_id")),
-        *_drifts("doorbell_lost", lost.unanswered(BATCH)),
+        *_drifts("doorbell_lost", lost_messages.unanswered(BATCH)),
         *_drifts("worker_dead", _of_the_dead().values_list("job_id", "id")),
         *_drifts("worker_gone", _of_no_worker().values_list("job_id", "id")),
         *_drifts("attempt_missing", _without_attempt().values_list("id", "attempt_id")),

@@ -27,7 +27,9 @@ def steps() -> Iterator[int]:
     """The same, one batch for each `next`."""
     error = Failure(ErrorCategory.EXPIRED, "JobExpired", MESSAGE).columns
     waiting = f"state IN ({_STATES}) AND expires_at IS NOT NULL AND expires_at <= {{now}}"
-    found = dialect(settings.DATABASE).picked(f"SELECT id FROM jobs_job WHERE {waiting} ORDER BY expires_at LIMIT %s")
+    found = dialect(settings.DATABASE).pick_skip_locked(
+        f"SELECT id FROM jobs_job WHERE {waiting} ORDER BY expires_at LIMIT %s"
+    )
     moved = BATCH
     while moved == BATCH:
         moved = len(transitions.move("fail", found, [BATCH], sets=error, actor="steward"))

@@ -42,11 +42,11 @@ def release() -> int:
 
 def _suspects() -> Iterator[tuple[str, bool]]:
     using = settings.DATABASE
-    words = dialect(using)
+    db = dialect(using)
     sql = _POOLS.format(
-        fresh=words.later("{now}"),
-        beyond=beyond(words),
-        serves_p=words.contains("w.pools").replace("%s", "p.name"),
+        fresh=db.later("{now}"),
+        beyond=beyond(db),
+        serves_p=db.contains("w.pools").replace("%s", "p.name"),
     )
     for name, running, slots, is_closed in query(using, sql, [-settings.STALE_AFTER] * 2):
         if is_closed:
@@ -65,14 +65,14 @@ def unanswered(limit: int) -> list[tuple[UUID, UUID]]:
 
 
 def _release(pool: str) -> int:
-    words = dialect(settings.DATABASE)
-    queued = words.picked(f"SELECT id FROM jobs_job WHERE pool = %s AND {_overdue(words)} ORDER BY id LIMIT %s")
+    db = dialect(settings.DATABASE)
+    queued = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE pool = %s AND {_overdue(db)} ORDER BY id LIMIT %s")
     why = {"why": "nobody answered the doorbell"}
     moved = transitions.move("release", queued, [pool, settings.LOST_AFTER, BATCH], actor="steward", data=why)
     return repaired("doorbell_lost", len(moved))
 
 
-def _overdue(words: Dialect) -> str:
+def _overdue(db: Dialect) -> str:
     """SQL: its time is over. One parameter: LOST_AFTER."""
     patience = f"CASE WHEN release_count > 5 THEN {LONGEST} ELSE %s * (1 << release_count) END"
-    return f"state = 'queued' AND published_at < {words.later('{now}', f'-({patience})')}"
+    return f"state = 'queued' AND published_at < {db.later('{now}', f'-({patience})')}"

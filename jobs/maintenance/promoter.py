@@ -18,7 +18,7 @@ def promote() -> int:
 
 def steps() -> Iterator[int]:
     """The same, one batch for each `next`."""
-    due = dialect(settings.DATABASE).picked(
+    due = dialect(settings.DATABASE).pick_skip_locked(
         "SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_after <= {now} ORDER BY run_after LIMIT %s"
     )
     moved = BATCH

@@ -18,9 +18,8 @@ from django.db import transaction
 from jobs.control import cancellation as control
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import execute, settled
-from jobs.maintenance import counters as tally
-from jobs.maintenance import job_trees as trees
+from jobs.core.db.statements import execute, resolve_pick
+from jobs.maintenance import counters, job_trees
 from jobs.models import Job
 
 BATCH = 500
@@ -46,7 +45,7 @@ def prune(
         if gone.total() >= batch and not dry_run:
             time.sleep(PAUSE)
     if not dry_run:
-        tally.pruned(total)
+        counters.pruned(total)
     return total
 
 
@@ -55,10 +54,10 @@ def steps(
 ) -> Iterator[Counter[str]]:
     """The same, one transaction for each `next`: yields what it deleted, by state."""
     kept = dict(configured() if retention is None else retention)
-    take, take_tree = (trees.count, trees.count_tree) if dry_run else (_delete, trees.delete_tree)
+    take, take_tree = (job_trees.count, job_trees.count_tree) if dry_run else (_delete, job_trees.delete_tree)
     for state in kept:
         for page in _pages(kept, state, manager, batch):
-            roots = trees.with_children(page)
+            roots = job_trees.with_children(page)
             yield take([job_id for job_id in page if job_id not in roots], kept)
             for root in sorted(roots):
                 yield from take_tree(root, kept, batch)
@@ -74,9 +73,9 @@ def forget_rates() -> int:
 
     A row that somebody has locked is in use, and stays; one that is missed later is made anew.
     """
-    words = dialect(settings.DATABASE)
-    at_rest = f"SELECT id FROM jobs_rate WHERE tat < {words.epoch('{now}')} - %s LIMIT %s"
-    return _in_batches("DELETE FROM jobs_rate WHERE", words.picked(at_rest), [RESTED, BATCH])
+    db = dialect(settings.DATABASE)
+    at_rest = f"SELECT id FROM jobs_rate WHERE tat < {db.epoch('{now}')} - %s LIMIT %s"
+    return _in_batches("DELETE FROM jobs_rate WHERE", db.pick_skip_locked(at_rest), [RESTED, BATCH])
 
 
 def forget_turns() -> int:
@@ -84,14 +83,14 @@ def forget_turns() -> int:
 
     Where a round of all that wait takes longer than that, there are few of them, and they still tell whose turn it is.
     """
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     numbered = "SELECT id, row_number() OVER (PARTITION BY pool ORDER BY at DESC, id) AS place FROM jobs_turn"
     served_long_ago = (
-        f"SELECT id FROM jobs_turn WHERE at < {words.epoch('{now}')} - %s"
+        f"SELECT id FROM jobs_turn WHERE at < {db.epoch('{now}')} - %s"
         f" AND id IN (SELECT id FROM ({numbered}) numbered WHERE place > %s) LIMIT %s"
     )
     return _in_batches(
-        "DELETE FROM jobs_turn WHERE", words.picked(served_long_ago), [settings.AGED_AFTER, LATEST, BATCH]
+        "DELETE FROM jobs_turn WHERE", db.pick_skip_locked(served_long_ago), [settings.AGED_AFTER, LATEST, BATCH]
     )
 
 
@@ -101,9 +100,9 @@ def forget_workers() -> int:
     Younger ones stay: the attempts of jobs that are still there name them.
     """
     longest = max([DAY, *(seconds for seconds in configured().values() if seconds is not None)])
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     sql = (
-        f"DELETE FROM jobs_worker WHERE fenced_at < {words.later('{now}')} AND NOT EXISTS ("
+        f"DELETE FROM jobs_worker WHERE fenced_at < {db.later('{now}')} AND NOT EXISTS ("
         "SELECT 1 FROM jobs_attempt a WHERE a.worker_id = jobs_worker.boot_id AND a.finished_at IS NULL)"
     )
     return execute(settings.DATABASE, sql, [-longest])
@@ -118,7 +117,7 @@ def _pages(kept: Retention, state: str, manager: str, batch: int) -> Iterator[li
     page = list(rows[:batch])
     while page:
         yield [job_id for _, job_id in page]
-        page = list(rows.filter(trees.after(*page[-1]))[:batch])
+        page = list(rows.filter(job_trees.after(*page[-1]))[:batch])
 
 
 def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
@@ -126,8 +125,8 @@ def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
     if not job_ids:
         return Counter()
     with transaction.atomic(using=settings.DATABASE):
-        locked = trees.lock(job_ids, kept)
-        parents = trees.with_children(list(locked))
+        locked = job_trees.lock(job_ids, kept)
+        parents = job_trees.with_children(list(locked))
         childless = {job_id: state for job_id, state in locked.items() if job_id not in parents}
         control.delete_rows(list(childless))
     return Counter(childless.values())
@@ -137,7 +136,7 @@ def _in_batches(delete: str, picked: str, params: list[Any]) -> int:
     using, total = settings.DATABASE, 0
     while True:
         with transaction.atomic(using=using):
-            where, found = settled(using, picked, params)
+            where, found = resolve_pick(using, picked, params)
             gone = execute(using, f"{delete} {where}", found)
         total += gone
         if gone < BATCH:

@@ -63,13 +63,13 @@ class Scoring:
         return total
 
     def _next(self) -> list[Ended]:
-        words, began = dialect(settings.DATABASE), None
+        db, began = dialect(settings.DATABASE), None
         if self._mark is None:
-            sql = f"SELECT {words.later('{now}')}, {words.later('{now}')}"
+            sql = f"SELECT {db.later('{now}')}, {db.later('{now}')}"
             ((moment, began),) = query(settings.DATABASE, sql, [-LOOKS_BACK, -SETTLED])
             self._mark = moment, prepare(settings.DATABASE, Job, "id", UUID(int=0))
         since, last = self._mark
-        rows = query(settings.DATABASE, _ended_sql(words), [since, since, last, -SETTLED, BATCH])
+        rows = query(settings.DATABASE, _ended_sql(db), [since, since, last, -SETTLED, BATCH])
         ended = [Ended(*row) for row in rows]
         if ended:
             self._mark = ended[-1].finished_at, ended[-1].job_id
@@ -106,24 +106,24 @@ def _write(scores: Sequence[tuple[float, Any]]) -> int:
 
 
 @functools.cache
-def _ended_sql(words: Dialect) -> str:
+def _ended_sql(db: Dialect) -> str:
     """In the order of the index on the ends; its condition is spelled out, so that SQLite sees it."""
     final = ", ".join(repr(str(state)) for state in sorted(FINAL))
     return (
-        f"SELECT j.finished_at, j.id, a.id, j.task, {_seconds(words, 'j.')}, j.estimated_duration, j.memory_mb,"
+        f"SELECT j.finished_at, j.id, a.id, j.task, {_seconds(db, 'j.')}, j.estimated_duration, j.memory_mb,"
         " a.peak_memory_mb FROM jobs_job j JOIN jobs_attempt a ON a.id = j.attempt_id AND a.performance_score IS NULL"
         f" WHERE j.state IN ({final}) AND j.state = 'completed' AND j.finished_at >= %s"
-        f" AND (j.finished_at > %s OR j.id > %s) AND j.finished_at <= {words.later('{now}')}"
+        f" AND (j.finished_at > %s OR j.id > %s) AND j.finished_at <= {db.later('{now}')}"
         " ORDER BY j.finished_at, j.id LIMIT %s"
     )
 
 
 @functools.cache
-def _history_sql(words: Dialect) -> str:
+def _history_sql(db: Dialect) -> str:
     """Of jobs submitted before one that has ended, so that a backlog need not be looked through."""
     older = "SELECT state, started_at, finished_at FROM jobs_job WHERE task = %s AND id < %s ORDER BY id DESC LIMIT %s"
-    return f"SELECT {_seconds(words)} FROM ({older}) o WHERE state = 'completed' AND started_at IS NOT NULL LIMIT %s"
+    return f"SELECT {_seconds(db)} FROM ({older}) o WHERE state = 'completed' AND started_at IS NOT NULL LIMIT %s"
 
 
-def _seconds(words: Dialect, of: str = "") -> str:
-    return f"{words.epoch(f'{of}finished_at')} - {words.epoch(f'{of}started_at')}"
+def _seconds(db: Dialect, of: str = "") -> str:
+    return f"{db.epoch(f'{of}finished_at')} - {db.epoch(f'{of}started_at')}"

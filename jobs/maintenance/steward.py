@@ -15,20 +15,21 @@ from uuid import UUID, uuid4
 
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from jobs.admission import passes as admission
-from jobs.admission import pools as known_pools
-from jobs.control import tasks as taskpause
+from jobs.admission import passes, pools
+from jobs.control import tasks
 from jobs.core.conf import settings
-from jobs.maintenance import counters as tally
-from jobs.maintenance import drift
-from jobs.maintenance import expiry as expired
-from jobs.maintenance import leader as election
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import promoter as due
-from jobs.maintenance import pruner as pruning
-from jobs.maintenance import republisher as unsent
-from jobs.maintenance import timeouts as overdue
-from jobs.maintenance import unknown_tasks as unknown
+from jobs.maintenance import (
+    counters,
+    drift,
+    expiry,
+    leader,
+    lost_messages,
+    promoter,
+    pruner,
+    republisher,
+    timeouts,
+    unknown_tasks,
+)
 from jobs.maintenance.dead_workers import Watch
 from jobs.maintenance.scores import Scoring
 from jobs.maintenance.task_hooks import Round
@@ -74,13 +75,13 @@ class Steward:
             return
         self._forget()
         try:
-            election.resign(self.id)
+            leader.resign(self.id)
         except Error as error:
             self._lose_sight(error)
 
     def _tick(self) -> bool:
         led = self.is_leader
-        self.is_leader = election.elect(self.id, self.label)
+        self.is_leader = leader.elect(self.id, self.label)
         if not self.is_leader:
             self._forget()
             return False
@@ -96,15 +97,15 @@ class Steward:
             _expire,
             _promote,
             self._watch.run,
-            overdue.give_up,
-            unknown.give_up,
+            timeouts.give_up,
+            unknown_tasks.give_up,
             fallbacks.submit_due,
-            lost.release,
-            unsent.publish,
-            known_pools.restore,
-            taskpause.take_back,
+            lost_messages.release,
+            republisher.publish,
+            pools.restore,
+            tasks.take_back,
             self._round.run,
-            admission.admit_everywhere,
+            passes.admit_everywhere,
             self._scoring.run,
         ]
         if time.monotonic() - self._reconciled_at >= RECONCILING * settings.TICK:
@@ -113,8 +114,8 @@ class Steward:
         if self._cleaning is not None:
             chores.append(self._clean)
         elif time.monotonic() - self._pruned_at >= settings.CLEANUP_INTERVAL:
-            self._pruned_at, self._deleted, self._cleaning = time.monotonic(), Counter(), pruning.steps()
-            chores += [self._clean, pruning.forget_rates, pruning.forget_turns, pruning.forget_workers]
+            self._pruned_at, self._deleted, self._cleaning = time.monotonic(), Counter(), pruner.steps()
+            chores += [self._clean, pruner.forget_rates, pruner.forget_turns, pruner.forget_workers]
             chores.append(drift.cancel_what_was_asked)
         return chores
 
@@ -129,7 +130,7 @@ class Steward:
                 self._deleted += gone
 
     def _end_cleaning(self) -> None:
-        tally.pruned(self._deleted)
+        counters.pruned(self._deleted)
         self._cleaning, self._deleted = None, Counter()
 
     def _lose_sight(self, error: Error) -> None:
@@ -148,12 +149,12 @@ class Steward:
 
 def _expire() -> None:
     """Chore: fail what has expired, the longest overdue first; the next tick goes on."""
-    _for_a_moment(expired.steps())
+    _for_a_moment(expiry.steps())
 
 
 def _promote() -> None:
     """Chore: what is due may run; the next tick goes on."""
-    _for_a_moment(due.steps())
+    _for_a_moment(promoter.steps())
 
 
 def _for_a_moment(steps: Iterator[int]) -> None:

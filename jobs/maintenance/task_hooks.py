@@ -40,9 +40,9 @@ def ring(rows: Sequence[Hook]) -> int:
     asked = {row.id: row.job for row in rows if row.job.pool in served}
     if not asked or publishing.breaker.is_open:
         return 0
-    words = dialect(settings.DATABASE)
+    db = dialect(settings.DATABASE)
     pause = f"CASE WHEN rings > 5 THEN {LONGEST} ELSE %s * (1 << rings) END"
-    silent = f"(rung_at IS NULL OR rung_at < {words.later('{now}', f'-({pause})')})"
+    silent = f"(rung_at IS NULL OR rung_at < {db.later('{now}', f'-({pause})')})"
     sql = f"UPDATE jobs_hook SET rings = rings + 1, rung_at = {{now}} WHERE id = %s AND {silent}"
     to_ring = [
         Doorbell(job.pool, job.task, ((job.id, hook_id),), HOOKS_HEADER)

@@ -29,8 +29,8 @@ SELECT a.job_id, a.id, {elapsed}, j.timeout, COALESCE(j.grace, %s)
 def give_up() -> int:
     """Record the time-outs that are due; returns how many jobs moved."""
     using = settings.DATABASE
-    words = dialect(using)
-    sql = _OVERDUE.format(elapsed=f"({words.epoch('{now}')} - {words.epoch('a.started_at')})")
+    db = dialect(using)
+    sql = _OVERDUE.format(elapsed=f"({db.epoch('{now}')} - {db.epoch('a.started_at')})")
     no = prepare(using, Worker, "can_stop", False)
     moved = 0
     for row in query(using, sql, [settings.GRACE, no, settings.GRACE, BATCH]):

@@ -16,7 +16,7 @@ def give_up() -> int:
     seconds = settings.UNKNOWN_TASK_AFTER
     message = f"no worker has known this task for {seconds:g} s: is its module imported there, or was it renamed?"
     error = Failure(ErrorCategory.UNKNOWN_TASK, "UnknownTask", message).columns
-    words = dialect(settings.DATABASE)
-    long_unknown = f"state = 'queued' AND unknown_since < {words.later('{now}')}"
-    found = words.picked(f"SELECT id FROM jobs_job WHERE {long_unknown} ORDER BY id LIMIT %s")
+    db = dialect(settings.DATABASE)
+    long_unknown = f"state = 'queued' AND unknown_since < {db.later('{now}')}"
+    found = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {long_unknown} ORDER BY id LIMIT %s")
     return len(transitions.move("fail", found, [-seconds, BATCH], sets=error, actor="steward"))

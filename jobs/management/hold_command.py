@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError
 
 from jobs.admission import pools
-from jobs.control import bulk
-from jobs.control import tasks as taskpause
+from jobs.control import bulk, tasks
 from jobs.core.conf import settings
 from jobs.exceptions import UnknownPool, UnknownTask
 from jobs.management import arguments, output
@@ -62,7 +61,7 @@ class HoldCommand(BulkCommand):
 def _is_paused(kind: str, name: str) -> bool:
     using = settings.DATABASE
     if kind == "task":
-        taskpause.must_exist(name)
+        tasks.must_exist(name)
         return TaskPause.objects.using(using).filter(task=name).exists()
     pools.must_exist(name)
     open_one = Pool.objects.using(using).filter(name=name, paused_at=None, draining_at=None)

@@ -10,12 +10,12 @@ from typing import Any
 from django.utils.timezone import localtime
 
 from jobs.core import encoding
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 
 
 def as_json(value: Any) -> str:
     """JSON with secrets masked, in ASCII; moments as ISO 8601, bytes by their size."""
-    return json.dumps(encoding.mask(value), indent=2, default=display.plain)
+    return json.dumps(encoding.mask(value), indent=2, default=formatting.plain)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from jobs.core.conf import settings
 from jobs.core.conf.rules import CRITICAL_APART
-from jobs.core.options import validators as validating
+from jobs.core.options import validators
 from jobs.core.options.policies import Policy
 from jobs.exceptions import UnknownPool
 
@@ -53,14 +53,14 @@ class Pool(models.Model):
     def clean(self) -> None:
         """Raise ValidationError, by column, where the row would not do what it says."""
         columns = ("max_concurrent", "max_memory_mb", "max_cpu_weight", "max_disk_mb")
-        problems = {name: validating.amount(getattr(self, name)) for name in columns}
-        problems["resources"] = validating.resources(self.resources)
-        problems |= {name: validating.amount(getattr(self, name)) for name in ("retry_delay", "retry_cap")}
-        problems["max_retries"] = validating.retries(self.max_retries)
-        problems["retry_multiplier"] = validating.multiplier(self.retry_multiplier)
-        problems["retry_deadline"] = "" if self.retry_deadline is None else validating.above_zero(self.retry_deadline)
+        problems = {name: validators.amount(getattr(self, name)) for name in columns}
+        problems["resources"] = validators.resources(self.resources)
+        problems |= {name: validators.amount(getattr(self, name)) for name in ("retry_delay", "retry_cap")}
+        problems["max_retries"] = validators.retries(self.max_retries)
+        problems["retry_multiplier"] = validators.multiplier(self.retry_multiplier)
+        problems["retry_deadline"] = "" if self.retry_deadline is None else validators.above_zero(self.retry_deadline)
         if self._state.adding:
-            problems["name"] = validating.pool_name(self.name)
+            problems["name"] = validators.pool_name(self.name)
         _refuse(problems)
 
 
@@ -95,7 +95,7 @@ class Priority(models.Model):
 
     def clean(self) -> None:
         """Raise ValidationError where the head start is no time that a queue knows, or critical would not be first."""
-        _refuse({"head_start": validating.head_start(self.head_start) or self._order_problem()})
+        _refuse({"head_start": validators.head_start(self.head_start) or self._order_problem()})
 
     def _order_problem(self) -> str:
         others = Priority.objects.using(settings.DATABASE).exclude(pk=self.pk)
@@ -168,11 +168,11 @@ class Limit(models.Model):
             raise ValidationError("The limit “system” is for all jobs in flight: make another one for anything else.")
         _refuse(
             {
-                "name": validating.limit_name(self.name) if self._state.adding else "",
-                "size": validating.limit_size(self.size, is_count=self.kind == LimitKind.CONCURRENCY),
-                "period": validating.above_zero(self.period),
-                "burst": validating.burst(self.burst),
-                "weight": validating.above_zero(self.weight),
+                "name": validators.limit_name(self.name) if self._state.adding else "",
+                "size": validators.limit_size(self.size, is_count=self.kind == LimitKind.CONCURRENCY),
+                "period": validators.above_zero(self.period),
+                "burst": validators.burst(self.burst),
+                "weight": validators.above_zero(self.weight),
                 "partition": "say partition_by as well" if self.partition and not self.partition_by else "",
                 "policy": self._policy_problem(),
                 "pool": self._pool_problem(),

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from jobs.core import encoding
-from jobs.core.options import rate as rates
+from jobs.core.options import rate
 from jobs.models import Attempt, Job, Limit, LimitKind, Pool
 
 MAX_SHOWN = 20_000  # characters of one value on a page
@@ -117,7 +117,7 @@ def size(limit: Limit, holds: float | None) -> str:
     if holds is None:
         return "no limit"
     is_rate = limit.kind == LimitKind.RATE
-    return rates.spelled(holds, limit.period, limit.burst) if is_rate else f"{number(holds)} at once"
+    return rate.spelled(holds, limit.period, limit.burst) if is_rate else f"{number(holds)} at once"
 
 
 def closed(pool: Pool, now: float) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from celery import Signature, current_app
 
-from jobs.admission import passes as admission
-from jobs.admission.limits import declared as declaring
+from jobs.admission import passes
+from jobs.admission.limits import declared
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.statements import after_commit
@@ -80,7 +80,7 @@ def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike |
         raise UnknownTask(task, current_app.tasks)
     else:
         known, name = None, task_name(task)
-        chosen = JobOptions().but({"partition_by": declaring.partition_by(name), **options})
+        chosen = JobOptions().but({"partition_by": declared.partition_by(name), **options})
     encoding.check_json(chosen.metadata, field="metadata")
     return known, name, chosen
 
@@ -96,6 +96,6 @@ def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
 def _have_admitted(draft: Draft, made: Sequence[Made]) -> None:
     left = [part.is_left_to_caller for part in made if part.jobs and part.jobs[0].state == "pending"]
     if None in left:
-        admission.admit_on_commit(draft.pool)
+        passes.admit_on_commit(draft.pool)
     elif any(left):
-        after_commit(admission.admit, draft.pool)
+        after_commit(passes.admit, draft.pool)

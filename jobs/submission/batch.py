@@ -10,8 +10,7 @@ from uuid import UUID
 
 from celery import current_app
 
-from jobs.admission import passes as admission
-from jobs.admission import pools as known_pools
+from jobs.admission import passes, pools
 from jobs.admission.limits import Facts
 from jobs.admission.limits import declared as declaring
 from jobs.admission.limits.declared import Standing
@@ -43,7 +42,7 @@ class Draft:
 
     @functools.cached_property
     def pool(self) -> str:
-        return known_pools.known(self.options.pool or str(current_app.conf.task_default_queue), _declared_pools)
+        return pools.known(self.options.pool or str(current_app.conf.task_default_queue), _declared_pools)
 
     @functools.cached_property
     def columns(self) -> dict[str, Any]:
@@ -164,7 +163,7 @@ class Draft:
         declaring.refuse_impossible(self.pool, self.facts.needs)
         if self.declared is not None:
             for kept in declaring.declare(self.task, self.pool, self.declared):
-                admission.admit_on_commit(kept)
+                passes.admit_on_commit(kept)
 
     def lane(self, partition: str) -> UUID:
         """The lane of a call."""

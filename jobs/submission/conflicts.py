@@ -33,7 +33,7 @@ def lock(task: str, partitions: Iterable[str]) -> None:
     """
     sql = (
         "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, 0)"
-        f" {dialect(settings.DATABASE).or_set(('limit_name', 'partition'), 'tat')}"
+        f" {dialect(settings.DATABASE).on_conflict_update(('limit_name', 'partition'), 'tat')}"
     )
     for partition in sorted(set(partitions)):
         execute(settings.DATABASE, sql, [f"{task} conflict", partition])

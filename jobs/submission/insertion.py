@@ -16,8 +16,7 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 from django.db.models.base import ModelState
 
-from jobs.admission import passes as admission
-from jobs.admission import wakeup as waking
+from jobs.admission import passes, wakeup
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
@@ -76,25 +75,23 @@ def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
     """One statement for jobs, events and waking a feeder (two on SQLite); rows whose key is taken do not come back."""
-    words = dialect(draft.using)
+    db = dialect(draft.using)
     names = tuple(draft.columns)
-    when, when_params = _moment(draft.options.run_after, words)
-    wakes = words.notifies and draft.options.start and not when_params and admission.bell is None
+    when, when_params = _moment(draft.options.run_after, db)
+    wakes = db.notifies and draft.options.start and not when_params and passes.bell is None
     given = tuple(_given(draft.using, name, value) for name, value in draft.columns.items())
     texts = tuple(text for text, _ in given)
-    sql = _insert_sql(
-        words, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes
-    )
+    sql = _insert_sql(db, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes)
     params = [*(value for _, values in given for value in values), draft.options.priority, *when_params]
-    params += words.payload([(*row, draft.lane(row.partition)) for row in rows])
-    if words.writes_in_cte:
-        waking_params = waking.wake_params(draft.pool) if wakes else []
+    params += db.payload([(*row, draft.lane(row.partition)) for row in rows])
+    if db.writes_in_cte:
+        waking_params = wakeup.wake_params(draft.pool) if wakes else []
         returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
     else:
         with transaction.atomic(using=draft.using):
             returned = _returned(draft, sql, params)
             if returned:
-                execute(draft.using, _events_sql(words), [draft.options.owner, words.ids(row.id for row in rows)])
+                execute(draft.using, _events_sql(db), [draft.options.owner, db.id_list(row.id for row in rows)])
     is_left = any(row[-1] for row in returned) if wakes else None
     return Made(_jobs(draft, rows, returned), is_left)
 
@@ -113,16 +110,16 @@ def _returned(draft: Draft, sql: str, params: Sequence[Any]) -> list[tuple[Any, 
         return []
 
 
-def _events_sql(words: Dialect) -> str:
+def _events_sql(db: Dialect) -> str:
     return (
         f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}'"
-        f" FROM jobs_job WHERE {words.among('id')}"
+        f" FROM jobs_job WHERE {db.id_in('id')}"
     )
 
 
 @functools.cache
 def _insert_sql(
-    words: Dialect,
+    db: Dialect,
     names: tuple[str, ...],
     texts: tuple[str, ...],
     returned: tuple[str, ...],
@@ -140,13 +137,13 @@ def _insert_sql(
         f"INSERT INTO jobs_job ({', '.join(PAYLOAD)}{columns}, run_after, state, created_at, updated_at, eligible_at,"
         f" rank) SELECT {', '.join(f'v.{name}' for name in PAYLOAD)}{given}, v.run_after, {state}, {{now}}, {{now}},"
         f" {eligible},"
-        f" {words.epoch(eligible)} - {head_start} FROM ({words.payload_rows(when)}) v WHERE TRUE"
-        f"{' ' + words.unless_taken('active_key') if keyed else ''} RETURNING {', '.join(returned)}"
+        f" {db.epoch(eligible)} - {head_start} FROM ({db.payload_rows(when)}) v WHERE TRUE"
+        f"{' ' + db.on_conflict_nothing('active_key') if keyed else ''} RETURNING {', '.join(returned)}"
     )
-    if not words.writes_in_cte:
-        return words.impatient(insert, KEY_WAIT) if keyed else insert
+    if not db.writes_in_cte:
+        return db.with_lock_timeout(insert, KEY_WAIT) if keyed else insert
     event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
-    woken = f", {waking.wake_sql(words)}" if wakes else ""
+    woken = f", {wakeup.wake_sql(db)}" if wakes else ""
     return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
 
 
@@ -172,14 +169,14 @@ def _cast(using: str, name: str) -> str:
     return f"::{'text' if kind.startswith('varchar') else kind}"
 
 
-def _moment(run_after: datetime | timedelta | float | None, words: Dialect) -> tuple[str, list[Any]]:
+def _moment(run_after: datetime | timedelta | float | None, db: Dialect) -> tuple[str, list[Any]]:
     """`run_after` as SQL and its parameter."""
     if run_after is None:
-        return words.no_moment, []
+        return db.no_moment, []
     if isinstance(run_after, datetime):
-        return words.moment, [prepare(settings.DATABASE, Job, "run_after", run_after)]
+        return db.moment, [prepare(settings.DATABASE, Job, "run_after", run_after)]
     seconds = run_after.total_seconds() if isinstance(run_after, timedelta) else run_after
-    return words.later("{now}"), [seconds]
+    return db.later("{now}"), [seconds]
 
 
 def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:

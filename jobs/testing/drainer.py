@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
-from jobs.client import eager as inline
+from jobs.client import eager
 from jobs.core.conf import settings
 from jobs.models import Job
 from jobs.testing.commits import Commits
@@ -25,7 +25,7 @@ def drain(max_jobs: int | None = None) -> list[Job]:
     Inside a test's transaction what the jobs commit counts as committed: their `on_commit` callbacks and signals run.
     Raises RuntimeError after 1,000 attempts where `max_jobs` does not say how many.
     """
-    with inline.worker() as worker:
+    with eager.worker() as worker:
         ids = list(islice(_committing(worker.work()), ENOUGH + 1 if max_jobs is None else max_jobs))
     if max_jobs is None and len(ids) > ENOUGH:
         raise RuntimeError(

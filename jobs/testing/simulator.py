@@ -15,17 +15,13 @@ from typing import Any
 from django.db.models import Min
 
 from jobs import job_manager
-from jobs.admission import limits, publishing
-from jobs.admission import passes as admission
+from jobs.admission import limits, passes, publishing
 from jobs.admission import pools as known_pools
-from jobs.admission.limits import declared as declaring
+from jobs.admission.limits import declared
 from jobs.control import pools
 from jobs.core.conf import settings
 from jobs.core.options.declared_task import JobLike
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import promoter as due
-from jobs.maintenance import republisher as unsent
-from jobs.maintenance import unknown_tasks as unknown
+from jobs.maintenance import lost_messages, promoter, republisher, unknown_tasks
 from jobs.maintenance.dead_workers import Watch
 from jobs.models import Job, Limit, Pool
 from jobs.signals import job_cancel_requested
@@ -66,15 +62,15 @@ def simulation(
 @contextmanager
 def _told_of_changes(made: Simulation) -> Iterator[None]:
     """Whoever submits, frees a slot or cancels says so. what is remembered of rows is forgotten."""
-    before, admission.bell = admission.bell, made.ring
+    before, passes.bell = passes.bell, made.ring
     job_cancel_requested.connect(made.asked_to_stop)
     try:
         yield
     finally:
         job_cancel_requested.disconnect(made.asked_to_stop)
-        admission.bell = before
+        passes.bell = before
         known_pools.forget()
-        declaring.forget()
+        declared.forget()
 
 
 class Simulation(Figures):
@@ -162,7 +158,7 @@ class Simulation(Figures):
     def set_limit(self, name: str, **columns: Any) -> None:
         """Edit a limit, or make it. A task's own has the task's name, and is there once the task was submitted."""
         Limit.objects.using(settings.DATABASE).update_or_create(name=name, defaults=columns)
-        declaring.forget()
+        declared.forget()
 
     # --- time
 
@@ -212,7 +208,7 @@ class Simulation(Figures):
         while self._has_rung:
             self._commits.run()
             self._has_rung = False
-            while admission.admit_everywhere() >= admission.BATCH:
+            while passes.admit_everywhere() >= passes.BATCH:
                 pass  # a call ends when real time is up, though there may be room still
             self.crew.serve()
             self._commits.run()
@@ -227,7 +223,13 @@ class Simulation(Figures):
 
     def _tick(self) -> None:
         """The steward's round, but for pruning: what a test asks about should be there still."""
-        for chore in (due.promote, self._watch.run, unknown.give_up, lost.release, unsent.publish):
+        for chore in (
+            promoter.promote,
+            self._watch.run,
+            unknown_tasks.give_up,
+            lost_messages.release,
+            republisher.publish,
+        ):
             chore()
 
     def _look_ahead(self) -> None:

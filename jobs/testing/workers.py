@@ -17,7 +17,7 @@ from jobs.admission.publishing import Doorbell
 from jobs.core.conf import settings
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt as execution
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.attempt import Claimed
 from jobs.execution.context import JobContext
 from jobs.execution.heartbeats import Identity
@@ -127,7 +127,7 @@ class Crew:
             self.workers.append(worker)
         worker.boot_id = uuid4()
         name = worker.name or f"simulated-{self.workers.index(worker) + 1}"
-        liveness.register(Identity(worker.boot_id, name, 1, tuple(worker.pools), worker.slots))
+        heartbeats.register(Identity(worker.boot_id, name, 1, tuple(worker.pools), worker.slots))
 
     def crash(self, worker: Worker) -> None:
         """Its heart stops and its bodies are gone. Nobody is told."""
@@ -137,7 +137,7 @@ class Crew:
 
     def stop(self, worker: Worker) -> None:
         """It takes no new work, and leaves when what it runs has ended."""
-        liveness.drain(_life(worker))
+        heartbeats.drain(_life(worker))
         worker.is_leaving = True
         self._let_go(worker)
 
@@ -148,7 +148,7 @@ class Crew:
         self._beat_at = self._agenda.seconds
         for worker in self.workers:
             if worker.boot_id is not None:
-                liveness.beat(worker.boot_id, worker.slots)
+                heartbeats.beat(worker.boot_id, worker.slots)
 
     def serve(self) -> None:
         """Hand messages to free slots, until one of the two runs out."""
@@ -231,7 +231,7 @@ class Crew:
     def _let_go(worker: Worker) -> None:
         """The end of a worker that is to leave, once it runs nothing more."""
         if worker.boot_id is not None and worker.is_leaving and not worker.running:
-            liveness.retire(worker.boot_id)
+            heartbeats.retire(worker.boot_id)
             worker.boot_id, worker.is_leaving = None, False
 
 

@@ -19,9 +19,7 @@ from jobs.client.task import JobTask
 from jobs.core.conf.checks import memory_database_error
 from jobs.execution.resources import meter
 from jobs.execution.resources.scoreboard import SLOTS, Scoreboard
-from jobs.worker import message_filter as screening
-from jobs.worker import redis_acks as reception
-from jobs.worker import sampler as sampling
+from jobs.worker import message_filter, redis_acks, sampler
 from jobs.worker.feeder import Feeder
 from jobs.worker.guard import Guard
 from jobs.worker.guard.guard import can_stop
@@ -54,8 +52,8 @@ def _start_feeder(sender: Any, **_: Any) -> None:
     error = memory_database_error()
     if error is not None:
         raise SystemExit(str(error))
-    reception.install()
-    screening.install(sender.app)
+    redis_acks.install()
+    message_filter.install(sender.app)
     JobTask.worker_id = uuid4()  # known to every pool child: it comes with the fork
     set_up_logs = functools.partial(sender.app.log.setup, sender.loglevel, sender.logfile, hostname=sender.hostname)
     _running.board = Scoreboard()
@@ -84,7 +82,7 @@ def _start_pulse(sender: Any, **_: Any) -> None:
 def _measure(pool: Any) -> None:
     """Where jobs have processes of their own their use is sampled; where not even threads, nobody can say anything."""
     if _running.board is not None and can_stop(pool):
-        sampling.begin(_running.board)
+        sampler.begin(_running.board)
         return
     logger.info("jobs share a process here: what each uses of memory and disk is admitted, and not enforced")
     if type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
@@ -108,7 +106,7 @@ def _stop(**_: Any) -> None:
         _running.guard.stop()
     if _running.pulse is not None:
         _running.pulse.stop()
-    sampling.end()
+    sampler.end()
     if _running.feeder is not None:
         _running.feeder.stop()
     _running.guard = _running.pulse = _running.feeder = None  # a test process starts one worker after another

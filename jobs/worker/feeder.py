@@ -22,8 +22,7 @@ from typing import Any, NoReturn
 
 from django.db import Error, connections
 
-from jobs.admission import limits, publishing
-from jobs.admission import passes as admission
+from jobs.admission import limits, passes, publishing
 from jobs.client.task import JobTask
 from jobs.core.conf import settings
 from jobs.maintenance.steward import Steward
@@ -52,7 +51,7 @@ class Feeder:
 
     def start(self) -> None:
         """Fork it. Every process forked from here on rings the same bell."""
-        admission.bell = self.ring
+        passes.bell = self.ring
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -101,7 +100,7 @@ class Feeder:
 
 
 def _prepare(parent: int) -> None:
-    admission.bell = None
+    passes.bell = None
     for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _leave)
@@ -123,7 +122,7 @@ def _leave(*_: object) -> NoReturn:
 def loop(pipe: int, goes_on: Callable[[], bool], steward: Steward, ear: Ear) -> None:
     """Feed when the bell rings or the ear hears of new jobs, and let the steward tick, for as long as it goes on."""
     next_tick, patience = 0.0, Patience()
-    with limits.ahead.watched(), publishing.marked_later() as mark:
+    with limits.lookahead.watched(), publishing.marked_later() as mark:
         try:
             while goes_on():
                 rung = _rung(pipe, ear, patience, min(next_tick - time.monotonic(), _until_open()))
@@ -172,14 +171,14 @@ def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
 
 def _wait_for_more(pipe: int) -> None:
     """Let the next slot become free, too: what was looked ahead for runs meanwhile, and each pass costs."""
-    time.sleep(limits.ahead.pause())
+    time.sleep(limits.lookahead.pause())
     with suppress(BlockingIOError):
         os.read(pipe, 65536)
 
 
 def _until_open() -> float:
     """Seconds until a rate lets a job start that this process has seen waiting for it."""
-    seconds = admission.seconds_until_open()
+    seconds = passes.seconds_until_open()
     return math.inf if seconds is None else seconds
 
 
@@ -187,11 +186,11 @@ def _feed(rung: bool, ear: Ear, patience: Patience) -> None:
     began = ear.attend()
     if rung or began:
         ear.heard()  # the look at everything comes after what it said
-        admission.admit_everywhere()
+        passes.admit_everywhere()
     elif not patience.left and (pools := ear.heard()):
-        admitted = sum(map(admission.admit, pools))
+        admitted = sum(map(passes.admit, pools))
         patience.looked(for_nothing=not admitted and any(map(limits.has_pending, pools)))
-    admission.admit_opened()
+    passes.admit_opened()
 
 
 def _guarded(act: Callable[..., None], *args: Any) -> None:

@@ -22,17 +22,16 @@ from celery.worker import state
 from django.db import Error, connections
 
 from jobs.client.task import JobTask
-from jobs.control import limits as tuning
+from jobs.control import limits
 from jobs.core.conf import settings
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from jobs.execution.rescue import Pair, give_back, note_unknown, open_attempts, rescue
 from jobs.execution.termination import end, note_usage
-from jobs.worker import sampler as sampling
+from jobs.worker import sampler
 from jobs.worker.feeder import Feeder
 from jobs.worker.fork_safety import Statements
-from jobs.worker.guard import descendants as families
-from jobs.worker.guard import terminations as book
+from jobs.worker.guard import descendants, terminations
 from jobs.worker.guard.guard import can_stop, children
 from jobs.worker.request import News, news, pairs_of
 
@@ -83,7 +82,7 @@ class Pulse:
         if self._identity is not None:
             boot_id = self._identity.boot_id
             self._attempt(lambda: self._leave(boot_id))
-            self._attempt(lambda: liveness.retire(boot_id))
+            self._attempt(lambda: heartbeats.retire(boot_id))
         connections[settings.DATABASE].close()
 
     def _attempt(self, act: Any) -> None:
@@ -99,14 +98,14 @@ class Pulse:
         """Before the first beat, for with that its slots are there for whoever waits already."""
         if not self._has_declared:
             with self._statements.own():
-                tuning.declare_registered()
+                limits.declare_registered()
             self._has_declared = True
 
     def _beat(self) -> None:
         with self._statements.own():
             if self._identity is None:
                 self._identity = self._register()
-            elif not liveness.beat(self._identity.boot_id, self._slots()):
+            elif not heartbeats.beat(self._identity.boot_id, self._slots()):
                 self._die_and_begin_anew()
             elif self._draining:
                 self._leave(self._identity.boot_id)
@@ -121,7 +120,7 @@ class Pulse:
         boot_id = JobTask.worker_id or uuid4()
         hostname, is_able = str(self._controller.hostname)[:200], can_stop(self._controller.pool)
         identity = Identity(boot_id, hostname, os.getpid(), tuple(consumer), self._slots(), is_able)
-        liveness.register(identity)
+        heartbeats.register(identity)
         self._feeder.ring()
         return identity
 
@@ -162,7 +161,7 @@ class Pulse:
 
     def _leave(self, boot_id: UUID) -> None:
         """Take no new work, and give back what was fetched and not begun: Celery hands that back at its very end."""
-        liveness.drain(boot_id)
+        heartbeats.drain(boot_id)
         if give_back(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
             self._feeder.ring()
         self._not_begun = set()
@@ -175,7 +174,7 @@ class Pulse:
         if in_memory is None:
             return
         # Celery forgets at once what a cold shutdown stops: the guard names that, once its process is dead
-        missing = {pair for pair in in_rows - in_memory if book.verdict_on(pair[1]) is None}
+        missing = {pair for pair in in_rows - in_memory if terminations.verdict_on(pair[1]) is None}
         certain, self._suspects = missing & self._suspects, missing
         if certain:
             self._rescue(sorted(certain), "its worker no longer knows of it")
@@ -183,12 +182,12 @@ class Pulse:
     def _bury(self, lost: list[Pair]) -> None:
         """Name how each of the dead came to its end: by the verdict on it, or else it was lost."""
         for pair in lost:
-            verdict = book.verdict_on(pair[1])
+            verdict = terminations.verdict_on(pair[1])
             if verdict is not None:
                 end(pair, verdict, str(self._controller.hostname))
-        self._rescue([pair for pair in lost if not book.verdict_on(pair[1])], "the process that ran it died")
+        self._rescue([pair for pair in lost if not terminations.verdict_on(pair[1])], "the process that ran it died")
         for _, attempt_id in lost:
-            seen = sampling.reading(attempt_id)
+            seen = sampler.reading(attempt_id)
             if seen is not None:
                 note_usage(attempt_id, seen.columns)
 
@@ -203,7 +202,7 @@ class Pulse:
         JobTask.worker_id = uuid4()
         self._identity = None
         for pid in children(self._controller.pool):
-            families.remember(pid)
+            descendants.remember(pid)
             with suppress(ProcessLookupError):  # Celery has buried it this moment
                 os.kill(pid, signal.SIGKILL)
         self._feeder.stop()  # it listens in the name of the old life

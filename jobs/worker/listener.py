@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from jobs.admission import wakeup as waking
+from jobs.admission import wakeup
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
 
@@ -32,7 +32,7 @@ class Ear:
             return False
         if not self._is_open():
             self._listen(self._boot_id)
-        self._is_known = waking.listens(self._boot_id)  # another process writes the row: it may not be there yet
+        self._is_known = wakeup.listens(self._boot_id)  # another process writes the row: it may not be there yet
         return self._is_known
 
     @property
@@ -61,7 +61,7 @@ class Ear:
     def _listen(self, boot_id: UUID) -> None:
         connection = connections[settings.DATABASE]
         with connection.cursor() as cursor:
-            cursor.execute(f'LISTEN "{waking.channel(boot_id)}"')
+            cursor.execute(f'LISTEN "{wakeup.channel(boot_id)}"')
         self._raw = connection.connection
         self._raw.add_notify_handler(lambda note: self._pools.add(note.payload))  # what comes in beside a statement
 

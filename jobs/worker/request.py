@@ -16,8 +16,7 @@ from celery.worker.state import task_ready
 from jobs.admission.publishing import JOBS_HEADER
 from jobs.execution.progress import flusher
 from jobs.execution.termination import INTERRUPTED
-from jobs.worker.guard import descendants as families
-from jobs.worker.guard import terminations as book
+from jobs.worker.guard import descendants, terminations
 from jobs.worker.guard.guard import children
 
 Pair = tuple[UUID, UUID]
@@ -52,17 +51,17 @@ class JobRequest(Request):
         if _is_dead(exc_info.exception):
             pairs = pairs_of(self)
             news.put(News(pairs, are_lost=True))
-            if any(book.entry(attempt_id) for _, attempt_id in pairs):
+            if any(terminations.entry(attempt_id) for _, attempt_id in pairs):
                 return task_ready(self)  # killed on purpose: no failure, and nothing that Celery should tell of
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """A cold shutdown stops it: the job waits again. Celery's own way would tell of a retry that never comes."""
         for _, attempt_id in pairs_of(self):
-            book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+            terminations.pronounce(attempt_id, INTERRUPTED, is_told=True)
         pid: Any = self.worker_pid  # a number; its stub says text
         if pid in children(pool):
-            families.remember(pid)
+            descendants.remember(pid)
         try:
             super().cancel(pool, signal, emit_retry=False)
         except NotImplementedError:  # threads, solo: nobody can stop the code, but it may ask

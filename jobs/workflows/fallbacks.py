@@ -19,7 +19,7 @@ from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
 from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import execute, query, settled
+from jobs.core.db.statements import execute, query, resolve_pick
 from jobs.core.options.declared_task import JobLike
 from jobs.exceptions import JobsError
 from jobs.execution.context import FALLBACK_CHAIN, FALLBACK_ERROR, FALLBACK_OF
@@ -57,8 +57,8 @@ def follow(moved: Sequence[Moved]) -> None:
     """The hook on every move: right after a job has failed, submit what it has instead of itself."""
     failed = [one.id for one in moved if one.edge == "fail"]
     if failed:
-        words = dialect(settings.DATABASE)
-        rows = query(settings.DATABASE, f"{_DUE} AND {words.among('id')}", [words.ids(failed)])
+        db = dialect(settings.DATABASE)
+        rows = query(settings.DATABASE, f"{_DUE} AND {db.id_in('id')}", [db.id_list(failed)])
         for (job_id,) in rows:
             _settle(job_id)
 
@@ -74,7 +74,7 @@ def _settle(job_id: Any) -> bool:
     """
     using = settings.DATABASE
     with transaction.atomic(using=using):
-        free, ids = settled(using, dialect(using).picked(f"{_DUE} AND id = %s"), [job_id])
+        free, ids = resolve_pick(using, dialect(using).pick_skip_locked(f"{_DUE} AND id = %s"), [job_id])
         if not execute(using, f"UPDATE jobs_job SET fallback_due = FALSE WHERE {free}", ids):
             return False
         job = Job.objects.using(using).get(pk=job_id)

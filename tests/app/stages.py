@@ -10,12 +10,11 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.core.db.dialects import bound_now, prepare
 from jobs.execution import attempt as execution
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.attempt import Claimed
 from jobs.execution.heartbeats import Identity
 from jobs.models import Job, transitions
@@ -50,14 +49,14 @@ def collected() -> Iterator[list[Doorbell]]:
 def start_worker(slots: int = 100, pools: Sequence[str] = ("default",)) -> UUID:
     """A worker that has just beaten."""
     boot_id = uuid4()
-    liveness.register(Identity(boot_id, "test", 1, tuple(pools), slots))
+    heartbeats.register(Identity(boot_id, "test", 1, tuple(pools), slots))
     return boot_id
 
 
 def admit(pool: str = "default") -> list[Doorbell]:
     """Admit once, and give back the doorbells."""
     with collected() as rung:
-        admission.admit(pool)
+        passes.admit(pool)
     return rung
 
 

@@ -18,10 +18,9 @@ from django.db import transaction
 from jobs import job_manager
 from jobs.control import cancellation as control
 from jobs.core.conf import settings
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.rescue import rescue
-from jobs.maintenance import expiry as expired
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import expiry, pruner
 from jobs.maintenance.steward import Steward
 from jobs.workflows import fallbacks
 from tests.app import ledger
@@ -62,7 +61,7 @@ def die_before_the_fallback() -> None:
     job_manager.submit("nobody.knows", expires=0.01, fallback=touch)
     time.sleep(0.1)
     patch.object(fallbacks, "_settle", _die).start()
-    expired.give_up()
+    expiry.give_up()
 
 
 def hold_the_key(key: str, gate: str) -> None:
@@ -76,7 +75,7 @@ def hold_the_key(key: str, gate: str) -> None:
 
 def stand_still_before_fencing() -> None:
     """Be the steward, find a worker stale, and stand still in front of the verdict."""
-    fence = liveness.fence
+    fence = heartbeats.fence
 
     def fence_later(*args: Any) -> bool:
         _stand_still()
@@ -113,7 +112,7 @@ def die_while_pruning(batch: str) -> None:
         return deleted[-1] if len(deleted) < 3 else _die()
 
     patch("jobs.control.cancellation.delete_rows", delete_or_die).start()
-    pruning.prune(dict.fromkeys(pruning.configured(), 0.0), batch=int(batch))
+    pruner.prune(dict.fromkeys(pruner.configured(), 0.0), batch=int(batch))
 
 
 def _be_steward() -> None:

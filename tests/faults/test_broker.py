@@ -11,10 +11,9 @@ from django.db import transaction
 from kombu import Connection, Producer, Queue
 
 from jobs import job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Attempt, Job, transitions
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
@@ -33,7 +32,7 @@ def test_a_broker_that_forgets_everything_loses_no_job(
     """Fault 11."""
     settings.JOBS = {**settings.JOBS, "LOOK_AHEAD": 24}
     worker = served(env={"JOBCENTER_TEST_JOBS": FAR_AHEAD})
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     jobs = job_manager.submit_many(touch, [((), {})] * 100)
@@ -61,7 +60,7 @@ def test_jobs_are_submitted_while_the_broker_is_down(
     """Fault 12: alone, within a transaction, and by Celery's spelling; what others do on commit is done."""
     assert stack.broker
     served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     stack.broker.kill()
     done: list[str] = []
@@ -89,7 +88,7 @@ def test_submitting_to_a_broker_that_hangs_takes_little(
     """Fault 13: it accepts connections and never answers."""
     assert stack.broker
     served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     if connected:
         wait_for_end([job_manager.submit(touch)], 10)
@@ -121,7 +120,7 @@ def test_a_doorbell_that_rings_twenty_times_is_answered_once(
 ) -> None:
     """Fault 17: on two workers, while the job runs and after its end."""
     workers = [served(), served()]
-    wait_for(lambda: len(liveness.heartbeats()) == 2, 10, "the first beats")
+    wait_for(lambda: len(heartbeats.heartbeats()) == 2, 10, "the first beats")
     let_callers_admit(2)
     for worker in workers:
         worker.freeze()
@@ -158,14 +157,14 @@ def test_the_doorbell_of_a_bygone_admission_starts_nothing(
 ) -> None:
     """The job was released and admitted again; the first doorbell turns up, the second one is lost."""
     worker = served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)
     job.refresh_from_db()
     bygone = _doorbell(job)
     assert transitions.move("release", "id = %s", [job.id])
-    assert admission.admit("default") == 1
+    assert passes.admit("default") == 1
     job.refresh_from_db()
     assert job.attempt_id != bygone.pairs[0][1]
     stack.empty_broker()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import job_manager
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
@@ -52,7 +52,7 @@ def test_a_doorbell_that_rings_while_the_database_is_away_starts_nothing_then(
 ) -> None:
     """Fault 24: it is with the broker when the database goes; nobody can claim, and afterwards it runs once."""
     worker = served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)

@@ -9,7 +9,7 @@ import pytest
 from kombu import Connection, Queue
 
 from jobs import job_manager
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
 from tests.app.jobs import measure
@@ -44,7 +44,7 @@ def test_a_doorbell_that_is_delivered_again_after_the_end_starts_nothing(
 ) -> None:
     """Fault 18: a consumer that is none of ours had taken it, and was gone without a word; Redis gives it back."""
     worker = served(env=SOON)
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     job_manager.submit(touch)  # what a frozen worker has asked for, Redis gives it
@@ -80,7 +80,7 @@ def test_a_payload_of_megabytes_is_not_in_the_message(
     """Fault 20: the broker sees ids, however much the job is given. (Over the cap: integration/test_running.py.)"""
     settings.JOBS = {**settings.JOBS, "MAX_PAYLOAD": 8 * 2**20}
     worker = served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     text = "jobcenter " * 500_000

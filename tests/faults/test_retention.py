@@ -10,7 +10,7 @@ from subprocess import Popen
 import pytest
 
 from jobs import job_manager
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
@@ -37,7 +37,7 @@ def test_pruning_all_the_while_takes_nothing_that_is_not_over(
     deleted: Counter[str] = Counter()
 
     def all_but_the_tree_are_gone() -> bool:
-        deleted.update(pruning.prune(AT_ONCE, batch=7))
+        deleted.update(pruner.prune(AT_ONCE, batch=7))
         return not Job.objects.exclude(pk__in=[parent.pk, child.pk]).exists()
 
     wait_for(all_but_the_tree_are_gone, 60, "the end of all others")
@@ -48,7 +48,7 @@ def test_pruning_all_the_while_takes_nothing_that_is_not_over(
     check_invariants()
     gate.touch()
     wait_for_end([child], 10)
-    assert pruning.prune(AT_ONCE) == Counter(completed=2)
+    assert pruner.prune(AT_ONCE) == Counter(completed=2)
     assert not any(model._base_manager.exists() for model in (Job, JobEvent, JobLog, Attempt))
 
 
@@ -77,4 +77,4 @@ def test_a_run_that_was_killed_is_gone_on_with(served: StartWorker, ledger_file:
     left = Job.objects.count()
     assert left == 30 - 14
     check_invariants()
-    assert pruning.prune(AT_ONCE, dry_run=True).total() == pruning.prune(AT_ONCE).total() == left
+    assert pruner.prune(AT_ONCE, dry_run=True).total() == pruner.prune(AT_ONCE).total() == left

@@ -9,7 +9,7 @@ from subprocess import Popen
 import pytest
 
 from jobs import job_manager
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
@@ -91,7 +91,7 @@ def test_only_one_of_several_candidates_leads(served: StartWorker, start_actor: 
     first = served(env=longer)
     wait_for(_led_by(first.name), 10, "the first steward")
     second = served(env=longer)
-    wait_for(lambda: len(liveness.heartbeats()) == 2, 10, "the second worker")
+    wait_for(lambda: len(heartbeats.heartbeats()) == 2, 10, "the second worker")
     assert Lease.objects.get().label == first.name
     first.kill()
     wait_for(_led_by(second.name), 5, "the second steward")

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from jobs import job_manager
 from jobs.admission import publishing
 from jobs.client.manager import RunAnswer
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Job, JobEvent
 from tests.app import ledger
 from tests.app.faulty import EFFECT, hold, touch
@@ -27,7 +27,7 @@ class Abandoned(Exception):  # noqa: N818  # no error
 def test_what_was_rolled_back_never_happened(served: StartWorker, ledger_file: Path) -> None:
     """Fault 14: no row, no event, no message, no run; neither of one nor of many nor of a key."""
     worker = served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     with pytest.raises(Abandoned):
         _submit_and_abandon()
     _check_that_nothing_happened()
@@ -64,7 +64,7 @@ def test_who_dies_after_the_commit_has_submitted(
 ) -> None:
     """Fault 15: the steward admits and publishes instead."""
     served()
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     assert actors.start(f"die_before_{point}").wait(30) == -signal.SIGKILL
     job = Job.objects.get()

@@ -10,7 +10,7 @@ from django.db import connection
 
 from jobs import job_manager
 from jobs.core.conf import settings
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Attempt, Job, Lease
 from jobs.models import Worker as WorkerRow
 from tests.app import ledger
@@ -140,13 +140,13 @@ def _serves_again(reborn: Worker, other: Worker) -> None:
 def test_a_fenced_worker_cannot_claim(served: StartWorker, gate: Path) -> None:
     """It was given up while a doorbell waited for it, and fetches that before it hears of its own death."""
     worker = served(env=PATIENT)
-    wait_for(liveness.heartbeats, 10, "the first beat")
+    wait_for(heartbeats.heartbeats, 10, "the first beat")
     let_callers_admit()
     worker.freeze()
     job = job_manager.submit(touch)
     assert state_of(job) == "queued"
-    ((boot_id, beat_seen),) = liveness.heartbeats()
-    assert liveness.fence(boot_id, beat_seen)
+    ((boot_id, beat_seen),) = heartbeats.heartbeats()
+    assert heartbeats.fence(boot_id, beat_seen)
     worker.thaw()
     wait_for(lambda: WorkerRow.objects.filter(fenced_at__isnull=True).exists(), 10, "its new life")
     wait_for_end([job], 15)

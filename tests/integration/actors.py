@@ -25,16 +25,13 @@ from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
 from jobs import job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobRefused
 from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import rescue
+from jobs.execution import back_to_queue, rescue
 from jobs.execution.context import JobContext
-from jobs.maintenance import promoter as due
-from jobs.maintenance import republisher as unsent
+from jobs.maintenance import promoter, republisher
 from jobs.models import transitions
 from jobs.workflows import fallbacks
 from tests.app import (
@@ -124,9 +121,9 @@ def do_chores(number: int, barrier: Barrier, times: int) -> list[tuple[str, str]
     with publishing.delivered_by(rung.extend):
         barrier.wait()
         for _ in range(times):
-            due.promote()
-            admission.admit("default")
-            unsent.publish()
+            promoter.promote()
+            passes.admit("default")
+            republisher.publish()
     return [(str(job_id), str(attempt_id)) for bell in rung for job_id, attempt_id in bell.pairs]
 
 
@@ -204,7 +201,7 @@ def _finish(job_id: Any, attempt_id: Any) -> str:
 
 
 def _snooze(job_id: Any, attempt_id: Any) -> str:
-    moved = leaving.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
+    moved = back_to_queue.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
     return moved[0].to_state if moved else "refused"
 
 

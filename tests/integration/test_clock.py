@@ -11,9 +11,9 @@ import time_machine
 from jobs import job_manager
 from jobs.admission import publishing
 from jobs.core.db.statements import query
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
-from jobs.maintenance import promoter as due
+from jobs.maintenance import promoter
 from jobs.models import Job, Worker
 from tests.app.faulty import touch
 from tests.services import Stack
@@ -29,10 +29,10 @@ def test_a_process_whose_clock_is_wrong_is_right(stack: Stack, seconds: int) -> 
         publishing.delivered_by(lambda _: None),
     ):
         worker = uuid4()
-        liveness.register(Identity(worker, "skewed", 1, ("default",), 10))
-        assert liveness.beat(worker, 10)
+        heartbeats.register(Identity(worker, "skewed", 1, ("default",), 10))
+        assert heartbeats.beat(worker, 10)
         later = job_manager.submit(touch, run_after=60)
-        assert due.promote() == 0
+        assert promoter.promote() == 0
         now = job_manager.submit(touch)
     ((clock,),) = query("default", "SELECT {now}")
     right = clock if isinstance(clock, datetime) else datetime.fromisoformat(clock)

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import OperationalError, connection, connections, transaction
 
 from jobs import Job, job_manager
-from jobs.core.db import deadlock_retry as deadlocks
+from jobs.core.db import deadlock_retry
 from jobs.core.db.dialects import dialect
 from jobs.models import transitions
 from tests.app import stages
@@ -26,13 +26,13 @@ _WAITING = {
 def test_a_move_that_falls_to_a_deadlock_is_done_again(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another transaction, which has written more and come later, holds the second job and then wants the first."""
     seen: list[bool] = []
-    is_deadlock = deadlocks.is_deadlock
+    is_deadlock = deadlock_retry.is_deadlock
 
     def note(error: OperationalError) -> bool:
         seen.append(is_deadlock(error))
         return seen[-1]
 
-    monkeypatch.setattr(deadlocks, "is_deadlock", note)
+    monkeypatch.setattr(deadlock_retry, "is_deadlock", note)
     first, second = (job_manager.submit("nobody.runs.this") for _ in range(2))
     cancelled = threading.Thread(target=_cancel, args=([first.id, second.id],))
     with transaction.atomic():
@@ -48,9 +48,9 @@ def test_a_move_that_falls_to_a_deadlock_is_done_again(stack: Stack, monkeypatch
 
 
 def _cancel(ids: list[UUID]) -> None:
-    words = dialect("default")
+    db = dialect("default")
     try:
-        transitions.move("cancel", words.among("id"), [words.ids(ids)])
+        transitions.move("cancel", db.id_in("id"), [db.id_list(ids)])
     finally:
         connections.close_all()
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs import Job, job_manager
-from jobs.control import limits as tuning
+from jobs.control import limits
 from jobs.core.conf import settings
 from jobs.models import Limit, Pool, Priority
 from tests.app.jobs import hold, nap
@@ -165,7 +165,7 @@ def test_a_limit_is_not_changed_beside_an_admission(house: House) -> None:
 
 def _change(limit: Limit, done: threading.Event) -> None:
     try:
-        tuning.change_limit(limit, ["weight"])
+        limits.change_limit(limit, ["weight"])
         done.set()
     finally:
         connections.close_all()

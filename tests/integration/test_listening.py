@@ -9,7 +9,7 @@ from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from jobs import job_manager
-from jobs.admission import wakeup as waking
+from jobs.admission import wakeup
 from jobs.models import Worker
 from jobs.worker.listener import Ear
 from tests.app import stages
@@ -32,11 +32,11 @@ def ear(stack: Stack) -> Iterator[Ear]:
 @pytest.mark.parametrize("gone", [{"fenced_at": timezone.now()}, {"draining_at": timezone.now()}, {"pools": ["other"]}])
 def test_who_is_going_or_serves_others_is_not_woken(stack: Stack, gone: dict[str, Any]) -> None:
     stages.start_worker()
-    assert waking.is_left_to_caller("default")
+    assert wakeup.is_left_to_caller("default")
     listening(**gone)
-    assert waking.is_left_to_caller("default")
+    assert wakeup.is_left_to_caller("default")
     listening()
-    assert not waking.is_left_to_caller("default")
+    assert not wakeup.is_left_to_caller("default")
 
 
 def test_the_ear_hears_what_was_committed(ear: Ear) -> None:
@@ -74,4 +74,4 @@ def test_behind_a_pooler_nobody_listens(stack: Stack, monkeypatch: pytest.Monkey
     ear = Ear(boot_id)
     assert not ear.attend()
     assert ear.socket is None
-    assert waking.is_left_to_caller("default")
+    assert wakeup.is_left_to_caller("default")

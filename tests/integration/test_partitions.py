@@ -18,9 +18,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from jobs import Job, JobTask, job_manager
-from jobs.admission import limits
-from jobs.admission import passes as admission
-from jobs.admission import queries as lanes
+from jobs.admission import limits, passes, queries
 from jobs.admission.limits import declared as declaring
 from jobs.admission.limits.tally import EARLY
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
@@ -338,7 +336,7 @@ def test_what_comes_during_the_last_look_is_seen(stack: Stack, monkeypatch: pyte
     job_manager.submit("nobody.runs.this", max_concurrent=1)
     blocked = job_manager.submit("nobody.runs.this", max_concurrent=1)
     monkeypatch.setattr(limits, "plan", plan_later)
-    admission.admit("default")
+    passes.admit("default")
     assert fresh(blocked).state == "pending"
     assert states(late) == ["queued"] * (0 if ON_SQLITE else 1)
 
@@ -346,7 +344,7 @@ def test_what_comes_during_the_last_look_is_seen(stack: Stack, monkeypatch: pyte
 def test_who_has_changed_lanes_meanwhile_is_left(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the reading and the move nothing but the lock of the pool is held; on SQLite nobody can write then."""
     jobs = [job_manager.submit(f"nobody.runs.{name}") for name in ("a", "a", "b", "b")]
-    best_of = lanes.best_of
+    best_of = queries.best_of
 
     def read_and_edit(*args: Any) -> Any:
         best = best_of(*args)
@@ -354,11 +352,11 @@ def test_who_has_changed_lanes_meanwhile_is_left(stack: Stack, monkeypatch: pyte
             in_thread(lambda: Job.objects.filter(pk=jobs[0].pk).update(lane=uuid4()))
         return best
 
-    monkeypatch.setattr(lanes, "best_of", read_and_edit)
+    monkeypatch.setattr(queries, "best_of", read_and_edit)
     stages.start_worker(slots=2)
     Pool.objects.filter(name="default").update(max_concurrent=2)
     with stages.collected():
-        admission._admit_batch("default")
+        passes._admit_batch("default")
     assert states(jobs[:1]) == ["queued" if ON_SQLITE else "pending"]
 
 

@@ -14,8 +14,7 @@ import pytest
 from django.db import connections
 
 from jobs import Job, job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.core.db.dialects import prepare
 from jobs.execution import attempt as execution
 from jobs.execution import rescue
@@ -199,7 +198,7 @@ def test_an_admission_under_way_is_waited_for(stack: Stack, monkeypatch: pytest.
         nobody_admits.setattr("jobs.admission.passes.admit", lambda pool: 0)
         rows = job_manager.submit_many(probe, [((), {})] * 4)
     looked, goes_on = threading.Event(), threading.Event()
-    take = admission._take
+    take = passes._take
 
     def take_later(*args: Any) -> Any:
         looked.set()
@@ -210,7 +209,7 @@ def test_an_admission_under_way_is_waited_for(stack: Stack, monkeypatch: pytest.
     # Who publishes marks the rows: what the pause finds locked by that is left to the steward.
     monkeypatch.setattr("jobs.admission.passes.publishing.publish", lambda doorbells: None)
     with ThreadPoolExecutor(2) as crew:
-        admitting = crew.submit(_and_close, lambda: admission.admit("default"))
+        admitting = crew.submit(_and_close, lambda: passes.admit("default"))
         assert looked.wait(LONG)
         pausing = crew.submit(_and_close, lambda: job_manager.pause_task("tests.app.jobs.probe", "maintenance"))
         sleep(0.3)

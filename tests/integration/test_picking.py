@@ -5,9 +5,8 @@ import uuid
 from django.db import connection
 
 from jobs import Job, job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
-from jobs.execution import heartbeats as liveness
+from jobs.admission import passes, publishing
+from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from tests.services import Stack
 
@@ -15,11 +14,11 @@ from tests.services import Stack
 def test_no_more_than_the_room_whatever_the_plan(stack: Stack) -> None:
     """A sub-select with LIMIT, run once per row of a join, skipped what it had locked and admitted all 1,500."""
     job_manager.submit_many("nobody.runs.this", [((), {})] * 1500)
-    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
+    heartbeats.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
     publishing.breaker.succeeded()
     _leave_only_nested_loops()
 
-    assert admission.admit("default") == 2  # one slot and the look-ahead of one
+    assert passes.admit("default") == 2  # one slot and the look-ahead of one
     assert Job.objects.filter(state="queued").count() == 2
 
 
@@ -27,10 +26,10 @@ def test_no_more_than_the_room_of_several_lanes(stack: Stack) -> None:
     """PostgreSQL sums counts to a decimal, and a decimal does not cut a list: the feeder died of it."""
     for task in ("nobody.runs.this", "nobody.runs.that"):
         job_manager.submit_many(task, [((), {})] * 10)
-    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
+    heartbeats.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1))
     publishing.breaker.succeeded()
 
-    assert admission.admit("default") == 2
+    assert passes.admit("default") == 2
     assert Job.objects.filter(state="queued").count() == 2
 
 

@@ -21,7 +21,7 @@ from jobs.admission import publishing
 from jobs.admission.limits.lanes import Facts
 from jobs.core.db import statements
 from jobs.core.db.dialects import db_now, dialect
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from jobs.models import Job, Limit, Worker
 from tests.app import stages
@@ -61,7 +61,7 @@ def crowded(stack: Stack) -> Iterator[None]:
     Limit.objects.create(name="plans", pool="default", task="plans", partition_by="customer", size=1)
     _fill(WAITING, LANES, "pending")
     _fill(FULL, FULL, "running")
-    liveness.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1000))
+    heartbeats.register(Identity(uuid.uuid4(), "nobody", 1, ("default",), 1000))
     Worker.objects.update(beat_at=Now() + timedelta(hours=1))  # to explain takes longer than a worker may be silent
     publishing.breaker.succeeded()
     yield
@@ -129,7 +129,7 @@ def _cost(sql: str, params: Any) -> int:
             return max((MOST + 1 for row in cursor.fetchall() if re.match(r"SCAN (jobs_job|j)\b", row[3])), default=0)
         cursor.execute("SAVEPOINT plans") if connection.in_atomic_block else cursor.execute("BEGIN")
         if ON_MARIADB:
-            return _reads(cursor, *dialect("default").spelled(text, params))
+            return _reads(cursor, *dialect("default").adapt(text, params))
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", params)
         ((told,),) = cursor.fetchall()
         cursor.execute("ROLLBACK TO plans" if connection.in_atomic_block else "ROLLBACK")

@@ -14,7 +14,7 @@ from kombu.transport import redis
 
 from jobs.admission import publishing
 from jobs.admission.publishing import Doorbell
-from jobs.worker import redis_acks as reception
+from jobs.worker import redis_acks
 from tests.services import Stack
 
 POOL = "reception"
@@ -24,7 +24,7 @@ UNACKED = "unacked"
 @pytest.fixture
 def connection(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     monkeypatch.setattr(redis.Channel, "QoS", redis.QoS)  # put back afterwards
-    reception.install()
+    redis_acks.install()
     stack.queues.add(POOL)
     publishing.breaker.succeeded()
     with current_app.connection_for_write() as connection:

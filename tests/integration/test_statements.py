@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from jobs import job_manager
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.core.db.statements import query
 from jobs.execution import attempt as execution
 from jobs.models import Limit
@@ -51,7 +51,7 @@ def test_a_connection_that_was_cut_between_requests_is_replaced(stack: Stack, mo
 @pytest.mark.parametrize("kind", SUBMITTED)
 def test_an_admission_is_few_statements(kind: str, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch, what its process has met before. The first look at lanes that are new reads their facts as well."""
-    monkeypatch.setattr(admission, "bell", lambda: None)  # what is submitted waits
+    monkeypatch.setattr(passes, "bell", lambda: None)  # what is submitted waits
     Limit.objects.filter(name="system").update(size=100 if kind != "plain" else None)
     _admission_after(kind)
     said = _admission_after(kind)
@@ -69,7 +69,7 @@ def _admission_after(kind: str) -> list[str]:
         return execute(sql, *rest)
 
     with connection.execute_wrapper(listen):
-        done = admission._admit_batch("default")
+        done = passes._admit_batch("default")
     assert done
     assert len(done.moved) > 1
     return [sql for sql in said if not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))]

@@ -9,14 +9,13 @@ from django.db import connection
 from django.db.models import F
 
 from jobs import job_manager
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import unknown_tasks as unknown
+from jobs.maintenance import lost_messages, unknown_tasks
 from jobs.models import Job
 from tests.app import stages
 from tests.services import Stack
 
 
-@pytest.mark.parametrize(("chore", "ends"), [(lost.release, "pending"), (unknown.give_up, "failed")])
+@pytest.mark.parametrize(("chore", "ends"), [(lost_messages.release, "pending"), (unknown_tasks.give_up, "failed")])
 def test_a_chore_passes_over_what_is_locked(stack: Stack, chore: Callable[[], int], ends: str) -> None:
     locked, free = (job_manager.submit("nobody.runs.this") for _ in range(2))
     for row in (locked, free):

@@ -6,7 +6,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from jobs import job_manager
-from jobs.admission import wakeup as waking
+from jobs.admission import wakeup
 from jobs.models import Worker
 from tests.app import stages
 from tests.app.jobs import whoami
@@ -33,9 +33,9 @@ def test_beside_a_living_worker_a_submit_is_one_statement(start_worker: StartWor
 
 
 def test_a_worker_that_cannot_tell_is_passed_over(stack: Stack) -> None:
-    assert waking.is_left_to_caller("default") is (connection.vendor != "postgresql")  # nobody there, nothing to admit
+    assert wakeup.is_left_to_caller("default") is (connection.vendor != "postgresql")  # nobody there, nothing to admit
     stages.start_worker()
-    assert waking.is_left_to_caller("default")
+    assert wakeup.is_left_to_caller("default")
 
 
 def test_who_finds_nobody_that_listens_admits_without_asking_again(stack: Stack) -> None:

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.models import Job
 from tests.large.watching import Seen, watched
 
@@ -79,7 +79,7 @@ def _prune(database_url: str, rows: int) -> bool:
     me, gone, longest, begin = psutil.Process(), 0, 0.0, time.monotonic()
     memory: dict[int, int] = {}
     with watched(database_url, LIVE) as seen:
-        steps = pruning.steps(dict.fromkeys(pruning.configured(), 0.0))
+        steps = pruner.steps(dict.fromkeys(pruner.configured(), 0.0))
         while True:
             before = time.monotonic()
             step = next(steps, None)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.models import Attempt, Job, JobEvent
 
 FIRST = "0001_initial"
@@ -31,7 +31,7 @@ def walk() -> int:
     _migrate(FIRST)
     _count_is(len(STATES))
     _forward_and_check()
-    pruning.prune(dict.fromkeys(pruning.configured(), 0.0))
+    pruner.prune(dict.fromkeys(pruner.configured(), 0.0))
     _count_is(len(STATES) - 3)
     _migrate("zero")
     assert "jobs_job" not in connection.introspection.table_names()

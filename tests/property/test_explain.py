@@ -18,10 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import job_manager
-from jobs.admission import limits
-from jobs.admission import passes as admission
-from jobs.admission.limits import Tally
-from jobs.admission.limits import ordering as choosing
+from jobs.admission import limits, passes
+from jobs.admission.limits import Tally, ordering
 from jobs.models import Job, Limit, Pool, Rate
 from jobs.monitoring.explain import Why
 from tests.app import stages
@@ -104,8 +102,8 @@ def _agrees_with_the_plan(pool: str, said: dict[Any, Why]) -> None:
     assert seen is not None
     tally = Tally(seen)
     is_open = next(tally.pool_blockers(), None) is None
-    lanes = choosing.in_order(tally, tally.look.heads) if is_open else []
-    with_room = {head.lane for head in lanes if choosing.first_blocker(tally, head) is None}
+    lanes = ordering.in_order(tally, tally.look.heads) if is_open else []
+    with_room = {head.lane for head in lanes if ordering.first_blocker(tally, head) is None}
     for row in Job.objects.filter(pk__in=said):
         has_room = bool(with_room & {str(row.lane), row.lane.hex})
         assert (not said[row.id].blockers) == has_room, said[row.id]
@@ -116,7 +114,7 @@ def _agrees_with_the_plan(pool: str, said: dict[Any, Why]) -> None:
 def _agrees_with_admission(pool: str, said: dict[Any, Why]) -> None:
     """One pass: the next one finds another moment, in which a reservation may be gone."""
     with stages.collected():
-        admission._admit_batch(pool)
+        passes._admit_batch(pool)
     admitted = set(Job.objects.filter(pk__in=said, state="queued").values_list("pk", flat=True))
     assert not [said[pk] for pk in admitted if said[pk].blockers]
     assert {pk for pk, why in said.items() if why.is_next} <= admitted

@@ -27,18 +27,15 @@ from hypothesis.stateful import (
 )
 
 from jobs import Answer, job, job_manager
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt as execution
-from jobs.execution import heartbeats as liveness
-from jobs.execution import rescue
+from jobs.execution import heartbeats, rescue
 from jobs.execution.attempt import Claimed
 from jobs.execution.context import JobSnoozed
 from jobs.execution.failures.failure import RetryJob
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import promoter as due
-from jobs.maintenance import republisher as unsent
+from jobs.maintenance import lost_messages, promoter, republisher
 from jobs.models import Attempt, Job, JobEvent, Limit, Pool
 from jobs.states import EDGES, IN_FLIGHT
 from jobs.testing import drain
@@ -168,7 +165,7 @@ class Lifecycle(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         """And the steward does what it causes."""
         self.clock.forward(seconds)
-        for chore in (due.promote, unsent.publish, lost.release, admission.admit_everywhere):
+        for chore in (promoter.promote, republisher.publish, lost_messages.release, passes.admit_everywhere):
             chore()
 
     # --- workers
@@ -185,10 +182,10 @@ class Lifecycle(RuleBasedStateMachine):
         """The worker is declared dead, and another may take its jobs at once; its bodies must change nothing more."""
         worker = data.draw(st.sampled_from(self.workers))
         self.workers.remove(worker)
-        liveness.retire(worker)
+        heartbeats.retire(worker)
         rescued = rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
         if overtaken:
-            admission.admit_everywhere()
+            passes.admit_everywhere()
             for bell in self._fresh_bells(among={one.id for one in rescued}):
                 assert self._claim(bell, None)
 
@@ -200,7 +197,7 @@ class Lifecycle(RuleBasedStateMachine):
             if not twice:
                 self.claims.remove(claimed)
             self._finish(claimed, end)
-        admission.admit_everywhere()
+        passes.admit_everywhere()
         for bell in self._fresh_bells(among=set(Job.objects.values_list("pk", flat=True))):
             if self.workers:
                 assert self._claim(bell, data.draw(st.sampled_from(self.workers)))
@@ -315,7 +312,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _everything_comes_to_an_end(self) -> None:
         for worker in self.workers:
-            liveness.retire(worker)
+            heartbeats.retire(worker)
         rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
         for claimed in self.claims:  # those that no worker stood for
             execution._run(claimed, work.body)

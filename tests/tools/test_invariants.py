@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from jobs import job_manager
 from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue as leaving
+from jobs.execution import back_to_queue
 from jobs.models import Attempt, Hook, Job, JobEvent, Worker, transitions
 from tests.app import ledger, stages
 from tests.app.jobs import probe
@@ -70,7 +70,7 @@ def test_requeue_begins_a_new_count() -> None:
 def test_a_pause_in_place_of_a_retry_counts_as_one() -> None:
     job = running()
     job_manager.pause_job(job.id, reason="maintenance")
-    leaving.give_back("retry", "id = %s", [job.id.hex])
+    back_to_queue.give_back("retry", "id = %s", [job.id.hex])
     check_invariants()
     JobEvent.objects.filter(name="pause").update(data={})
     with pytest.raises(AssertionError) as told:

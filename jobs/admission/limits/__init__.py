@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.admission import queries
-from jobs.admission.limits import lookahead as ahead
+from jobs.admission.limits import lookahead
 from jobs.admission.limits.blockers import Blocker
 from jobs.admission.limits.lanes import Facts, facts_of
 from jobs.admission.limits.ordering import Plan, Stand, first_lanes, how_many, pick, plan, stand
@@ -21,7 +21,6 @@ __all__ = [
     "Plan",
     "Stand",
     "Tally",
-    "ahead",
     "facts_of",
     "first_lanes",
     "has_pending",
@@ -29,6 +28,7 @@ __all__ = [
     "head_of",
     "how_many",
     "look",
+    "lookahead",
     "pick",
     "plan",
     "pools_with_room",
@@ -39,7 +39,7 @@ __all__ = [
 
 def has_room(pool: str) -> bool:
     """Whether an admission could move anything, as far as the pool's own maximum and its slots go; cheap."""
-    return bool(queries.with_room(pool, ahead.at_most()))
+    return bool(queries.with_room(pool, lookahead.at_most()))
 
 
 def has_pending(pool: str) -> bool:
@@ -49,4 +49,4 @@ def has_pending(pool: str) -> bool:
 
 def pools_with_room() -> list[str]:
     """The pools of which that is so, by name."""
-    return queries.with_room(None, ahead.at_most())
+    return queries.with_room(None, lookahead.at_most())

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from jobs.admission.limits import locks as changing
+from jobs.admission.limits import locks
 from jobs.admission.limits.rules import rate_name
 from jobs.core.conf import settings
 from jobs.core.options.job_options import JobOptions
@@ -72,7 +72,7 @@ def declare(task: str, pool: str, options: JobOptions) -> set[str]:
     kept: set[str] = set()
     if not _stands(wanted, task, pool):
         with transaction.atomic(using=using):
-            kept = changing.lock(_changed(wanted, pool))
+            kept = locks.lock(_changed(wanted, pool))
             rows = Limit.objects.using(using).filter(task=task, declared__isnull=False)
             rows.exclude(name__in=[one.name for one in wanted]).delete()
             for one in wanted:
@@ -177,7 +177,7 @@ def _write(one: Declared, task: str, pool: str) -> None:
         return
     if row.declared != one.said:
         rows.filter(name=one.name).update(**one.columns, task=task, declared=one.said)
-        changing.shorten_wait(Limit(name=one.name, **one.columns))
+        locks.shorten_wait(Limit(name=one.name, **one.columns))
     if row.pool not in ("", pool):
         _span(one, task, row.pool)
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from jobs.admission import queries
-from jobs.admission.limits import lanes, rules
-from jobs.admission.limits import lookahead as ahead
+from jobs.admission.limits import lanes, lookahead, rules
 from jobs.admission.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.admission.limits.rules import Counter, Rules, read_rules
 from jobs.admission.queries import FIRST_LANE, MOST_LANES
@@ -73,7 +72,7 @@ class Look:
     @cached_property
     def window(self) -> int:
         """How many jobs may be in flight: the live slots, and the look-ahead for each."""
-        return self.slots * (1 + ahead.of(self.pool.name, {head.facts.task for head in self.heads}))
+        return self.slots * (1 + lookahead.of(self.pool.name, {head.facts.task for head in self.heads}))
 
     @property
     def is_crowded(self) -> bool:

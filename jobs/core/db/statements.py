@@ -45,13 +45,13 @@ def execute(using: str, sql: str, params: Sequence[Any] = ()) -> int:
 
 def execute_many(using: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement once per row of parameters."""
-    words, text = dialect(using), sql.replace("{now}", db_now(using))
-    together = words.repeated(text, len(rows)) if rows else None
+    db, text = dialect(using), sql.replace("{now}", db_now(using))
+    together = db.as_many_rows(text, len(rows)) if rows else None
     with _cursor(using) as cursor:
         if together is None:
             cursor.executemany(text, rows)
         else:
-            cursor.execute(*words.spelled(together, [value for row in rows for value in row]))
+            cursor.execute(*db.adapt(together, [value for row in rows for value in row]))
 
 
 def change(
@@ -67,23 +67,23 @@ def change(
         return query(using, f"SELECT {answer} FROM jobs_job WHERE id = %s", [job_id])
 
 
-def settled(using: str, where: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+def resolve_pick(using: str, where: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     """A condition and its parameters; one that picks has picked, where it cannot within a statement that writes.
 
     What it found stays locked to the end of the caller's transaction.
     """
-    words = dialect(using)
-    select = words.picking(where)
+    db = dialect(using)
+    select = db.resolve_pick(where)
     if select is None:
         return where, params
-    return words.among("id"), [[found for (found,) in query(using, select, params)]]
+    return db.id_in("id"), [[found for (found,) in query(using, select, params)]]
 
 
 def after_commit(act: Callable[..., object], *args: Any) -> None:
     """Call `act(*args)` once the caller's transaction is committed: at once where there is none.
 
     What it raises is logged, reaches neither the caller nor the hooks that others have registered. That takes a
-    function with a name: Django's own words about a failed `functools.partial` raise an AttributeError.
+    function with a name: Django's own text about a failed `functools.partial` raise an AttributeError.
     """
 
     def call() -> None:
@@ -98,7 +98,7 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
 
     PostgreSQL refuses such a plan each time, so a connection that is kept would never claim a job again.
     """
-    text, params = dialect(using).spelled(_filled_in(sql, db_now(using)), params)
+    text, params = dialect(using).adapt(_filled_in(sql, db_now(using)), params)
     try:
         with _cursor(using) as cursor:
             cursor.execute(text, params)

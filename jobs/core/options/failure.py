@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.core.conf.exception_names import problem_of
-from jobs.core.options import validators as validating
+from jobs.core.options import validators
 from jobs.exceptions import InvalidOption, shown
 
 
 def multiplier(name: str, value: object) -> None:
     """By how much each wait is longer than the one before."""
-    _refuse(name, validating.multiplier(value))
+    _refuse(name, validators.multiplier(value))
 
 
 def flag_or_none(name: str, value: object) -> None:
@@ -30,7 +30,7 @@ def errors(name: str, value: object) -> None:
 def fallback(name: str, value: object) -> None:
     """A job, or the name of one, or none."""
     if value is None or isinstance(value, str) or isinstance(getattr(value, "name", None), str):
-        _refuse(name, validating.words(name_of(value)))
+        _refuse(name, validators.words(name_of(value)))
     else:
         _refuse(name, f"{shown(value)} is no job, nor the name of one")
 

@@ -10,9 +10,7 @@ from typing import Any
 from jobs.core.conf import settings
 from jobs.core.conf.exception_names import as_names
 from jobs.core.encoding import clean_text
-from jobs.core.options import failure as failing
-from jobs.core.options import overrides as tightening
-from jobs.core.options import validators as validating
+from jobs.core.options import failure, overrides, validators
 from jobs.core.options.partition import whole_task
 from jobs.core.options.policies import Policy
 from jobs.core.options.rate import parse
@@ -89,7 +87,7 @@ class JobOptions:
         merged["priority"] = str(merged["priority"]).lower()
         merged["tags"] = tuple(merged["tags"])
         merged |= {name: as_names(merged[name]) for name in ("retry_on", "never_retry")}
-        merged["fallback"] = failing.name_of(merged["fallback"])
+        merged["fallback"] = failure.name_of(merged["fallback"])
         if merged["conflict"] not in (None, Policy.WAIT) and merged["partition_by"] is None:
             merged["partition_by"] = whole_task
         chosen = JobOptions(**merged)
@@ -105,7 +103,7 @@ class JobOptions:
     def at_submit(self, changes: Mapping[str, Any]) -> JobOptions:
         """These options, a task's own, with those of one submit: limits may become tighter by it, never wider."""
         chosen = self.but(changes)
-        tightening.refuse_wider(_shallow(self), _shallow(chosen), changes.keys())
+        overrides.refuse_wider(_shallow(self), _shallow(chosen), changes.keys())
         return chosen
 
 
@@ -169,7 +167,7 @@ def _whole_amount(name: str, value: object) -> None:
 
 
 def _resources(name: str, value: object) -> None:
-    problem = validating.resources(value)
+    problem = validators.resources(value)
     if problem:
         raise InvalidOption(f"{name}: {problem}", option=name)
 
@@ -269,13 +267,13 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "resources": _resources,
     "timeout": _span,
     "grace": _seconds,
-    "retry_multiplier": failing.multiplier,
+    "retry_multiplier": failure.multiplier,
     "retry_cap": _seconds,
-    "retry_jitter": failing.flag_or_none,
+    "retry_jitter": failure.flag_or_none,
     "retry_deadline": _span,
-    "retry_on": failing.errors,
-    "never_retry": failing.errors,
-    "fallback": failing.fallback,
+    "retry_on": failure.errors,
+    "never_retry": failure.errors,
+    "fallback": failure.fallback,
     "expires": _moment,
     "at_most_once": _flag,
 }

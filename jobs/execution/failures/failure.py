@@ -12,8 +12,7 @@ from typing import Any
 
 from jobs.core import encoding
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobFailed
-from jobs.execution.failures import classification as classifying
-from jobs.execution.failures import fingerprints
+from jobs.execution.failures import classification, fingerprints
 from jobs.states import ErrorCategory
 
 
@@ -75,7 +74,7 @@ def failure_of(error: BaseException) -> Failure:
         like = fingerprints.of_error(cause)
         again: dict[str, Any] = {"may_retry": True, "retry_in": error.countdown}
         return Failure(ErrorCategory.TRANSIENT, kind, message, traceback, fingerprint=like, **again)
-    category, names = classifying.meaning_of(error)
+    category, names = classification.meaning_of(error)
     says = False if isinstance(error, InvalidArguments) else None
     like = fingerprints.of_error(error)
     return Failure(category, kind, message, traceback, may_retry=says, names=names, fingerprint=like)

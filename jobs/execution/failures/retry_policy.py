@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from jobs.core.conf import settings
-from jobs.execution.failures import classification as classifying
+from jobs.execution.failures import classification
 from jobs.execution.failures.failure import Failure
 
 _MOST_STEPS = 60  # beyond it a power overflows, and every cap is reached
@@ -84,7 +84,7 @@ def _helps(failure: Failure, policy: Policy) -> bool:
         return False
     if policy.retry_on:
         return not names.isdisjoint(policy.retry_on)
-    return classifying.is_retried(failure.category, failure.names)
+    return classification.is_retried(failure.category, failure.names)
 
 
 NAMES = tuple(field.name for field in fields(Policy))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.management import arguments, output
 from jobs.states import FINAL
 
@@ -30,13 +30,13 @@ class Command(BaseCommand):
             "--older-than", type=arguments.duration, metavar="30d", help="ended longer ago than 30d, 12h, 45m, 90s"
         )
         parser.add_argument("--manager", default="", metavar="NAME", help="only the jobs of this named manager")
-        arguments.add_batch(parser, default=pruning.BATCH)
+        arguments.add_batch(parser, default=pruner.BATCH)
         arguments.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         retention = _retention(options)
         manager, dry_run = options["manager"], options["dry_run"]
-        counts = pruning.prune(retention, manager=manager, dry_run=dry_run, batch=options["batch"])
+        counts = pruner.prune(retention, manager=manager, dry_run=dry_run, batch=options["batch"])
         number = counts.total()
         if options["as_json"]:
             told = {"dry_run": dry_run, "deleted": number, "by_state": dict(counts), "older_than": retention}
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
 def _retention(options: dict[str, Any]) -> dict[str, float | None]:
     """Seconds by state; a state that is not there is not touched."""
-    kept = pruning.configured()
+    kept = pruner.configured()
     wanted = options["state"] or list(kept)
     if options["older_than"] is None:
         return {state: kept.get(state) for state in wanted}

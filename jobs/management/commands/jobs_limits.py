@@ -9,8 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from jobs.core.conf import settings
 from jobs.management import arguments, output
 from jobs.models import Limit
-from jobs.monitoring import formatting as display
-from jobs.monitoring import usage
+from jobs.monitoring import formatting, usage
 from jobs.monitoring.usage import LimitUse, Share
 
 HEADS = ("name", "limits", "size", "now", "policy")
@@ -43,7 +42,7 @@ def _data(use: LimitUse) -> dict[str, Any]:
 
 def _row(use: LimitUse) -> tuple[object, ...]:
     limit = use.limit
-    return limit.name, display.subject(limit), display.size(limit, use.size), _now(use), limit.policy
+    return limit.name, formatting.subject(limit), formatting.size(limit, use.size), _now(use), limit.policy
 
 
 def _now(use: LimitUse) -> str:
@@ -58,5 +57,5 @@ def _now(use: LimitUse) -> str:
 def _share(use: LimitUse, share: Share) -> str:
     name = f"{share.partition}: " if share.partition else ""
     return name + (
-        f"in {display.duration(use.seconds_until_open(share))}" if use.is_rate else f"{share.used} in flight"
+        f"in {formatting.duration(use.seconds_until_open(share))}" if use.is_rate else f"{share.used} in flight"
     )

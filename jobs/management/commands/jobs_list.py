@@ -9,8 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from jobs.core.db.dialects import DbNow
 from jobs.management import arguments, output
 from jobs.models import Job
-from jobs.monitoring import error_groups as patterns
-from jobs.monitoring import formatting as display
+from jobs.monitoring import error_groups, formatting
 from jobs.monitoring.counting import CEILING
 from jobs.monitoring.error_groups import ErrorGroup
 from jobs.monitoring.status import status_of
@@ -47,7 +46,7 @@ class Command(BaseCommand):
             self.stderr.write("No jobs.", style_func=str)
 
     def _groups(self, options: dict[str, Any]) -> None:
-        groups = patterns.error_groups(arguments.filtered(options), options["limit"])
+        groups = error_groups.error_groups(arguments.filtered(options), options["limit"])
         if options["as_json"]:
             self.stdout.write(output.as_json([_group(group) for group in groups]))
         elif groups:
@@ -84,7 +83,7 @@ def _row(job: Job) -> tuple[object, ...]:
         job.key,
         job.priority,
         f"{job.progress:.0f} %",
-        display.attempts(job),
-        display.ran_for(job, now),
-        display.distance(job.created_at, now),
+        formatting.attempts(job),
+        formatting.ran_for(job, now),
+        formatting.distance(job.created_at, now),
     )

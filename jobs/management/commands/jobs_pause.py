@@ -6,8 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.control import bulk, pools
-from jobs.control import tasks as taskpause
+from jobs.control import bulk, pools, tasks
 from jobs.control.bulk import Forecast
 from jobs.control.requests import Answers
 from jobs.core.encoding import clean_text
@@ -38,7 +37,7 @@ class Command(HoldCommand):
         return forecast.pause
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return taskpause.pause(name, options["reason"], self.person(options))
+        return tasks.pause(name, options["reason"], self.person(options))
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
         return pools.pause(name, options["reason"], self.person(options))

@@ -11,8 +11,7 @@ from jobs.core.conf import settings
 from jobs.exceptions import UnknownPool
 from jobs.management import arguments, output
 from jobs.models import Pool
-from jobs.monitoring import formatting as display
-from jobs.monitoring import usage
+from jobs.monitoring import formatting, usage
 from jobs.monitoring.usage import PoolUse
 
 VERBS = ("pause", "drain", "resume", "show")
@@ -45,7 +44,7 @@ class Command(BaseCommand):
         elif verb == "show":
             self.stdout.write(output.printable("\n".join(_lines(use))))
         else:
-            said = display.closed(use.pool, use.now) or "admits"
+            said = formatting.closed(use.pool, use.now) or "admits"
             self.stdout.write(output.printable(f"{name}: {said}{'' if changed else ' (already so)'}"))
 
 
@@ -87,16 +86,16 @@ def _data(use: PoolUse) -> dict[str, Any]:
 
 def _lines(use: PoolUse) -> list[str]:
     """Everything, to read."""
-    maximum = "no maximum" if use.pool.max_concurrent is None else f"of {display.number(use.pool.max_concurrent)}"
-    wait = "" if use.oldest_wait is None else f", the oldest for {display.duration(use.oldest_wait)}"
+    maximum = "no maximum" if use.pool.max_concurrent is None else f"of {formatting.number(use.pool.max_concurrent)}"
+    wait = "" if use.oldest_wait is None else f", the oldest for {formatting.duration(use.oldest_wait)}"
     facts = [
         ("pool", use.pool.name),
-        ("in flight", f"{display.number(use.in_flight.used)}, {maximum}"),
-        ("live slots", display.number(use.slots)),
+        ("in flight", f"{formatting.number(use.in_flight.used)}, {maximum}"),
+        ("live slots", formatting.number(use.slots)),
         ("waiting", f"{use.waiting.number}{wait}"),
     ]
     for gauge in use.budgets:
-        size = "no limit" if gauge.size is None else f"of {display.number(gauge.size)}"
-        facts.append((gauge.name, f"{display.number(gauge.used)}, {size}"))
-    facts.append(("state", display.closed(use.pool, use.now) or "admits"))
+        size = "no limit" if gauge.size is None else f"of {formatting.number(gauge.size)}"
+        facts.append((gauge.name, f"{formatting.number(gauge.used)}, {size}"))
+    facts.append(("state", formatting.closed(use.pool, use.now) or "admits"))
     return [f"{name + ':':18}{value}" for name, value in facts]

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.control import bulk, pools
-from jobs.control import tasks as taskpause
+from jobs.control import bulk, pools, tasks
 from jobs.control.bulk import Forecast
 from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act
@@ -33,7 +32,7 @@ class Command(HoldCommand):
         return forecast.resume
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return taskpause.resume(name, self.person(options), options["reason"])
+        return tasks.resume(name, self.person(options), options["reason"])
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
         return pools.resume(name, self.person(options), options["reason"])

@@ -11,7 +11,7 @@ from jobs.client.manager import job_manager
 from jobs.exceptions import JobNotFound
 from jobs.management import arguments, output
 from jobs.models import Job
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 from jobs.monitoring.status import status_of
 
 FACTS = (
@@ -101,8 +101,8 @@ def _newest(rows: Any, order: str, limit: int) -> Any:
 def _lines(job: Job) -> Iterator[str]:
     """Everything, to read."""
     facts = [(name, getattr(job, name)) for name in FACTS]
-    facts += [("progress", f"{job.progress:.0f} %"), ("attempt", display.attempts(job)), ("run", job.run)]
-    facts += [(title.lower(), value) for title, value in display.bounds(job)]
+    facts += [("progress", f"{job.progress:.0f} %"), ("attempt", formatting.attempts(job)), ("run", job.run)]
+    facts += [(title.lower(), value) for title, value in formatting.bounds(job)]
     facts += [("force", "yes" if job.cancel_force else None)]
     facts += [(name.removesuffix("_at"), output.moment(getattr(job, name))) for name in MOMENTS if getattr(job, name)]
     yield from (f"{name + ':':18}{value}" for name, value in facts if value not in (None, ""))
@@ -118,7 +118,7 @@ def _values(job: Job) -> Iterator[str]:
     for name in VALUES:
         value = getattr(job, name)
         if value not in (None, [], {}):
-            yield f"\n{name}\n{display.as_json(value)}"
+            yield f"\n{name}\n{formatting.as_json(value)}"
     if job.result_error:
         yield f"\nresult not stored: {job.result_error}"
 
@@ -132,7 +132,7 @@ def _history(job: Job) -> Iterator[str]:
             event.from_state,
             event.to_state,
             event.actor,
-            display.told(event.data),
+            formatting.told(event.data),
         )
         for event in _newest(job.events, "-seq", EVENTS)
     ]
@@ -140,7 +140,7 @@ def _history(job: Job) -> Iterator[str]:
     for attempt in list(_newest(job.attempts, "-started_at", ATTEMPTS))[::-1]:
         where = f"on {attempt.hostname or '?'}, process {attempt.pid or '?'}"
         yield f"\nrun {attempt.run}, attempt {attempt.number}: {attempt.outcome or 'running'} {where}"
-        if used := display.used(attempt):
+        if used := formatting.used(attempt):
             yield ", ".join(used)
         if attempt.error_type:
             yield attempt.error_traceback or f"{attempt.error_type}: {attempt.error_message}"

@@ -10,12 +10,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jobs.maintenance import counters as tally
-from jobs.maintenance import drift
-from jobs.maintenance import host as hosting
+from jobs.maintenance import counters, drift, host
 from jobs.maintenance.steward import Steward
 from jobs.management import arguments, output
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 
 
 class Command(BaseCommand):
@@ -46,11 +44,11 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         self._say(f"{label}: standing by", options)
-        hosting.live(label, stop)
+        host.live(label, stop)
         self._say(f"{label}: ended", options)
 
     def _check(self, *, as_json: bool) -> None:
-        found, kept = drift.check(), tally.figures()
+        found, kept = drift.check(), counters.figures()
         if as_json:
             self.stdout.write(output.as_json({"drift": [one._asdict() for one in found], **kept}))
         elif found:
@@ -59,7 +57,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write("No drift: rows, broker and workers agree.")
         if not as_json:
-            self.stdout.write("\n".join(display.figures(kept)))
+            self.stdout.write("\n".join(formatting.figures(kept)))
         if found:
             raise CommandError(f"{len(found)} found. The steward repairs them; what stays is worth a look.")
 

@@ -122,14 +122,14 @@ def ask(
 def _asked(update: str, values: Sequence[Any], where: str, params: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
     """Id, event number and state of what was changed, in the order of ids: two may ask for many at once."""
     using, answer = settings.DATABASE, "id, event_seq, state"
-    words = dialect(using)
-    if words.updates_return and where.startswith(BY_ID):
+    db = dialect(using)
+    if db.updates_return and where.startswith(BY_ID):
         return query(using, f"{update} WHERE {where} RETURNING {answer}", [*values, *params])
-    locked = query(using, f"SELECT id FROM jobs_job WHERE {where} ORDER BY id{words.for_update}", params)
-    ids = words.ids(read(using, Job, ("id",), row)["id"] for row in locked)
+    locked = query(using, f"SELECT id FROM jobs_job WHERE {where} ORDER BY id{db.for_update}", params)
+    ids = db.id_list(read(using, Job, ("id",), row)["id"] for row in locked)
     if locked:
-        execute(using, f"{update} WHERE {words.among('id')}", [*values, ids])
-    return query(using, f"SELECT {answer} FROM jobs_job WHERE {words.among('id')}", [ids]) if locked else []
+        execute(using, f"{update} WHERE {db.id_in('id')}", [*values, ids])
+    return query(using, f"SELECT {answer} FROM jobs_job WHERE {db.id_in('id')}", [ids]) if locked else []
 
 
 def announce(moved: Sequence[Moved]) -> None:

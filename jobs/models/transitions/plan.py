@@ -16,7 +16,7 @@ from django.dispatch import Signal
 from jobs import signals
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect, prepare, read
-from jobs.core.db.statements import execute, execute_many, query, settled
+from jobs.core.db.statements import execute, execute_many, query, resolve_pick
 from jobs.models import Attempt, Job
 from jobs.models.transitions.effects import EFFECTS, Sql
 from jobs.models.transitions.sql import BY_ID, Texts, closing_columns, one_statement, standing_at, update_job
@@ -146,16 +146,16 @@ class Plan:
 
         Of many, those that stand at a source are locked first, so that it is known which ones moved and from where.
         """
-        words, before = dialect(self.using), {}
+        db, before = dialect(self.using), {}
         if len(self.sources) == 1 and self.where.startswith(BY_ID):
             where, params, ids = self.where, self.params, [self.params[0]]
         else:
             before = self._locked()
-            where, params, ids = words.among("id"), (list(before),), list(before)
-        update = words.at_once(self._update(where))
+            where, params, ids = db.id_in("id"), (list(before),), list(before)
+        update = db.simultaneous_assignment(self._update(where))
         if not ids or not execute(self.using, update, (*_flat(self.assignments), *params)):
             return []
-        rows = query(self.using, f"SELECT {', '.join(self.columns)} FROM jobs_job WHERE {words.among('id')}", [ids])
+        rows = query(self.using, f"SELECT {', '.join(self.columns)} FROM jobs_job WHERE {db.id_in('id')}", [ids])
         return [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
 
     def _update(self, where: str) -> str:
@@ -176,7 +176,7 @@ class Plan:
 
     def _locked(self) -> dict[Any, str]:
         """Id and state of what will move, locked in the order of ids; of a pick, in its own."""
-        where, params = settled(self.using, self.where, self.params)
+        where, params = resolve_pick(self.using, self.where, self.params)
         if where != self.where and len(self.sources) == 1:
             return dict.fromkeys(params[0], self.sources[0])
         standing = f"({where}) AND {standing_at(self.sources)} ORDER BY id FOR UPDATE"

@@ -21,17 +21,17 @@ def one_statement(
     sets: Texts,
     attempt: Texts,
     columns: tuple[str, ...],
-    words: Dialect,
+    db: Dialect,
 ) -> str:
     edge = EDGES[edge_name]
     names = ", ".join(f"j.{column}" for column in columns)
     if len(sources) == 1:
-        head_update = update_job(edge_name, sources, where, to, sets, words, alias="j")
+        head_update = update_job(edge_name, sources, where, to, sets, db, alias="j")
         head = f"WITH moved AS ({head_update} RETURNING {names}, '{sources[0]}' AS from_state)"
     else:
         standing = f"({where}) AND {standing_at(sources)}"
         old = f"SELECT id, state AS from_state FROM jobs_job WHERE {standing} ORDER BY id FOR UPDATE"
-        head_update = f"UPDATE jobs_job j SET {_setting(edge, to, sets, words)} FROM old WHERE j.id = old.id"
+        head_update = f"UPDATE jobs_job j SET {_setting(edge, to, sets, db)} FROM old WHERE j.id = old.id"
         head = f"WITH old AS ({old}), moved AS ({head_update} RETURNING {names}, old.from_state)"
     event = (
         "event AS (INSERT INTO jobs_jobevent (job_id, seq, name, from_state, to_state, at, attempt_id, actor, data)"
@@ -74,16 +74,16 @@ def update_job(
     where: str,
     to: str | None,
     sets: Texts,
-    words: Dialect,
+    db: Dialect,
     alias: str = "",
 ) -> str:
-    setting = _setting(EDGES[edge_name], to, sets, words)
+    setting = _setting(EDGES[edge_name], to, sets, db)
     return f"UPDATE jobs_job {alias} SET {setting} WHERE ({where}) AND {standing_at(sources)}"
 
 
-def _setting(edge: Edge, to: str | None, sets: Texts, words: Dialect) -> str:
+def _setting(edge: Edge, to: str | None, sets: Texts, db: Dialect) -> str:
     state = to if to is not None else f"'{edge.target}'"
-    columns = [f"{name} = {text.replace('{uuid}', words.new_uuid)}" for name, text in sets]
+    columns = [f"{name} = {text.replace('{uuid}', db.new_uuid)}" for name, text in sets]
     return ", ".join([f"state = {state}", "event_seq = event_seq + 1", "updated_at = {now}", *columns])
 
 

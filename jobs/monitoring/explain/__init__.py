@@ -14,8 +14,7 @@ from jobs.core.conf import settings
 from jobs.core.db.dialects import DbNow
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
-from jobs.monitoring.explain import other_states as elsewhere
-from jobs.monitoring.explain import pending
+from jobs.monitoring.explain import other_states, pending
 from jobs.monitoring.explain.answer import Holder, Reason, Why
 from jobs.monitoring.explain.wording import worker_command
 from jobs.states import FINAL, JobState
@@ -24,12 +23,12 @@ __all__ = ["Holder", "Reason", "Why", "explain", "why", "worker_command"]
 
 # Whoever adds a thing that a job may wait for (other jobs, a person's pause) yields its Reason where its state is told.
 _ELSEWHERE: dict[str, Callable[[Job, datetime], Iterator[Reason]]] = {
-    JobState.SCHEDULED: elsewhere.scheduled,
-    JobState.BLOCKED: elsewhere.blocked,
-    JobState.QUEUED: elsewhere.queued,
-    JobState.RUNNING: elsewhere.running,
-    JobState.PAUSED: elsewhere.paused,
-    **dict.fromkeys(FINAL, elsewhere.final),
+    JobState.SCHEDULED: other_states.scheduled,
+    JobState.BLOCKED: other_states.blocked,
+    JobState.QUEUED: other_states.queued,
+    JobState.RUNNING: other_states.running,
+    JobState.PAUSED: other_states.paused,
+    **dict.fromkeys(FINAL, other_states.final),
 }
 
 
@@ -44,7 +43,7 @@ def why(job_id: UUID) -> Why:
 def explain(job: Job, now: datetime) -> Why:
     """The same for a row that was read just now, at `now` by the database's clock."""
     told = pending.explain(job, now) if job.state == JobState.PENDING else _elsewhere(job, now)
-    return replace(told, reasons=(*told.reasons, *elsewhere.expiring(job, now)))
+    return replace(told, reasons=(*told.reasons, *other_states.expiring(job, now)))
 
 
 def _elsewhere(job: Job, now: datetime) -> Why:

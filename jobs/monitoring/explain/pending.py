@@ -14,8 +14,7 @@ from jobs.core.conf import settings
 from jobs.core.db.dialects import prepare
 from jobs.models import Job
 from jobs.monitoring import counting
-from jobs.monitoring.explain import remarks
-from jobs.monitoring.explain import sentences as blocking
+from jobs.monitoring.explain import remarks, sentences
 from jobs.monitoring.explain.answer import Reason, Why
 from jobs.monitoring.explain.holders import holders
 from jobs.monitoring.explain.wording import name
@@ -62,9 +61,9 @@ def _closed(look: Look) -> Iterator[Reason]:
 
 def _blocking(stand: Stand, job: Job, now: datetime) -> Iterator[Reason]:
     found = [*stand.tally.pool_blockers(), *stand.blockers]
-    closed = blocking.closed_by(job.pool, found)
+    closed = sentences.closed_by(job.pool, found)
     for blocker, held in zip(found, holders(stand, found), strict=True):
-        told = blocking.reason(blocker, stand, closed, now)
+        told = sentences.reason(blocker, stand, closed, now)
         yield replace(told, holders=held.named, more_holders=held.more)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobs.admission.limits import SYSTEM_LIMIT, Blocker, Stand
+from jobs.admission.limits import SYSTEM_LIMIT, Blocker, Stand, lookahead
 from jobs.admission.limits import blockers as kinds
-from jobs.admission.limits import lookahead as ahead
 from jobs.admission.limits.lanes import EXCLUSIVE
 from jobs.core.conf import settings
 from jobs.models import Pool, TaskPause
@@ -105,7 +104,7 @@ def _spare(stand: Stand, taken: float) -> str:
         whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
         return f", and {whose} under a rate, which lets none in ahead of a slot"
     spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
-    most = look.slots * (1 + ahead.most_elsewhere({head.facts.task for head in look.heads}))
+    most = look.slots * (1 + lookahead.most_elsewhere({head.facts.task for head in look.heads}))
     if most > max(look.window, taken):
         spare += f"; of jobs that take milliseconds its workers let in up to {number(most)}"
     return spare

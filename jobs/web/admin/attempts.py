@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from jobs.models import Attempt
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 from jobs.web.admin.base import BigTableAdmin
 
 
@@ -55,12 +55,12 @@ class AttemptAdmin(BigTableAdmin):
         """How long it took."""
         if attempt.finished_at is None:
             return "–"
-        return display.duration((attempt.finished_at - attempt.started_at).total_seconds())
+        return formatting.duration((attempt.finished_at - attempt.started_at).total_seconds())
 
     @admin.display(description="CPU")
     def cpu(self, attempt: Attempt) -> str:
         """Processor time."""
-        return "–" if attempt.cpu_seconds is None else display.duration(attempt.cpu_seconds)
+        return "–" if attempt.cpu_seconds is None else formatting.duration(attempt.cpu_seconds)
 
     @admin.display(description="memory, MB")
     def memory(self, attempt: Attempt) -> str:

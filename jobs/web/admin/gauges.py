@@ -5,16 +5,16 @@ from __future__ import annotations
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 from jobs.monitoring.usage import Gauge, LimitUse, Share
 
 
 def bar(gauge: Gauge) -> SafeString:
     """ "3 / 5" with a bar; "3" where nothing limits it."""
     if gauge.size is None:
-        return format_html("{}", display.number(gauge.used))
+        return format_html("{}", formatting.number(gauge.used))
     html = '<progress class="jobs-progress" max="100" value="{}" aria-label="{}"></progress> {} / {}'
-    return format_html(html, gauge.percent, gauge.name, display.number(gauge.used), display.number(gauge.size))
+    return format_html(html, gauge.percent, gauge.name, formatting.number(gauge.used), formatting.number(gauge.size))
 
 
 def budgets(gauges: list[Gauge]) -> SafeString:
@@ -38,7 +38,7 @@ def _rate(use: LimitUse) -> SafeString:
         return SafeString("no limit")
     if not use.size:
         return SafeString("never: 0 may start")
-    lines = ((display.duration(use.seconds_until_open(share)), share.partition) for share in use.fullest)
+    lines = ((formatting.duration(use.seconds_until_open(share)), share.partition) for share in use.fullest)
     return _lines(use, format_html_join("", '<span class="jobs-line">next in {} {}</span>', lines))
 
 

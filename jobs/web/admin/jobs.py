@@ -16,8 +16,7 @@ from django.utils.safestring import SafeString
 from jobs.core.db.dialects import DbNow
 from jobs.models import Job
 from jobs.models.querysets import JobQuerySet
-from jobs.monitoring import formatting as display
-from jobs.monitoring import search
+from jobs.monitoring import formatting, search
 from jobs.web.admin import actions
 from jobs.web.admin.base import BigTableAdmin, OneOrderList
 from jobs.web.admin.filters import CategoryFilter, PoolFilter, PriorityFilter, StateFilter, TaskFilter
@@ -193,7 +192,7 @@ class JobAdmin(BigTableAdmin):
 
     @admin.display(description="attempts")
     def attempts(self, job: Job) -> str:
-        return display.attempts(job)
+        return formatting.attempts(job)
 
     @admin.display(description="created")
     def created(self, job: Job) -> SafeString:
@@ -201,7 +200,7 @@ class JobAdmin(BigTableAdmin):
 
     @admin.display(description="duration")
     def duration(self, job: Job) -> str:
-        return display.ran_for(job, getattr(job, "read_at", None)) or "–"
+        return formatting.ran_for(job, getattr(job, "read_at", None)) or "–"
 
     @admin.display(description="arguments")
     def args_shown(self, job: Job) -> SafeString:
@@ -248,4 +247,4 @@ class JobAdmin(BigTableAdmin):
 
 
 def _block(value: Any) -> SafeString:
-    return format_html('<pre class="jobs-value">{}</pre>', display.as_json(value))
+    return format_html('<pre class="jobs-value">{}</pre>', formatting.as_json(value))

@@ -12,11 +12,10 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from jobs.control import limits as tuning
+from jobs.control import limits
 from jobs.core.conf import settings
 from jobs.models import Limit, Pool
-from jobs.monitoring import formatting as display
-from jobs.monitoring import usage
+from jobs.monitoring import formatting, usage
 from jobs.web.admin import gauges
 from jobs.web.admin.base import OurAdmin
 
@@ -71,9 +70,9 @@ class LimitAdmin(OurAdmin):
 
     def save_model(self, request: HttpRequest, obj: Limit, form: ModelForm[Limit], change: bool) -> None:
         if change:
-            tuning.change_limit(obj, form.changed_data)
+            limits.change_limit(obj, form.changed_data)
         else:
-            tuning.create_limit(obj)
+            limits.create_limit(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Limit | None = None) -> bool:
         """The system-wide limit is one that admission cannot do without."""
@@ -91,7 +90,7 @@ class LimitAdmin(OurAdmin):
     def delete_model(self, request: HttpRequest, obj: Limit) -> None:
         if obj.declared is not None:
             self.message_user(request, DECLARED_AGAIN % obj.name, messages.WARNING)
-        tuning.delete_limit(obj)
+        limits.delete_limit(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Limit]) -> None:
         for limit in queryset:
@@ -99,11 +98,11 @@ class LimitAdmin(OurAdmin):
 
     @admin.display(description="limits")
     def subject(self, limit: Limit) -> str:
-        return display.subject(limit)
+        return formatting.subject(limit)
 
     @admin.display(description="size")
     def sizes(self, limit: Limit) -> str:
-        return display.size(limit, limit.use.size)  # type: ignore[attr-defined]  # attached below
+        return formatting.size(limit, limit.use.size)  # type: ignore[attr-defined]  # attached below
 
     @admin.display(description="now")
     def now(self, limit: Limit) -> SafeString:

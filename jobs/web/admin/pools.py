@@ -18,8 +18,7 @@ from django.utils.safestring import SafeString
 from jobs.control import pools
 from jobs.core.conf import settings
 from jobs.models import Pool
-from jobs.monitoring import formatting as display
-from jobs.monitoring import usage
+from jobs.monitoring import formatting, usage
 from jobs.monitoring.usage import PoolUse
 from jobs.web.access import who_and_why
 from jobs.web.admin import gauges
@@ -128,7 +127,7 @@ class PoolAdmin(OurAdmin):
 
     @admin.display(description="live slots")
     def slots(self, pool: Pool) -> str:
-        return display.number(_use(pool).slots)
+        return formatting.number(_use(pool).slots)
 
     @admin.display(description="budgets")
     def budgets(self, pool: Pool) -> SafeString:
@@ -141,11 +140,11 @@ class PoolAdmin(OurAdmin):
     @admin.display(description="oldest wait")
     def oldest_wait(self, pool: Pool) -> str:
         seconds = _use(pool).oldest_wait
-        return "–" if seconds is None else display.duration(seconds)
+        return "–" if seconds is None else formatting.duration(seconds)
 
     @admin.display(description="closed")
     def closed(self, pool: Pool) -> str:
-        return display.closed(pool, _use(pool).now) or "–"
+        return formatting.closed(pool, _use(pool).now) or "–"
 
 
 def _attach(rows: list[Pool]) -> None:

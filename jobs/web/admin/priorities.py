@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from jobs.control import limits as tuning
+from jobs.control import limits
 from jobs.models import Priority
 from jobs.web.admin.base import OurAdmin
 
@@ -26,5 +26,5 @@ class PriorityAdmin(OurAdmin):
 
     def save_model(self, request: HttpRequest, obj: Priority, form: ModelForm[Priority], change: bool) -> None:
         """Also where nothing was changed: to save again goes on with what was broken off."""
-        tuning.set_head_start(obj)
+        limits.set_head_start(obj)
         self.message_user(request, f"What waits with priority {obj.name} is ranked by it.")

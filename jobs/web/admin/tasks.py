@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from jobs.control import tasks as taskpause
+from jobs.control import tasks
 from jobs.exceptions import UnknownTask
 from jobs.models import TaskPause
 from jobs.web.admin.base import OurAdmin
@@ -27,7 +27,7 @@ class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         """A name that nobody knows is mistyped."""
         task: str = self.cleaned_data["task"]
         try:
-            taskpause.must_exist(task)
+            tasks.must_exist(task)
         except UnknownTask as error:
             raise ValidationError(str(error)) from error
         return task
@@ -38,7 +38,7 @@ def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[T
     """Admit them again."""
     actor, resumed = request.user.get_username(), []
     for row in queryset.order_by("task"):
-        if taskpause.resume(row.task, actor):
+        if tasks.resume(row.task, actor):
             model_admin.log_change(request, row, "Resumed.")
             resumed.append(row.task)
     if resumed:
@@ -56,7 +56,7 @@ class TaskPauseAdmin(OurAdmin):
 
     def save_model(self, request: HttpRequest, obj: TaskPause, form: Any, change: bool) -> None:
         """Pause it, with what is queued of it."""
-        taskpause.pause(obj.task, obj.pause_reason, request.user.get_username())
+        tasks.pause(obj.task, obj.pause_reason, request.user.get_username())
         obj.refresh_from_db()
 
     def has_pause_permission(self, request: HttpRequest) -> bool:

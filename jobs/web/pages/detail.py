@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from jobs.core.db.dialects import DbNow
 from jobs.execution.context import FALLBACK_OF
 from jobs.models import Attempt, Job, JobEvent, JobLog
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 from jobs.monitoring.counting import CEILING, Bounded, bounded
 from jobs.monitoring.explain import Why, explain
 from jobs.states import EDGES, MEANINGS, WAITING, JobState
@@ -198,7 +198,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
     facts += [("Tags", ", ".join(map(str, job.tags))), ("Run", job.run if job.run > 1 else None)]
     facts += [("Rescues", job.rescue_count or None), ("Fallback", job.fallback)]
     facts += [("Runs", "at most once" if job.at_most_once else None)]
-    facts += display.bounds(job)
+    facts += formatting.bounds(job)
     return [(title, value) for title, value in facts if value not in (None, "")]
 
 

@@ -10,10 +10,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from jobs.core.conf import settings
-from jobs.maintenance import counters as tally
+from jobs.maintenance import counters
 from jobs.models import Pool
-from jobs.monitoring import formatting as display
-from jobs.monitoring import usage
+from jobs.monitoring import formatting, usage
 from jobs.monitoring.explain import worker_command
 from jobs.monitoring.usage import PoolUse
 from jobs.web.access import is_refresh, page, person
@@ -30,7 +29,7 @@ def pool_list(request: HttpRequest) -> HttpResponse:
     context = {
         "pools": [_shown(use) for use in usage.of_pools(rows)],
         "worker_command": worker_command([workers.default_pool()]),
-        "steward": display.figures(tally.figures()),
+        "steward": formatting.figures(counters.figures()),
         "is_refresh": is_refresh(request),
     }
     return render(request, "jobs/pool_list.html", context)
@@ -39,6 +38,6 @@ def pool_list(request: HttpRequest) -> HttpResponse:
 def _shown(use: PoolUse) -> dict[str, Any]:
     return {
         "use": use,
-        "closed": display.closed(use.pool, use.now),
+        "closed": formatting.closed(use.pool, use.now),
         "worker_command": "" if use.slots else worker_command([use.pool.name]),
     }

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
 
 from jobs.models import Attempt, Job
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 
 register = template.Library()
 
@@ -26,13 +26,13 @@ _TOKEN = re.compile(
 @register.filter
 def json_block(value: Any) -> SafeString:
     """A value as indented JSON, masked, coloured by classes."""
-    return mark_safe(_coloured(display.as_json(value)))  # noqa: S308 - every piece was escaped
+    return mark_safe(_coloured(formatting.as_json(value)))  # noqa: S308 - every piece was escaped
 
 
 @register.filter
 def told(data: dict[str, Any]) -> str:
     """What an event says beside its name."""
-    return display.told(data)
+    return formatting.told(data)
 
 
 @register.filter
@@ -46,7 +46,7 @@ def ago(moment: datetime | None, now: datetime) -> SafeString:
     """A moment as its distance from now, with the exact time in the title."""
     if moment is None:
         return mark_safe("–")
-    words = display.distance(moment, now)
+    words = formatting.distance(moment, now)
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), _exact(moment), words)
 
 
@@ -61,38 +61,38 @@ def moment(value: datetime | None) -> SafeString:
 @register.filter
 def seconds(value: float | None) -> str:
     """Seconds in words."""
-    return "" if value is None else display.duration(value)
+    return "" if value is None else formatting.duration(value)
 
 
 @register.filter
 def amount(value: float | None) -> str:
     """ "1,024"."""
-    return display.number(value)
+    return formatting.number(value)
 
 
 @register.simple_tag
 def ran_for(job: Job, now: datetime) -> str:
     """How long a job has run, or ran."""
-    return display.ran_for(job, now)
+    return formatting.ran_for(job, now)
 
 
 @register.filter
 def attempts(job: Job) -> str:
     """ "2 of 4"."""
-    return display.attempts(job)
+    return formatting.attempts(job)
 
 
 @register.filter
 def used(attempt: Attempt) -> str:
     """ "1.2 s of CPU, 85 % of a core · 212 MB of memory"."""
-    return " · ".join(display.used(attempt))
+    return " · ".join(formatting.used(attempt))
 
 
 @register.filter
 def excerpt(job: Job) -> str:
     """What tells a job without a key from others of its task: the beginning of its arguments. Needs `HEADS`."""
     args, kwargs = getattr(job, "args_head", None), getattr(job, "kwargs_head", None)
-    return "" if args is None or kwargs is None else display.excerpt(args, kwargs)
+    return "" if args is None or kwargs is None else formatting.excerpt(args, kwargs)
 
 
 @register.filter
@@ -104,7 +104,7 @@ def tail(identifier: object) -> str:
 @register.simple_tag
 def span(start: datetime | None, end: datetime | None, now: datetime) -> str:
     """From a start to an end, or to now."""
-    return "" if start is None else display.duration(((end or now) - start).total_seconds())
+    return "" if start is None else formatting.duration(((end or now) - start).total_seconds())
 
 
 def _exact(value: datetime) -> str:

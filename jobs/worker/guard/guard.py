@@ -20,8 +20,7 @@ from jobs.core.conf import settings
 from jobs.execution.termination import INTERRUPTED, Verdict, end, heavier
 from jobs.worker.feeder import Feeder
 from jobs.worker.fork_safety import Statements
-from jobs.worker.guard import descendants as families
-from jobs.worker.guard import terminations as book
+from jobs.worker.guard import descendants, terminations
 from jobs.worker.guard.kill import is_dead, stop, wait_for_death
 from jobs.worker.guard.rules import verdict_on
 from jobs.worker.guard.running import Holder, holders
@@ -69,10 +68,10 @@ class Guard:
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_EVERY):
-            self._guarded(families.bury)
+            self._guarded(descendants.bury)
             self._guarded(self._look)
         self._guarded(self._close)
-        self._guarded(families.bury)
+        self._guarded(descendants.bury)
         connections[settings.DATABASE].close()
 
     def _guarded(self, act: Any) -> None:
@@ -85,15 +84,15 @@ class Guard:
             logger.exception("guard: went wrong, and goes on")
 
     def _look(self) -> None:
-        if book.is_empty() and not state.active_requests:
+        if terminations.is_empty() and not state.active_requests:
             return
         held = self._holders()
-        book.forget_old({holder.attempt_id for holder in held})
+        terminations.forget_old({holder.attempt_id for holder in held})
         for holder in held:
             self._judge(holder, children(self._controller.pool))
 
     def _judge(self, holder: Holder, pids: Collection[int]) -> None:
-        verdict = heavier(book.verdict_on(holder.attempt_id), verdict_on(holder))
+        verdict = heavier(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
         if verdict is None:
             return
         if holder.pid not in pids or is_dead(holder.pid):
@@ -105,19 +104,19 @@ class Guard:
 
     def _stop(self, holder: Holder, verdict: Verdict, pids: Collection[int], number: signal.Signals) -> None:
         """The verdict is written down first: Celery may hear of the death before this thread goes on."""
-        before, is_struck = book.entry(holder.attempt_id), False
-        book.pronounce(holder.attempt_id, verdict, is_told=True)
+        before, is_struck = terminations.entry(holder.attempt_id), False
+        terminations.pronounce(holder.attempt_id, verdict, is_told=True)
         try:
             is_struck = stop(holder, pids, number, self._reread)
         finally:
             if not is_struck:
-                book.withdraw(holder.attempt_id, before)
+                terminations.withdraw(holder.attempt_id, before)
         if is_struck and number == signal.SIGKILL and wait_for_death(holder.pid):
             self._name(holder, verdict)
 
     def _name(self, holder: Holder, verdict: Verdict) -> None:
         """Take the edge, its process being dead; then its slot is free."""
-        families.bury()
+        descendants.bury()
         with self._statements.own():
             moved = end(holder.pair, verdict, str(self._controller.hostname))
         for one in moved:
@@ -130,7 +129,7 @@ class Guard:
             if stop(holder, children(self._controller.pool), signal.SIGKILL, self._reread):
                 wait_for_death(holder.pid)
             if is_dead(holder.pid):
-                found = heavier(book.verdict_on(holder.attempt_id), verdict_on(holder))
+                found = heavier(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
                 self._name(holder, found or INTERRUPTED)
 
     def _holders(self) -> list[Holder]:
@@ -144,7 +143,7 @@ class Guard:
 
 def _next_signal(holder: Holder, verdict: Verdict) -> signal.Signals | None:
     """TERM where the body may clean up, KILL where it may not, or has had its time; None while it has."""
-    entry = book.entry(holder.attempt_id)
+    entry = terminations.entry(holder.attempt_id)
     told_at = entry.told_at if entry else None
     if told_at is None:
         return TERM if verdict.is_gentle else signal.SIGKILL

@@ -19,8 +19,8 @@ from uuid import UUID
 
 import psutil
 
-from jobs.worker import sampler as sampling
-from jobs.worker.guard import descendants as families
+from jobs.worker import sampler
+from jobs.worker.guard import descendants
 from jobs.worker.guard.running import Holder
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def stop(
 def is_dead(pid: int) -> bool:
     """Whether a process is no more, or only waits to be buried by its parent."""
     try:
-        return families.is_dead(psutil.Process(pid))
+        return descendants.is_dead(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return True
 
@@ -70,7 +70,7 @@ def wait_for_death(pid: int) -> bool:
 
 def _is_it(process: psutil.Process, holder: Holder) -> bool:
     """Whether this is the process in which the attempt began, by its own word, or as its age leaves no doubt."""
-    if sampling.is_running(holder.attempt_id, holder.pid) or _is_old_enough(process, holder):
+    if sampler.is_running(holder.attempt_id, holder.pid) or _is_old_enough(process, holder):
         return True
     _say_once(holder.pid, holder.attempt_id)
     return False
@@ -114,7 +114,7 @@ class _Frozen:
             if self._is_let_go:
                 logger.warning("guard: process %d was not judged in time, and goes on", self._process.pid)
                 return False
-            families.remember(self._process.pid)
+            descendants.remember(self._process.pid)
             self._process.send_signal(number)
         return True
 

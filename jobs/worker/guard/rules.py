@@ -13,7 +13,7 @@ from typing import Any
 from jobs.core.conf import settings
 from jobs.execution.failures.failure import Failure
 from jobs.execution.termination import Verdict, heavier, timed_out
-from jobs.worker import sampler as sampling
+from jobs.worker import sampler
 from jobs.worker.guard.running import Holder
 
 MEMORY_SLACK_MB = 32  # what a first import or a connection may take, however little was declared
@@ -43,7 +43,7 @@ def overdue(holder: Holder) -> Verdict | None:
 
 def over_memory(holder: Holder) -> Verdict | None:
     """It uses more memory than it has declared, with the tolerance, and a moment ago it did so, too."""
-    seen = sampling.reading(holder.attempt_id)
+    seen = sampler.reading(holder.attempt_id)
     if seen is None or holder.memory_mb is None:
         return None
     most = max(holder.memory_mb * settings.MEMORY_TOLERANCE, holder.memory_mb + MEMORY_SLACK_MB)
@@ -52,7 +52,7 @@ def over_memory(holder: Holder) -> Verdict | None:
 
 def over_disk(holder: Holder) -> Verdict | None:
     """Its temporary directory takes more of its disk than it has declared, with the tolerance."""
-    seen = sampling.reading(holder.attempt_id)
+    seen = sampler.reading(holder.attempt_id)
     if seen is None or holder.disk_mb is None:
         return None
     return _over("disk", seen.disk_kb / 1024, holder.disk_mb, holder.disk_mb * settings.DISK_TOLERANCE, seen.columns)

@@ -10,8 +10,7 @@ from django.db import DatabaseError, transaction
 from django.test import override_settings
 
 from jobs import job, job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.execution import attempt as execution
 from jobs.models import Job, Limit, Pool
@@ -46,14 +45,14 @@ def _states(rows: list[Job]) -> list[str]:
 
 def test_without_a_worker_nothing_is_admitted(rung: list[Doorbell]) -> None:
     rows = _submit(2)
-    assert admission.admit("default") == 0
+    assert passes.admit("default") == 0
     assert (_states(rows), rung) == (["pending"] * 2, [])
 
 
 def test_admitted_jobs_ring(rung: list[Doorbell]) -> None:
     stages.start_worker()
     rows = _submit(2)
-    assert admission.admit("default") == 2
+    assert passes.admit("default") == 2
     fresh = [stages.fresh(row) for row in rows]
     assert [row.state for row in fresh] == ["queued"] * 2
     assert {bell.pairs[0] for bell in rung} == {(row.id, row.attempt_id) for row in fresh}
@@ -74,7 +73,7 @@ def test_the_best_ranked_go_first(clock: Clock, rung: list[Doorbell]) -> None:
     late_high = _submit(1, priority="high")[0]
     critical = _submit(1, priority="critical")[0]
     stages.start_worker(slots=1)
-    admission.admit("default")
+    passes.admit("default")
     order = []
     while rung:
         ((job_id, attempt_id),) = rung.pop().pairs
@@ -116,7 +115,7 @@ def test_the_system_wide_maximum_counts_every_pool() -> None:
     _submit(2, pool="gpu")
     _submit(4)
     with stages.collected():
-        assert admission.admit_everywhere() == 3
+        assert passes.admit_everywhere() == 3
     assert Job.objects.filter(state="queued").count() == 3
 
 
@@ -144,7 +143,7 @@ def test_only_pending_jobs_of_this_pool_are_admitted() -> None:
 
 
 def test_more_than_a_batch_is_admitted_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "BATCH", 2)
+    monkeypatch.setattr(passes, "BATCH", 2)
     stages.start_worker()
     rows = _submit(5)
     assert len(stages.admit()) == 5
@@ -168,7 +167,7 @@ def test_with_the_broker_known_to_be_away_jobs_stay_pending(monkeypatch: pytest.
     monkeypatch.setattr(publishing, "breaker", breaker)
     stages.start_worker()
     rows = _submit(2)
-    assert admission.admit("default") == 0
+    assert passes.admit("default") == 0
     assert _states(rows) == ["pending"] * 2
 
 
@@ -184,10 +183,10 @@ def test_a_submit_admits_after_its_commit(rung: list[Doorbell]) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_process_with_a_feeder_rings_it_instead(rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch) -> None:
     rings: list[int] = []
-    monkeypatch.setattr(admission, "bell", lambda: rings.append(1))
+    monkeypatch.setattr(passes, "bell", lambda: rings.append(1))
     stages.start_worker()
     _submit(1)
-    admission.after_finish("default")
+    passes.after_finish("default")
     assert (len(rings), rung) == (2, [])
 
 
@@ -198,12 +197,12 @@ def test_a_database_that_refuses_the_admission_harms_neither_submit_nor_finish(
     stages.start_worker()
     with refusing("UPDATE OF state ON jobs_job WHEN NEW.state = 'queued'"):
         (row,) = _submit(1)
-        admission.after_finish("default")
+        passes.after_finish("default")
         with pytest.raises(DatabaseError):
-            admission.admit("default")
+            passes.admit("default")
     assert "refused by the test" in caplog.text
     assert stages.fresh(row).state == "pending"
-    assert admission.admit("default") == 1
+    assert passes.admit("default") == 1
 
 
 def test_a_rate_says_when_to_come_back(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,15 +211,15 @@ def test_a_rate_says_when_to_come_back(clock: Clock, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("jobs.admission.passes.time.monotonic", lambda: moment)
     rows = job_manager.submit_many(limited, [([], {})] * 3)
     with stages.collected():
-        assert admission.admit("default") == 1
-        assert admission.seconds_until_open() == pytest.approx(10, abs=0.01)
-        assert admission.admit_opened() == 0
+        assert passes.admit("default") == 1
+        assert passes.seconds_until_open() == pytest.approx(10, abs=0.01)
+        assert passes.admit_opened() == 0
         for _ in range(2):
             moment += 10.001
             clock.forward(10.001)
-            assert admission.seconds_until_open() == 0
-            assert admission.admit_opened() == 1
-    assert admission.seconds_until_open() is None  # nobody waits any more
+            assert passes.seconds_until_open() == 0
+            assert passes.admit_opened() == 1
+    assert passes.seconds_until_open() is None  # nobody waits any more
     assert _states(rows) == ["queued"] * 3
 
 
@@ -228,33 +227,33 @@ def test_a_rate_that_nobody_waits_for_any_more_is_forgotten(clock: Clock) -> Non
     stages.start_worker()
     rows = job_manager.submit_many(limited, [([], {})] * 2)
     with stages.collected():
-        assert admission.admit("default") == 1
-        assert admission.seconds_until_open() is not None
+        assert passes.admit("default") == 1
+        assert passes.seconds_until_open() is not None
         stages.put(rows[1], "cancelled")
-        assert admission.admit("default") == 0
-    assert admission.seconds_until_open() is None
+        assert passes.admit("default") == 0
+    assert passes.seconds_until_open() is None
 
 
 def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock: Clock, rung: list[Doorbell]) -> None:
     stages.start_worker()
     _submit(5, rate="10/m burst 2")
-    assert admission.admit("default") == 2
-    assert admission.admit("default") == 0
+    assert passes.admit("default") == 2
+    assert passes.admit("default") == 0
     clock.forward(6.1)
-    assert admission.admit("default") == 1
+    assert passes.admit("default") == 1
 
 
 def test_a_tenant_long_unserved_goes_before_those_with_nothing_in_flight(clock: Clock, rung: list[Doorbell]) -> None:
     """Else a tenant whose jobs are long would have one of them at a time, for as long as others come."""
     stages.start_worker(slots=2)
     _tenants("long", "long")
-    assert admission.admit("default") == 2
+    assert passes.admit("default") == 2
     (waiting,) = _tenants("long")
     clock.forward(HOUR + 1)
     new = _tenants("other", priority="high")  # whose head start makes it old as well
     clock.forward(1)
     stages.start_worker(slots=3)
-    assert admission.admit("default") == 1
+    assert passes.admit("default") == 1
     assert _states([waiting, *new]) == ["queued", "pending"]
 
 
@@ -266,7 +265,7 @@ def _tenants(*names: str, **options: Any) -> list[Job]:
 def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell]) -> None:
     worker = stages.start_worker(slots=1)
     _of("acme")
-    admission.admit("default")
+    passes.admit("default")
     order: list[str] = []
     while len(order) < 6:
         clock.forward(1)
@@ -293,7 +292,7 @@ def test_a_reservation_is_not_in_the_way_of_the_job_that_it_is_for(
     clock.forward(HOUR)
     stages.start_worker()
     small = job_manager.submit(nothing, memory_mb=30, timeout=60)
-    assert admission.admit("default") == 1
+    assert passes.admit("default") == 1
     assert _states([large, small]) == ["queued", "pending"]
 
 
@@ -301,12 +300,12 @@ def test_who_finds_the_lock_busy_comes_back_later_each_time(db: None, monkeypatc
     """Its holder may have been stopped in the midst of a pass, with the lock."""
     stages.start_worker()
     job_manager.submit("steward.nobody")
-    monkeypatch.setattr(admission, "_lock", lambda pool, spanning: False)
+    monkeypatch.setattr(passes, "_lock", lambda pool, spanning: False)
     waits = []
     for _ in range(8):
-        assert admission.admit("default") == 0
-        waits.append(admission.seconds_until_open() or 0.0)
-    assert waits[0] <= admission.BACK_IN[0] < waits[3] < waits[-1] <= admission.BACK_IN[1]
+        assert passes.admit("default") == 0
+        waits.append(passes.seconds_until_open() or 0.0)
+    assert waits[0] <= passes.BACK_IN[0] < waits[3] < waits[-1] <= passes.BACK_IN[1]
     monkeypatch.undo()
-    assert admission.admit("default") == 1
-    assert admission.seconds_until_open() is None
+    assert passes.admit("default") == 1
+    assert passes.seconds_until_open() is None

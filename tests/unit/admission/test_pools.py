@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from jobs.admission import pools as known_pools
+from jobs.admission import pools
 from jobs.exceptions import UnknownPool
 from jobs.models import Pool
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def unremembered() -> Iterator[None]:
-    known_pools.forget()
+    pools.forget()
     yield
-    known_pools.forget()
+    pools.forget()
 
 
 def _nobody() -> set[str]:
@@ -27,43 +27,43 @@ def _nobody() -> set[str]:
 
 
 def test_a_pool_that_exists() -> None:
-    assert known_pools.known("default", _nobody) == "default"
+    assert pools.known("default", _nobody) == "default"
 
 
 def test_a_pool_that_does_not() -> None:
     Pool.objects.create(name="gpu")
     with pytest.raises(UnknownPool, match="Did you mean 'gpu'"):
-        known_pools.known("gpo", _nobody)
+        pools.known("gpo", _nobody)
     with pytest.raises(UnknownPool, match="Did you mean 'declared'"):
-        known_pools.known("declard", lambda: {"declared"})
+        pools.known("declard", lambda: {"declared"})
 
 
 def test_a_declared_pool_comes_into_being() -> None:
-    assert known_pools.known("declared", lambda: {"declared"}) == "declared"
+    assert pools.known("declared", lambda: {"declared"}) == "declared"
     assert Pool.objects.filter(name="declared").exists()
 
 
 def test_inside_a_transaction_nothing_is_remembered(django_assert_num_queries: Any) -> None:
     for _ in range(2):
         with django_assert_num_queries(1):
-            known_pools.known("default", _nobody)
+            pools.known("default", _nobody)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_committed_is_remembered_until_told_otherwise(django_assert_num_queries: Any) -> None:
-    known_pools.known("default", _nobody)
+    pools.known("default", _nobody)
     with django_assert_num_queries(0):
-        assert known_pools.known("default", _nobody) == "default"
-    known_pools.forget()
+        assert pools.known("default", _nobody) == "default"
+    pools.forget()
     with django_assert_num_queries(1):
-        known_pools.known("default", _nobody)
+        pools.known("default", _nobody)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_rolled_back_is_not() -> None:
     with transaction.atomic():
         Pool.objects.create(name="fleeting")
-        assert known_pools.known("fleeting", _nobody) == "fleeting"
+        assert pools.known("fleeting", _nobody) == "fleeting"
         transaction.set_rollback(True)
     with pytest.raises(UnknownPool):
-        known_pools.known("fleeting", _nobody)
+        pools.known("fleeting", _nobody)

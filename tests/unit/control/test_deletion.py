@@ -10,7 +10,7 @@ from django.db import transaction
 from jobs import job_manager
 from jobs.control import cancellation as control
 from jobs.exceptions import InvalidOption
-from jobs.maintenance import pruner as pruning
+from jobs.maintenance import pruner
 from jobs.models import Attempt, Job, JobEvent
 from tests.app import stages
 from tests.app.stages import Clock
@@ -40,7 +40,7 @@ def test_pruning_takes_what_is_old_enough(clock: Clock) -> None:
     clock.forward(100)
     young = job_manager.submit("deleting.nobody")
     job_manager.cancel_job(young.id)
-    assert pruning.prune({"cancelled": 50}).total() == 1
+    assert pruner.prune({"cancelled": 50}).total() == 1
     assert list(Job.objects.values_list("id", flat=True)) == [young.id]
 
 

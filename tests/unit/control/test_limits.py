@@ -6,7 +6,7 @@ import pytest
 
 from jobs import job, job_manager
 from jobs.control import cancellation as control
-from jobs.control import limits as tuning
+from jobs.control import limits
 from jobs.maintenance.steward import Steward
 from jobs.models import Job, Limit, Pool, Priority, Rate
 from tests.app import stages
@@ -22,13 +22,13 @@ def test_only_the_columns_that_are_named_are_written() -> None:
     stale = Limit.objects.create(name="two", task=nothing.name, size=2)
     Limit.objects.update(weight=5)
     stale.size, stale.weight = 3, 7
-    tuning.change_limit(stale, ["size"])
+    limits.change_limit(stale, ["size"])
     assert Limit.objects.values_list("size", "weight").get(name="two") == (3, 5)
 
 
 def test_a_limit_that_is_there_is_not_overwritten() -> None:
     with pytest.raises(Exception, match="UNIQUE"):
-        tuning.create_limit(Limit(name="system", size=1))
+        limits.create_limit(Limit(name="system", size=1))
 
 
 @pytest.mark.parametrize(("size", "ahead"), [(6, 20), (1, 60), (None, 60), (0, 60)])
@@ -39,7 +39,7 @@ def test_a_rate_waits_no_longer_than_its_new_figures_say(size: float | None, ahe
         Rate.objects.create(limit_name="slow", partition=partition, tat=tat)
     other = Rate.objects.create(limit_name="other", tat=now + 60)
     limit.size, limit.burst = size, 2
-    tuning.change_limit(limit, ["size", "burst"])
+    limits.change_limit(limit, ["size", "burst"])
     tats = dict(Rate.objects.values_list("partition", "tat").filter(limit_name="slow"))
     assert tats["far"] - now == pytest.approx(ahead, abs=0.01)
     assert tats["near"] - now == pytest.approx(5, abs=0.01)
@@ -50,7 +50,7 @@ def test_a_deleted_rate_leaves_nothing_behind() -> None:
     limit = Limit.objects.create(name="slow", kind="rate", task=nothing.name, size=1)
     for name in ("slow", "other"):
         Rate.objects.create(limit_name=name, tat=1e12)
-    tuning.delete_limit(limit)
+    limits.delete_limit(limit)
     assert list(Rate.objects.values_list("limit_name", flat=True)) == ["other"]
 
 

@@ -14,8 +14,7 @@ from django.db import OperationalError, transaction
 from jobs import Answer, JobState, JobTask, job, job_manager
 from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound, JobTimedOut
 from jobs.execution import attempt as execution
-from jobs.execution import progress as flushing
-from jobs.execution import rescue
+from jobs.execution import progress, rescue
 from jobs.execution.attempt import Claimed
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.models import Job, transitions
@@ -44,7 +43,7 @@ def row() -> Job:
 @pytest.fixture
 def running(row: Job, monkeypatch: pytest.MonkeyPatch) -> Claimed:
     """In its body; what it says is written at once."""
-    monkeypatch.setattr(flushing.flusher, "inline", True)
+    monkeypatch.setattr(progress.flusher, "inline", True)
     return stages.claim(row)
 
 
@@ -344,7 +343,7 @@ def test_a_body_that_only_checkpoints_is_told_to_stop(
     if by is JobTimedOut:
         running.context.draft.deadline = 0.0
     else:
-        monkeypatch.setattr(flushing.flusher, "is_interrupting", True)
+        monkeypatch.setattr(progress.flusher, "is_interrupting", True)
     with pytest.raises(by):
         running.context.checkpoint(7)
     assert (stages.fresh(row).checkpoint, running.context.resume_data) == (7, 7)
@@ -369,7 +368,7 @@ def test_in_a_transaction_it_promises_nothing(row: Job, running: Claimed) -> Non
 
 def test_a_lost_connection_is_replaced_once(row: Job, running: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[str] = []
-    write = flushing._exchange
+    write = progress._exchange
 
     def fail_first(*args: Any) -> None:
         tries.append("")
@@ -377,9 +376,9 @@ def test_a_lost_connection_is_replaced_once(row: Job, running: Claimed, monkeypa
             raise OperationalError("gone")
         write(*args)
 
-    monkeypatch.setattr(flushing, "_exchange", fail_first)
+    monkeypatch.setattr(progress, "_exchange", fail_first)
     lost = SimpleNamespace(in_atomic_block=False, close=lambda: tries.append("closed"))
-    monkeypatch.setattr(flushing, "connections", {"default": lost})
+    monkeypatch.setattr(progress, "connections", {"default": lost})
     running.context.checkpoint(1)
     assert tries == ["", "closed", ""]
 

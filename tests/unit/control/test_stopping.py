@@ -12,8 +12,7 @@ from asgiref.sync import async_to_sync
 
 from jobs import Answer, JobHandle, job, job_manager
 from jobs.exceptions import JobNotFinished, JobNotFound
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import context
+from jobs.execution import back_to_queue, context
 from jobs.execution.progress import flusher
 from jobs.execution.rescue import rescue
 from jobs.models import Job
@@ -121,7 +120,7 @@ def test_who_asked_first_is_obeyed(row: Job) -> None:
     claimed = stages.claim(row)
     job_manager.cancel_job(row.id, reason="enough")
     assert job_manager.stop(row.id, WRONG) == Answer.REQUESTED
-    (moved,) = leaving.end_asked("id = %s", [stages.key(row)])
+    (moved,) = back_to_queue.end_asked("id = %s", [stages.key(row)])
     assert (moved.edge, claimed.row["id"]) == ("cancel", row.id)
 
 
@@ -149,7 +148,7 @@ def test_waiting_for_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(JobNotFinished):
         handle.stop(WRONG, wait=True, timeout=0)
-    leaving.end_asked("id = %s", [stages.key(row)])
+    back_to_queue.end_asked("id = %s", [stages.key(row)])
     assert handle.stop(WRONG, wait=True) == Answer.ALREADY_FINAL
     _is_stopped(row)
 
@@ -162,7 +161,7 @@ def test_awaiting_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(TimeoutError):
         async_to_sync(bounded)()
-    leaving.end_asked("id = %s", [stages.key(row)])
+    back_to_queue.end_asked("id = %s", [stages.key(row)])
     assert async_to_sync(JobHandle[Any, Any](row.id).astop)(WRONG) == Answer.ALREADY_FINAL
 
 

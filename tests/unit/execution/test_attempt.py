@@ -17,9 +17,7 @@ from jobs import JobTask, job, job_manager
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import context
-from jobs.execution import heartbeats as liveness
+from jobs.execution import back_to_queue, context, heartbeats
 from jobs.execution.failures.failure import RetryJob
 from jobs.execution.progress import flusher
 from jobs.models import Attempt, Job, transitions
@@ -98,7 +96,7 @@ def test_a_cancelled_job_is_not_claimed(row: Job) -> None:
 def test_a_fenced_worker_claims_nothing(row: Job) -> None:
     worker = stages.start_worker()
     attempt_id = stages.queue(row)
-    liveness.retire(worker)
+    heartbeats.retire(worker)
     assert execution.claim(row.id, attempt_id, worker) is None
     assert execution.claim(row.id, attempt_id, stages.start_worker()) is not None
 
@@ -453,7 +451,7 @@ def test_a_job_that_waits_again_shows_nothing_of_the_attempt_but_its_lines() -> 
 )
 def test_a_late_finisher_changes_nothing_and_leaves_an_event(row: Job, body: Any, edge: str) -> None:
     def late(*args: Any, **kwargs: Any) -> Any:
-        leaving.give_back("rescue", "id = %s", [stages.key(row)])
+        back_to_queue.give_back("rescue", "id = %s", [stages.key(row)])
         stages.claim(row)
         return body(*args, **kwargs)
 

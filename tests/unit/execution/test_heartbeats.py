@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from jobs.core.db.dialects import bound_now
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from jobs.models import Pool, Worker
 from tests.app import stages
@@ -22,30 +22,30 @@ def test_a_worker_is_fenced_whenever_it_beat_last(microsecond: int) -> None:
     """SQLite compares texts, and Django writes 12:00:00.000 as 12:00:00."""
     with bound_now(datetime(2030, 1, 1, 12, 0, 0, microsecond, tzinfo=UTC)):
         boot_id = stages.start_worker()
-    ((_, seen),) = liveness.heartbeats()
-    assert liveness.fence(boot_id, seen)
+    ((_, seen),) = heartbeats.heartbeats()
+    assert heartbeats.fence(boot_id, seen)
     assert not Worker.objects.unfenced().exists()
 
 
 def test_a_worker_that_has_beaten_since_is_not_fenced(clock: Clock) -> None:
     boot_id = stages.start_worker()
-    ((_, seen),) = liveness.heartbeats()
+    ((_, seen),) = heartbeats.heartbeats()
     clock.forward(0.001)
-    assert liveness.beat(boot_id, 1)
-    assert not liveness.fence(boot_id, seen)
+    assert heartbeats.beat(boot_id, 1)
+    assert not heartbeats.fence(boot_id, seen)
 
 
 def test_a_registration_whose_answer_was_lost_may_be_repeated() -> None:
     identity = Identity(uuid4(), "test", 1, ("default",), 2)
-    liveness.register(identity)
-    liveness.register(identity)
-    assert liveness.beat(identity.boot_id, 2)
+    heartbeats.register(identity)
+    heartbeats.register(identity)
+    assert heartbeats.beat(identity.boot_id, 2)
     assert Worker.objects.count() == 1
 
 
 def test_a_registration_brings_worker_and_pools_into_being(clock: Clock) -> None:
     identity = Identity(uuid4(), "celery@host", 7, ("gpu", "default"), 3)
-    liveness.register(identity)
+    heartbeats.register(identity)
     worker = Worker.objects.get()
     assert (worker.boot_id, worker.hostname, worker.pid) == (identity.boot_id, "celery@host", 7)
     assert (worker.pools, worker.slots) == (["gpu", "default"], 3)
@@ -56,20 +56,20 @@ def test_a_registration_brings_worker_and_pools_into_being(clock: Clock) -> None
 def test_a_beat_renews_the_time_and_the_slots(clock: Clock) -> None:
     boot_id = stages.start_worker(slots=1)
     clock.forward(5)
-    assert liveness.beat(boot_id, 4)
+    assert heartbeats.beat(boot_id, 4)
     worker = Worker.objects.get()
     assert (worker.beat_at, worker.slots, worker.started_at) == (clock.moment, 4, clock.moment - timedelta(seconds=5))
-    assert not liveness.beat(uuid4(), 1)
+    assert not heartbeats.beat(uuid4(), 1)
 
 
 def test_a_worker_that_has_ended_beats_no_more(clock: Clock) -> None:
     boot_id = stages.start_worker()
-    liveness.retire(boot_id)
+    heartbeats.retire(boot_id)
     clock.forward(5)
-    liveness.retire(boot_id)
+    heartbeats.retire(boot_id)
     assert Worker.objects.get().fenced_at == clock.moment - timedelta(seconds=5)
-    assert not liveness.beat(boot_id, 1)
-    assert liveness.heartbeats() == []
+    assert not heartbeats.beat(boot_id, 1)
+    assert heartbeats.heartbeats() == []
 
 
 def test_who_is_live(clock: Clock) -> None:
@@ -77,9 +77,9 @@ def test_who_is_live(clock: Clock) -> None:
     clock.forward(21)
     lively = stages.start_worker()
     for boot_id in (leaving, gone):
-        liveness.beat(boot_id, 1)
-    liveness.drain(leaving)
-    liveness.retire(gone)
+        heartbeats.beat(boot_id, 1)
+    heartbeats.drain(leaving)
+    heartbeats.retire(gone)
     assert set(Worker.objects.live(20)) == {Worker(boot_id=lively)}
     assert set(Worker.objects.live(22)) == {Worker(boot_id=lively), Worker(boot_id=silent)}
-    assert {boot_id for boot_id, _ in liveness.heartbeats()} == {leaving, silent, lively}
+    assert {boot_id for boot_id, _ in heartbeats.heartbeats()} == {leaving, silent, lively}

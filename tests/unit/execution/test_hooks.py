@@ -15,8 +15,7 @@ from jobs import JobTask, job, job_manager
 from jobs.admission.publishing import HOOKS_HEADER, Doorbell
 from jobs.exceptions import InvalidOption, JobAborted, JobFailed
 from jobs.execution import attempt as execution
-from jobs.execution import context, hooks, rescue
-from jobs.execution import heartbeats as liveness
+from jobs.execution import context, heartbeats, hooks, rescue
 from jobs.execution.attempt import Claimed
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.execution.hooks import Hooks
@@ -311,7 +310,7 @@ def test_who_dies_over_it_is_waited_for(row: Job, clock: Clock) -> None:
 def test_who_is_declared_dead_is_not(row: Job, clock: Clock) -> None:
     worker = stages.start_worker()
     _die_over_the_cleanup(row, worker)
-    liveness.retire(worker)
+    heartbeats.retire(worker)
     assert run_due(clock) == 1
 
 

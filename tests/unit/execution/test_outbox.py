@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import job_manager
-from jobs.execution import context
-from jobs.execution import progress as flushing
+from jobs.execution import context, progress
 from jobs.execution.context import JobContext
 from jobs.execution.progress import Draft, Flusher
 from jobs.models import Job
@@ -56,5 +55,5 @@ def test_the_flusher_outlives_what_it_cannot_write(caplog: pytest.LogCaptureFixt
     draft = Draft()
     draft.say(metadata=object())
     job_id, attempt_id = claimed.row["id"], claimed.row["attempt_id"]
-    Flusher()._attend({attempt_id: (job_id, draft)}, flushing._exchange, job_id, attempt_id, draft)
+    Flusher()._attend({attempt_id: (job_id, draft)}, progress._exchange, job_id, attempt_id, draft)
     assert "not JSON serializable" in caplog.text

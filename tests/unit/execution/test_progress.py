@@ -11,8 +11,7 @@ import pytest
 from django.db import Error
 
 from jobs import job, job_manager
-from jobs.execution import context
-from jobs.execution import progress as flushing
+from jobs.execution import context, progress
 from jobs.execution.context import JobContext
 from jobs.execution.progress import Draft, flusher
 from jobs.models import Job
@@ -72,7 +71,7 @@ class Turns:
 def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     made = Turns()
     for act in ("_exchange", "_ask"):
-        monkeypatch.setattr(flushing, act, made.count(getattr(flushing, act)))
+        monkeypatch.setattr(progress, act, made.count(getattr(progress, act)))
     return made
 
 
@@ -112,15 +111,15 @@ def test_the_first_change_is_written_at_once(running: JobContext, turns: Turns) 
     begin = time.monotonic()
     running.progress(10, "first")
     turns.wait(1)
-    assert time.monotonic() - begin < flushing.WRITE_EVERY
+    assert time.monotonic() - begin < progress.WRITE_EVERY
     assert _message(running) == "first"
 
 
 def test_a_hot_loop_is_written_seldom_and_the_last_value_wins(
     running: JobContext, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert flushing.WRITE_EVERY == 0.5  # at most two writes a second
-    monkeypatch.setattr(flushing, "WRITE_EVERY", 0.1)
+    assert progress.WRITE_EVERY == 0.5  # at most two writes a second
+    monkeypatch.setattr(progress, "WRITE_EVERY", 0.1)
     begin, number = time.monotonic(), 0
     while time.monotonic() - begin < 0.5:
         number += 1
@@ -136,8 +135,8 @@ def test_a_hot_loop_is_written_seldom_and_the_last_value_wins(
 def test_a_request_is_seen_by_a_body_that_says_nothing(
     running: JobContext, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert flushing.ASK_EVERY == 1
-    monkeypatch.setattr(flushing, "ASK_EVERY", 0.3)
+    assert progress.ASK_EVERY == 1
+    monkeypatch.setattr(progress, "ASK_EVERY", 0.3)
     running.check()
     turns.wait(1)
     assert running.id is not None
@@ -150,7 +149,7 @@ def test_a_request_is_seen_by_a_body_that_says_nothing(
 def test_a_failed_write_is_tried_again_and_loses_nothing(
     running: JobContext, turns: Turns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(flushing, "WRITE_EVERY", 0.3)
+    monkeypatch.setattr(progress, "WRITE_EVERY", 0.3)
     with stages.refusing("UPDATE OF message ON jobs_job WHEN NEW.message = 'precious'"):
         running.draft.say(message="precious")
         running.log("a precious line")
@@ -172,7 +171,7 @@ def test_a_body_that_has_ended_is_forgotten(running: JobContext, turns: Turns) -
 def test_an_idle_flusher_ends_and_the_next_body_starts_another(
     running: JobContext, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flushing, "LINGER", 0.01)
+    monkeypatch.setattr(progress, "LINGER", 0.01)
     running.check()
     turns.wait(1)
     first = flusher._thread
@@ -191,7 +190,7 @@ def test_a_thread_that_died_is_replaced(running: JobContext, turns: Turns, monke
     died = threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
     with monkeypatch.context() as patch:
-        patch.setattr(flushing.Flusher, "_attend", lambda *_: 1 / 0)
+        patch.setattr(progress.Flusher, "_attend", lambda *_: 1 / 0)
         running.check()
         assert died.wait(DEADLINE)
     other = stages.claim(job_manager.submit(nothing)).context
@@ -203,7 +202,7 @@ def test_a_thread_that_died_is_replaced(running: JobContext, turns: Turns, monke
 def test_the_end_waits_for_a_write_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flusher has taken the last line and not yet written it: the end must not come in between."""
     row = job_manager.submit(nothing)
-    write, taken, finished = flushing._write, threading.Event(), threading.Event()
+    write, taken, finished = progress._write, threading.Event(), threading.Event()
 
     def slow(*args: Any) -> Any:
         taken.set()
@@ -217,7 +216,7 @@ def test_the_end_waits_for_a_write_under_way(monkeypatch: pytest.MonkeyPatch) ->
         this.log("the last line")
         assert taken.wait(DEADLINE)
 
-    monkeypatch.setattr(flushing, "_write", slow)
+    monkeypatch.setattr(progress, "_write", slow)
     done = stages.perform(row, body)
     finished.set()
     assert (done.state, done.message, done.logs.count()) == ("completed", "the last word", 1)

@@ -8,8 +8,7 @@ import pytest
 from django.test import override_settings
 
 from jobs import job, job_manager
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import heartbeats as liveness
+from jobs.execution import back_to_queue, heartbeats
 from jobs.execution.attempt import Claimed
 from jobs.execution.rescue import Pair, attempts_of_the_fenced, note_unknown, open_attempts, rescue
 from jobs.models import Job, transitions
@@ -80,7 +79,7 @@ def test_no_edge_lets_it_run_again(edge: str) -> None:
         row = job_manager.submit(nothing, at_most_once=True)
         stages.claim(row)
         Job.objects.filter(pk=row.pk).update(**begin)
-        (moved,) = leaving.give_back(edge, "id = %s", [stages.key(row)])
+        (moved,) = back_to_queue.give_back(edge, "id = %s", [stages.key(row)])
         done = stages.fresh(row)
         assert (moved.edge, done.state, done.error_category, done.error_type) == ("fail", "failed", "lost", "RunsOnce")
         stages.check_history(done)
@@ -134,9 +133,9 @@ def test_whose_attempts_are_open(row: Job) -> None:
     transitions.move("complete", "id = %s", [stages.key(Job(pk=ended.row["id"]))])
     assert open_attempts(here) == {_pair(mine)}
     assert attempts_of_the_fenced(10) == []
-    liveness.retire(there)
+    heartbeats.retire(there)
     assert attempts_of_the_fenced(10) == [_pair(theirs)]
-    liveness.retire(here)
+    heartbeats.retire(here)
     assert len(attempts_of_the_fenced(1)) == 1
 
 

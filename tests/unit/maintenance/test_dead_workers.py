@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from jobs import job, job_manager
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.maintenance.dead_workers import Watch
 from jobs.models import Job, Worker
 from tests.app import stages
@@ -76,7 +76,7 @@ def test_a_beating_heart_is_alive_however_old_its_clock_looks(
     for _ in range(20):
         sight.look(5)
         clock.forward(0.001)
-        assert liveness.beat(worker, 1)
+        assert heartbeats.beat(worker, 1)
     assert not _is_fenced(worker)
 
 
@@ -104,21 +104,21 @@ def test_an_election_starts_the_observation_anew(sight: Sight, worker: UUID, row
 def test_a_beat_between_look_and_fence_saves_the_worker(
     sight: Sight, worker: UUID, row: Job, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fence = liveness.fence
+    fence = heartbeats.fence
 
     def late(*args: object) -> bool:
         clock.forward(1)
-        liveness.beat(worker, 1)
+        heartbeats.beat(worker, 1)
         return fence(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(liveness, "fence", late)
+    monkeypatch.setattr(heartbeats, "fence", late)
     assert sight.look(21) == 0
     assert not _is_fenced(worker)
     assert stages.fresh(row).state == "running"
 
 
 def test_what_the_fenced_and_the_retired_held_is_taken_back(sight: Sight, worker: UUID, row: Job) -> None:
-    liveness.retire(worker)
+    heartbeats.retire(worker)
     assert sight.look(0) == 1
     now = stages.fresh(row)
     assert (now.state, now.rescue_count) == ("pending", 1)
@@ -134,7 +134,7 @@ def test_each_worker_is_judged_by_its_own_heart(sight: Sight, worker: UUID, row:
 
 def test_a_fenced_worker_learns_of_it(sight: Sight, worker: UUID, row: Job) -> None:
     sight.look(21)
-    assert not liveness.beat(worker, 1)
+    assert not heartbeats.beat(worker, 1)
 
 
 def test_an_attempt_without_a_worker_is_nobodys(sight: Sight, worker: UUID) -> None:

@@ -15,11 +15,8 @@ from django.test import override_settings
 from jobs import job_manager, signals
 from jobs.admission import publishing
 from jobs.admission.publishing import Doorbell
-from jobs.execution import heartbeats as liveness
-from jobs.maintenance import counters as tally
-from jobs.maintenance import drift
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import republisher as unsent
+from jobs.execution import heartbeats
+from jobs.maintenance import counters, drift, lost_messages, republisher
 from jobs.maintenance.steward import Steward
 from jobs.models import Attempt, Job, Worker
 from tests.app import stages
@@ -33,9 +30,9 @@ TIMES = {"PUBLISH_AFTER": 2, "LOST_AFTER": 15, "STALE_AFTER": 20, "HEARTBEAT": 5
 @pytest.fixture(autouse=True)
 def counted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The counts of this test alone."""
-    monkeypatch.setattr(tally, "REPAIRED", type(tally.REPAIRED)())
+    monkeypatch.setattr(counters, "REPAIRED", type(counters.REPAIRED)())
     with override_settings(JOBS=TIMES):
-        yield lambda: dict(tally.REPAIRED)
+        yield lambda: dict(counters.REPAIRED)
 
 
 @pytest.fixture
@@ -158,7 +155,7 @@ def test_what_was_not_sent_is_found_and_counted(row: Job, clock: Clock, counted:
     assert found() == []
     clock.forward(2.1)
     assert found() == [("unsent", row.id)]
-    assert unsent.publish() == 1
+    assert republisher.publish() == 1
     assert (found(), counted()) == ([], {"unsent": 1})
 
 
@@ -168,7 +165,7 @@ def test_what_the_broker_has_lost_is_found_and_counted(row: Job, clock: Clock, c
     clock.forward(16)
     stages.start_worker()
     assert [(one.kind, one.job_id, one.attempt_id) for one in drift.check()] == [("doorbell_lost", row.id, attempt_id)]
-    assert lost.release() == 1
+    assert lost_messages.release() == 1
     assert (found(), counted()) == ([], {"doorbell_lost": 1})
 
 
@@ -177,7 +174,7 @@ def test_what_a_dead_worker_runs_is_found(row: Job, clock: Clock, how: str) -> N
     worker = stages.start_worker()
     stages.claim(row, worker)
     if how == "fenced":
-        liveness.retire(worker)
+        heartbeats.retire(worker)
     else:
         clock.forward(20.1)
     assert found() == [("worker_dead", row.id)]
@@ -239,10 +236,10 @@ def test_the_command_lists_and_repairs_nothing(row: Job) -> None:
 def test_what_was_repaired_and_pruned_is_read_in_any_process(row: Job, clock: Clock) -> None:
     """Beside the lease: summed up what was repaired, and of the last run what it has deleted."""
     for number in (2, 1):
-        tally.repaired("unsent", number)
-    tally.repaired("worker_dead", 0)
-    tally.pruned({"completed": 7})
-    tally.pruned({"completed": 1200, "failed": 1})
+        counters.repaired("unsent", number)
+    counters.repaired("worker_dead", 0)
+    counters.pruned({"completed": 7})
+    counters.pruned({"completed": 1200, "failed": 1})
     told = StringIO()
     call_command("jobs_steward", "--check", "--json", stdout=told)
     kept = json.loads(told.getvalue())
@@ -256,9 +253,9 @@ def test_what_was_repaired_and_pruned_is_read_in_any_process(row: Job, clock: Cl
 
 def test_a_figure_that_cannot_be_kept_stops_nobody(row: Job, caplog: pytest.LogCaptureFixture) -> None:
     with stages.refusing("UPDATE OF figures ON jobs_lease"):
-        assert tally.repaired("unsent", 2) == 2
+        assert counters.repaired("unsent", 2) == 2
     assert "a figure is not kept: refused by the test" in caplog.text
-    assert tally.figures()["repaired"] == {}
+    assert counters.figures()["repaired"] == {}
 
 
 def test_every_kind_has_its_words(row: Job) -> None:

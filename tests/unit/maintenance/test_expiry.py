@@ -9,7 +9,7 @@ import pytest
 
 from jobs import job, job_manager
 from jobs.execution import attempt as execution
-from jobs.maintenance import expiry as expired
+from jobs.maintenance import expiry
 from jobs.models import Job
 from jobs.states import NOT_RUNNING
 from tests.app import stages
@@ -45,9 +45,9 @@ def test_seconds_a_timedelta_or_a_moment(clock: Clock) -> None:
 def test_it_fails_wherever_it_waits(clock: Clock, state: str) -> None:
     row = stages.put(job_manager.submit(nothing), state)
     clock.forward(59.9)
-    assert expired.give_up() == 0
+    assert expiry.give_up() == 0
     clock.forward(0.1)
-    assert expired.give_up() == 1
+    assert expiry.give_up() == 1
     done = stages.fresh(row)
     assert (done.state, done.error_category, done.error_type) == ("failed", "expired", "JobExpired")
     assert done.errors[0]["attempt"] is None
@@ -58,14 +58,14 @@ def test_what_runs_is_left_alone_and_what_is_over(clock: Clock) -> None:
     stages.claim(running)
     stages.perform(done, nothing.body)
     clock.forward(100)
-    assert expired.give_up() == 0
+    assert expiry.give_up() == 0
 
 
 def test_more_than_a_batch(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expired, "BATCH", 2)
+    monkeypatch.setattr(expiry, "BATCH", 2)
     job_manager.submit_many(nothing, [([], {})] * 5)
     clock.forward(100)
-    assert expired.give_up() == 5
+    assert expiry.give_up() == 5
 
 
 def test_it_is_never_claimed_too_late_however_late_the_steward_is(clock: Clock) -> None:
@@ -74,13 +74,13 @@ def test_it_is_never_claimed_too_late_however_late_the_steward_is(clock: Clock) 
     clock.forward(60)
     assert execution.claim(row.id, attempt_id, None) is None
     assert stages.fresh(row).state == "queued"
-    assert expired.give_up() == 1
+    assert expiry.give_up() == 1
 
 
 def test_a_person_may_run_it_again_without_an_end(clock: Clock) -> None:
     row = job_manager.submit(nothing)
     clock.forward(100)
-    expired.give_up()
+    expiry.give_up()
     job_manager.retry_job(row.id)
     assert stages.fresh(row).expires_at is None
     assert stages.perform(row, nothing.body).state == "completed"

@@ -11,11 +11,8 @@ from django.test import override_settings
 from jobs import job, job_manager
 from jobs.admission import publishing
 from jobs.admission.publishing import Doorbell
-from jobs.execution import back_to_queue as leaving
-from jobs.execution import rescue
-from jobs.maintenance import lost_messages as lost
-from jobs.maintenance import republisher as unsent
-from jobs.maintenance import unknown_tasks as unknown
+from jobs.execution import back_to_queue, rescue
+from jobs.maintenance import lost_messages, republisher, unknown_tasks
 from jobs.models import Job, Pool, transitions
 from tests.app import stages
 from tests.app.stages import Clock
@@ -52,14 +49,14 @@ def _queued(row: Job, *, published: bool = True) -> None:
 def test_what_was_not_sent_for_a_while_is_sent(row: Job, clock: Clock, rung: list[Doorbell]) -> None:
     _queued(row, published=False)
     clock.forward(2)
-    assert unsent.publish() == 0
+    assert republisher.publish() == 0
     clock.forward(0.001)
-    assert unsent.publish() == 1
+    assert republisher.publish() == 1
     now = stages.fresh(row)
     assert [bell.pairs for bell in rung] == [((row.id, now.attempt_id),)]
     assert now.published_at == clock.moment
     clock.forward(60)
-    assert unsent.publish() == 0
+    assert republisher.publish() == 0
 
 
 def test_with_the_broker_known_to_be_away_nothing_is_tried(
@@ -70,7 +67,7 @@ def test_with_the_broker_known_to_be_away_nothing_is_tried(
     monkeypatch.setattr(publishing, "breaker", breaker)
     _queued(row, published=False)
     clock.forward(60)
-    assert unsent.publish() == 0
+    assert republisher.publish() == 0
     assert stages.fresh(row).published_at is None
 
 
@@ -79,7 +76,7 @@ def test_with_the_broker_known_to_be_away_nothing_is_tried(
 
 def _release_after(clock: Clock, seconds: float) -> int:
     clock.forward(seconds)
-    return lost.release()
+    return lost_messages.release()
 
 
 def test_a_doorbell_that_nobody_answers_is_taken_for_lost(row: Job, clock: Clock) -> None:
@@ -106,7 +103,7 @@ def test_patience_doubles_up_to_ten_minutes(row: Job, clock: Clock) -> None:
         waits.append(waited)
     assert waits == [15, 30, 60, 120, 240, 480, 600, 600]
     claimed = stages.claim(row)
-    leaving.give_back("interrupt", "id = %s", [stages.key(row)])
+    back_to_queue.give_back("interrupt", "id = %s", [stages.key(row)])
     assert stages.fresh(row).release_count == 0
     assert claimed.row["state"] == "running"
 
@@ -141,7 +138,7 @@ def test_a_paused_pool_gives_its_jobs_back_at_once(row: Job, clock: Clock) -> No
     running = job_manager.submit(nothing)
     stages.claim(running)
     Pool.objects.update(paused_at=clock.moment)
-    assert lost.release() == 1
+    assert lost_messages.release() == 1
     assert stages.fresh(row).events.get(name="release").data == {"why": "the pool is closed"}
     assert stages.fresh(running).state == "running"
 
@@ -163,9 +160,9 @@ def test_what_no_worker_knows_fails_in_the_end(row: Job, clock: Clock) -> None:
     stages.queue(row)
     rescue.note_unknown([(row.id, stages.fresh(row).attempt_id or uuid4())])
     clock.forward(600)
-    assert unknown.give_up() == 0
+    assert unknown_tasks.give_up() == 0
     clock.forward(0.001)
-    assert unknown.give_up() == 1
+    assert unknown_tasks.give_up() == 1
     now = stages.fresh(row)
     assert (now.state, now.error_category, now.error_type) == ("failed", "unknown_task", "UnknownTask")
     assert "600 s" in now.error_message
@@ -176,11 +173,11 @@ def test_what_a_worker_knows_after_all_does_not_fail(row: Job, clock: Clock) -> 
     rescue.note_unknown([(row.id, stages.fresh(row).attempt_id or uuid4())])
     clock.forward(700)
     transitions.move("claim", "id = %s", [stages.key(row)])
-    assert unknown.give_up() == 0
+    assert unknown_tasks.give_up() == 0
     assert stages.fresh(row).state == "running"
 
 
 def test_nothing_is_unknown_of_what_nobody_complained(row: Job, clock: Clock) -> None:
     stages.queue(row)
     clock.forward(10_000)
-    assert unknown.give_up() == 0
+    assert unknown_tasks.give_up() == 0

@@ -14,10 +14,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from jobs import JobManager, job_manager, signals
-from jobs.maintenance import counters as tally
-from jobs.maintenance import job_trees as trees
-from jobs.maintenance import pruner as pruning
-from jobs.maintenance import steward
+from jobs.maintenance import counters, job_trees, pruner, steward
 from jobs.maintenance.steward import Steward
 from jobs.models import Attempt, Job, JobEvent, Rate, Turn, Worker
 from tests.app import stages
@@ -60,9 +57,9 @@ def left() -> set[Any]:
 @pytest.mark.parametrize("batch", [1, 2, 500])
 def test_a_tree_goes_as_a_whole_from_the_leaves_up(clock: Clock, batch: int) -> None:
     rows = tree()
-    assert pruning.prune(ALL, dry_run=True, batch=batch) == Counter(completed=4, failed=1)
+    assert pruner.prune(ALL, dry_run=True, batch=batch) == Counter(completed=4, failed=1)
     assert left() == {row.pk for row in rows}
-    gone = list(pruning.steps(ALL, batch=batch))
+    gone = list(pruner.steps(ALL, batch=batch))
     assert sum(gone, Counter()) == Counter(completed=4, failed=1)
     assert max(one.total() for one in gone) <= batch
     assert not left()
@@ -84,14 +81,14 @@ def test_a_tree_stays_as_a_whole_while_one_member_must(clock: Clock, which: int,
     kept = {"completed": 50.0, "failed": 50.0, "cancelled": None}
     other = ended()
     age(other)
-    assert pruning.prune(kept, dry_run=True) == pruning.prune(kept, batch=batch) == Counter(completed=1)
+    assert pruner.prune(kept, dry_run=True) == pruner.prune(kept, batch=batch) == Counter(completed=1)
     assert left() == {row.pk for row in rows}
 
 
 def test_the_states_that_are_named_must_be_those_of_the_whole_tree(clock: Clock) -> None:
     tree()
-    assert pruning.prune({"completed": 50.0}) == Counter()
-    assert pruning.prune({"failed": 50.0}) == Counter()
+    assert pruner.prune({"completed": 50.0}) == Counter()
+    assert pruner.prune({"failed": 50.0}) == Counter()
     assert len(left()) == 5
 
 
@@ -99,27 +96,27 @@ def test_a_run_that_is_killed_goes_on_where_it_was(clock: Clock) -> None:
     rows = [ended() for _ in range(5)]
     age(*rows)
     tree()
-    expected = pruning.prune(ALL, dry_run=True)
-    run: Iterator[Counter[str]] = pruning.steps(ALL, batch=2)
+    expected = pruner.prune(ALL, dry_run=True)
+    run: Iterator[Counter[str]] = pruner.steps(ALL, batch=2)
     done = next(run) + next(run)
     run.close()  # type: ignore[attr-defined]  # a generator: nothing of it is called any more
     assert 0 < done.total() < expected.total()
-    assert pruning.prune(ALL, dry_run=True) + done == expected
-    assert pruning.prune(ALL) + done == expected
+    assert pruner.prune(ALL, dry_run=True) + done == expected
+    assert pruner.prune(ALL) + done == expected
     assert not left()
 
 
 def test_a_broken_off_tree_is_still_one_that_may_go(clock: Clock) -> None:
     root, *_ = tree()
-    pieces = trees.delete_tree(root.pk, ALL, 2)
+    pieces = job_trees.delete_tree(root.pk, ALL, 2)
     next(pieces)
     assert root.pk in left()
-    assert pruning.prune(ALL).total() == 3
+    assert pruner.prune(ALL).total() == 3
 
 
 def test_a_root_that_runs_again_meanwhile_keeps_what_is_left(clock: Clock) -> None:
     root, *_ = tree()
-    pieces = trees.delete_tree(root.pk, ALL, 1)
+    pieces = job_trees.delete_tree(root.pk, ALL, 1)
     next(pieces)
     stages.put(root, "pending")
     assert not list(pieces)
@@ -130,16 +127,16 @@ def test_a_job_put_under_one_that_was_chosen_keeps_it(clock: Clock, monkeypatch:
     """It comes between the choice and the lock: the first look saw no children."""
     row, other = ended(), ended()
     age(row, other)
-    first = trees.with_children
+    first = job_trees.with_children
 
     def then_comes_one(ids: Any) -> Any:
         found = first(ids)
-        monkeypatch.setattr(trees, "with_children", first)
+        monkeypatch.setattr(job_trees, "with_children", first)
         ended("pending", parent=row)
         return found
 
-    monkeypatch.setattr(trees, "with_children", then_comes_one)
-    assert pruning.prune(ALL) == Counter(completed=1)
+    monkeypatch.setattr(job_trees, "with_children", then_comes_one)
+    assert pruner.prune(ALL) == Counter(completed=1)
     assert row.pk in left()
     assert other.pk not in left()
 
@@ -148,15 +145,15 @@ def test_a_job_that_has_run_and_ended_anew_meanwhile_stays(clock: Clock, monkeyp
     """It is final again when it is locked, and a second old."""
     row, other = ended("failed"), ended("failed")
     age(row, other)
-    first = trees.with_children
+    first = job_trees.with_children
 
     def it_ends_anew(ids: Any) -> Any:
-        monkeypatch.setattr(trees, "with_children", first)
+        monkeypatch.setattr(job_trees, "with_children", first)
         Job.objects.filter(pk=row.pk).update(finished_at=clock.moment)
         return first(ids)
 
-    monkeypatch.setattr(trees, "with_children", it_ends_anew)
-    assert pruning.prune(ALL) == Counter(failed=1)
+    monkeypatch.setattr(job_trees, "with_children", it_ends_anew)
+    assert pruner.prune(ALL) == Counter(failed=1)
     assert left() == {row.pk}
 
 
@@ -165,7 +162,7 @@ def test_what_somebody_has_requeued_meanwhile_stays(clock: Clock) -> None:
     age(*rows)
     stages.put(rows[1], "pending")
     with transaction.atomic():
-        assert trees.lock([row.pk for row in rows], ALL) == {rows[0].pk: "failed", rows[2].pk: "failed"}
+        assert job_trees.lock([row.pk for row in rows], ALL) == {rows[0].pk: "failed", rows[2].pk: "failed"}
 
 
 def test_a_named_manager_prunes_its_own(clock: Clock) -> None:
@@ -185,7 +182,7 @@ def test_ends_at_one_moment_are_each_looked_at(clock: Clock) -> None:
     age(*stuck)
     for row in stuck:
         ended("pending", parent=row)
-    assert pruning.prune(ALL, batch=2) == Counter(cancelled=7)
+    assert pruner.prune(ALL, batch=2) == Counter(cancelled=7)
 
 
 def test_what_a_run_has_deleted_is_told(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,10 +195,10 @@ def test_what_a_run_has_deleted_is_told(clock: Clock, caplog: pytest.LogCaptureF
     rows = [ended("failed"), ended()]
     age(*rows)
     with caplog.at_level(logging.INFO, "jobs.retention"):
-        pruning.prune(ALL, dry_run=True)
+        pruner.prune(ALL, dry_run=True)
         assert not told
-        pruning.prune(ALL)
-        pruning.prune(ALL)
+        pruner.prune(ALL)
+        pruner.prune(ALL)
     assert told == [{"completed": 1, "failed": 1}]
     assert caplog.messages == ["retention: deleted 1 completed, 1 failed"]
 
@@ -211,14 +208,14 @@ def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch:
     now = [1000.0]
     monkeypatch.setattr(steward, "time", SimpleNamespace(monotonic=lambda: now[0]))
     told: list[Any] = []
-    monkeypatch.setattr(tally, "pruned", told.append)
+    monkeypatch.setattr(counters, "pruned", told.append)
 
     def endless() -> Iterator[Counter[str]]:
         for _ in range(5):
             now[0] += 2 * steward.CLEANING
             yield Counter(failed=10)
 
-    monkeypatch.setattr(pruning, "steps", endless)
+    monkeypatch.setattr(pruner, "steps", endless)
     with override_settings(JOBS={"CLEANUP_INTERVAL": 300}):
         leader = Steward("leader")
         now[0] += 300
@@ -235,7 +232,7 @@ def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch:
 
 def test_a_steward_that_is_deposed_says_what_it_had_deleted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(tally, "pruned", told.append)
+    monkeypatch.setattr(counters, "pruned", told.append)
     leader = Steward("leader")
     leader.tick()
     leader._cleaning, leader._deleted = iter([Counter(failed=1)]), Counter(failed=7)
@@ -252,16 +249,16 @@ def test_workers_of_old_are_forgotten(clock: Clock) -> None:
     clock.forward(2 * 86_400)
     Worker.objects.filter(pk=young).update(fenced_at=clock.moment)
     with override_settings(JOBS={"RETENTION": {"completed": 10, "failed": 10, "cancelled": 1.5 * 86_400}}):
-        assert pruning.forget_workers() == 1
+        assert pruner.forget_workers() == 1
     assert set(Worker.objects.values_list("pk", flat=True)) == {running, young, alive}
     assert not Worker.objects.filter(pk=old).exists()
     assert Attempt.objects.get(job=row).worker_id == running
 
 
 def test_rows_of_rates_and_turns_go_in_batches(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(pruner, "BATCH", 2)
     Rate.objects.bulk_create(Rate(limit_name="r", partition=str(n), tat=0) for n in range(5))
     Turn.objects.bulk_create(Turn(pool="default", partition=str(n), at=0) for n in range(5))
     Turn.objects.create(pool="other", at=1)
-    monkeypatch.setattr(pruning, "LATEST", 1)
-    assert (pruning.forget_rates(), pruning.forget_turns()) == (5, 4)
+    monkeypatch.setattr(pruner, "LATEST", 1)
+    assert (pruner.forget_rates(), pruner.forget_turns()) == (5, 4)

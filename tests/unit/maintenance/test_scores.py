@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from jobs import Job, job, job_manager
 from jobs.execution import attempt as execution
-from jobs.maintenance import promoter as due
+from jobs.maintenance import promoter
 from jobs.maintenance import scores as scoring
 from jobs.maintenance.scores import Scoring, score
 from jobs.models import Attempt
@@ -96,7 +96,7 @@ def test_only_completed_attempts_get_one(clock: Clock) -> None:
     row = job_manager.submit(work, estimated_duration=10, max_retries=1)
     stages.perform(row, fail)
     clock.forward(1000)
-    due.promote()
+    promoter.promote()
     stages.perform(row, fail)
     clock.forward(10)
     assert Scoring().run() == 0

@@ -13,9 +13,7 @@ from django.test import override_settings
 from jobs import job, job_manager
 from jobs.admission.publishing import Doorbell
 from jobs.maintenance import leader as election
-from jobs.maintenance import promoter as due
-from jobs.maintenance import pruner as pruning
-from jobs.maintenance import steward
+from jobs.maintenance import promoter, pruner, steward
 from jobs.maintenance.steward import Steward
 from jobs.models import Job, Lease, Rate
 from tests.app import stages
@@ -125,19 +123,19 @@ def test_pruning_has_its_own_pace(clock: Clock, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_due_may_run(clock: Clock) -> None:
     rows = [job_manager.submit(nothing, run_after=seconds) for seconds in (10, 20, 30)]
-    assert due.promote() == 0
+    assert promoter.promote() == 0
     clock.forward(20)
-    assert due.promote() == 2
+    assert promoter.promote() == 2
     assert [stages.fresh(row).state for row in rows] == ["pending", "pending", "scheduled"]
     assert stages.fresh(rows[0]).events.get(name="due").actor == "steward"
     assert stages.fresh(rows[0]).rank == rows[0].rank
 
 
 def test_more_than_a_batch_is_due(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(due, "BATCH", 2)
+    monkeypatch.setattr(promoter, "BATCH", 2)
     job_manager.submit_many(nothing, [([], {})] * 5, run_after=10)
     clock.forward(10)
-    assert due.promote() == 5
+    assert promoter.promote() == 5
     assert Job.objects.filter(state="pending").count() == 5
 
 
@@ -150,11 +148,11 @@ def test_each_state_is_kept_for_its_own_time(clock: Clock) -> None:
         stages.put(row, state)
     clock.forward(100)
     retention: dict[str, float | None] = {"completed": 99, "failed": 101, "cancelled": None}
-    assert pruning.prune(retention, dry_run=True).total() == 1
+    assert pruner.prune(retention, dry_run=True).total() == 1
     assert Job.objects.count() == 4
-    assert pruning.prune(retention).total() == 1
+    assert pruner.prune(retention).total() == 1
     assert set(Job.objects.values_list("state", flat=True)) == {"failed", "cancelled", "pending"}
-    assert pruning.prune({"failed": 0, "cancelled": 99.5}).total() == 2
+    assert pruner.prune({"failed": 0, "cancelled": 99.5}).total() == 2
 
 
 def test_pruning_goes_by_the_setting_and_in_batches(clock: Clock) -> None:
@@ -162,16 +160,16 @@ def test_pruning_goes_by_the_setting_and_in_batches(clock: Clock) -> None:
         stages.put(row, "completed")
     clock.forward(61)
     with override_settings(JOBS={"RETENTION": {"completed": 60}}):
-        assert pruning.configured()["completed"] == 60
-        assert pruning.prune(batch=2).total() == 5
-    assert pruning.prune().total() == 0
+        assert pruner.configured()["completed"] == 60
+        assert pruner.prune(batch=2).total() == 5
+    assert pruner.prune().total() == 0
 
 
 def test_rates_at_rest_are_forgotten(clock: Clock) -> None:
     now = clock.moment.timestamp()
     tats = {"resting": 0.0, "just over": now - 59, "in force": now + 100}
     Rate.objects.bulk_create(Rate(limit_name=name, tat=tat) for name, tat in tats.items())
-    assert pruning.forget_rates() == 1
+    assert pruner.forget_rates() == 1
     assert set(Rate.objects.values_list("limit_name", flat=True)) == {"just over", "in force"}
     clock.forward(200)
-    assert pruning.forget_rates() == 2
+    assert pruner.forget_rates() == 2

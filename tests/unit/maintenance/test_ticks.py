@@ -9,8 +9,7 @@ from django.db import connection
 
 from jobs import job_manager
 from jobs.admission.publishing import Doorbell
-from jobs.maintenance import expiry as expired
-from jobs.maintenance import promoter as due
+from jobs.maintenance import expiry, promoter
 from jobs.maintenance.steward import Steward
 from jobs.models import Job
 from tests.app import stages
@@ -51,8 +50,8 @@ def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
 ) -> None:
     """A million of them would take longer than the lease, and nobody dead would be seen meanwhile."""
     monkeypatch.setattr("jobs.maintenance.steward.LONGEST", 0)
-    monkeypatch.setattr(due, "BATCH", 2)
-    monkeypatch.setattr(expired, "BATCH", 2)
+    monkeypatch.setattr(promoter, "BATCH", 2)
+    monkeypatch.setattr(expiry, "BATCH", 2)
     job_manager.submit_many("steward.nobody", [([], {})] * 3, run_after=1)
     job_manager.submit_many("steward.nobody", [([], {})] * 3, expires=1)
     clock.forward(2)

@@ -12,7 +12,7 @@ from django.test import override_settings
 from jobs import job, job_manager
 from jobs.exceptions import JobAborted
 from jobs.execution import attempt as execution
-from jobs.maintenance import timeouts as overdue
+from jobs.maintenance import timeouts
 from jobs.models import Job, Worker
 from tests.app import stages
 from tests.app.stages import Clock
@@ -33,28 +33,28 @@ def _running(**options: Any) -> Job:
 def test_it_fails_when_time_out_and_grace_are_over(clock: Clock) -> None:
     row = _running(timeout=10, grace=5)
     clock.forward(14.9)
-    assert overdue.give_up() == 0
+    assert timeouts.give_up() == 0
     clock.forward(0.2)
-    assert overdue.give_up() == 1
+    assert timeouts.give_up() == 1
     done = stages.fresh(row)
     assert (done.state, done.error_category) == ("failed", "timeout")
     assert done.error_message == "ran for 15.1 s: over its time-out of 10 s, and over its grace of 5 s"
     assert done.events.get(name="fail").actor == "steward"
-    assert overdue.give_up() == 0
+    assert timeouts.give_up() == 0
 
 
 @override_settings(JOBS={"GRACE": 2})
 def test_without_a_grace_of_its_own_the_settings_counts(clock: Clock) -> None:
     _running(timeout=10)
     clock.forward(12.1)
-    assert overdue.give_up() == 1
+    assert timeouts.give_up() == 1
 
 
 def test_a_late_end_is_refused(clock: Clock) -> None:
     row = job_manager.submit(nothing, timeout=1, grace=0)
     claimed = stages.claim(row, stages.start_worker())
     clock.forward(2)
-    overdue.give_up()
+    timeouts.give_up()
     execution.run(claimed, lambda: "late")
     done = stages.fresh(row)
     assert (done.state, done.result, stages.edges(row)[-1]) == ("failed", None, "stale")
@@ -66,7 +66,7 @@ def test_what_was_asked_to_stop_ends_only_once_its_code_has(ask: Callable[[UUID]
     claimed = stages.claim(row, stages.start_worker())
     ask(row.id)
     clock.forward(3600)
-    assert overdue.give_up() == 0
+    assert timeouts.give_up() == 0
     assert stages.fresh(row).state == "running"
 
     def body() -> None:
@@ -79,7 +79,7 @@ def test_what_was_asked_to_stop_ends_only_once_its_code_has(ask: Callable[[UUID]
 def test_retries_count_as_after_any_failure(clock: Clock) -> None:
     row = _running(timeout=1, grace=0, max_retries=1)
     clock.forward(2)
-    overdue.give_up()
+    timeouts.give_up()
     assert (stages.fresh(row).state, stages.fresh(row).retry_count) == ("scheduled", 1)
 
 
@@ -89,5 +89,5 @@ def test_others_are_left_alone(clock: Clock) -> None:
     Worker.objects.filter(attempts__job=rows[1]).update(can_stop=True)
     Worker.objects.filter(attempts__job=rows[2]).update(fenced_at=clock.moment)
     clock.forward(3600)
-    assert overdue.give_up() == 0
+    assert timeouts.give_up() == 0
     assert {stages.fresh(row).state for row in rows} == {"running"}

@@ -21,7 +21,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from jobs import job, job_manager
-from jobs.execution import termination as endings
+from jobs.execution import termination
 from jobs.maintenance.steward import Steward
 from jobs.management import arguments, output
 from jobs.management.bulk_command import BulkCommand
@@ -321,7 +321,7 @@ def test_show_tells_what_bounds_it_and_why_it_ended() -> None:
     row = job_manager.submit(nothing, timeout=300, grace=5, memory_mb=64, expires=3600)
     claimed = stages.claim(row)
     job_manager.stop(row.id, ValueError("wrong file"))
-    endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "it did not end"), "here")
+    termination.end((row.id, claimed.row["attempt_id"]), termination.Verdict("cancel", "it did not end"), "here")
     shown = run("jobs_show", row.id).out
     for text in (
         "time-out:         5 min 00 s",

@@ -14,13 +14,12 @@ import pytest
 from django.test import override_settings
 
 from jobs import job, job_manager
-from jobs.admission import limits, publishing, queries
-from jobs.admission import passes as admission
-from jobs.admission.limits import lookahead as ahead
+from jobs.admission import limits, passes, publishing, queries
+from jobs.admission.limits import lookahead
 from jobs.admission.limits.ordering import MOST_RESERVATIONS
 from jobs.admission.publishing import Breaker
 from jobs.exceptions import JobNotFound
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.context import JobSnoozed
 from jobs.models import Job, Limit, Pool, Worker, transitions
 from jobs.monitoring import explain
@@ -355,7 +354,7 @@ def test_the_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(publishing, "breaker", away())
         assert kinds(why(row)) == ["broker_away"]
-        assert admission.admit("default") == 0
+        assert passes.admit("default") == 0
     assert why(row).is_next
 
 
@@ -451,7 +450,7 @@ def test_workers_may_let_in_more_than_another_process_knows(look_ahead: int, tak
     with override_settings(JOBS={"LOOK_AHEAD": look_ahead, "STALE_AFTER": 10**9}):
         (reason,) = why(rows[taken]).blockers
         assert reason.sentence == f"All 2 slots of pool “default” are taken: {taken} jobs in flight{said}"
-        with ahead.watched():
+        with lookahead.watched():
             (reason,) = why(rows[taken]).blockers
             assert "milliseconds" not in reason.sentence  # a feeder knows
 
@@ -778,7 +777,7 @@ def test_queued_and_nobody_there() -> None:
     worker = stages.start_worker()
     row = job_manager.submit(plain)
     stages.admit()
-    liveness.retire(worker)
+    heartbeats.retire(worker)
     said = why(row)
     assert kinds(said) == ["no_worker"]
     assert said.blockers[0].command == "celery -A jobcenter worker -Q default -c 4"

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.core.encoding import beginning, dumps
-from jobs.core.options import rate as rates
+from jobs.core.options import rate
 from jobs.models import Attempt, Job
-from jobs.monitoring import formatting as display
+from jobs.monitoring import formatting
 from jobs.web.argument_previews import HEAD
 from jobs.web.templatetags import jobs_display
 
@@ -39,7 +39,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
     ],
 )
 def test_durations(seconds: float, words: str) -> None:
-    assert display.duration(seconds) == words
+    assert formatting.duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_durations(seconds: float, words: str) -> None:
     ],
 )
 def test_distances(seconds: float, words: str) -> None:
-    assert display.distance(NOON - timedelta(seconds=seconds), NOON) == words
+    assert formatting.distance(NOON - timedelta(seconds=seconds), NOON) == words
 
 
 def test_how_long_a_job_ran() -> None:
-    assert display.ran_for(Job(), NOON) == ""
-    assert display.ran_for(Job(started_at=NOON - timedelta(seconds=5)), NOON) == "5.0 s"
-    assert display.ran_for(Job(started_at=NOON, finished_at=NOON + timedelta(seconds=2)), None) == "2.0 s"
+    assert formatting.ran_for(Job(), NOON) == ""
+    assert formatting.ran_for(Job(started_at=NOON - timedelta(seconds=5)), NOON) == "5.0 s"
+    assert formatting.ran_for(Job(started_at=NOON, finished_at=NOON + timedelta(seconds=2)), None) == "2.0 s"
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_how_long_a_job_ran() -> None:
     ],
 )
 def test_what_an_event_says(data: dict[str, Any], words: str) -> None:
-    assert display.told(data) == jobs_display.told(data) == words
+    assert formatting.told(data) == jobs_display.told(data) == words
 
 
 def test_the_bounds_of_an_attempt() -> None:
-    assert display.bounds(Job()) == []
-    told = dict(display.bounds(Job(timeout=300, grace=2.5, memory_mb=2048, disk_mb=10)))
+    assert formatting.bounds(Job()) == []
+    told = dict(formatting.bounds(Job(timeout=300, grace=2.5, memory_mb=2048, disk_mb=10)))
     assert told == {
         "Time-out": "5 min 00 s",
         "Grace": "2.5 s",
@@ -92,7 +92,7 @@ def test_the_bounds_of_an_attempt() -> None:
 
 
 def test_attempts() -> None:
-    shown = [display.attempts(Job(attempt=attempt, max_retries=most)) for attempt, most in ((0, 3), (1, 0), (2, 3))]
+    shown = [formatting.attempts(Job(attempt=attempt, max_retries=most)) for attempt, most in ((0, 3), (1, 0), (2, 3))]
     assert shown == ["–", "1", "2 of 4"]
 
 
@@ -108,17 +108,17 @@ def test_attempts() -> None:
     ],
 )
 def test_what_json_has_no_word_for(value: Any, shown: str) -> None:
-    assert json.loads(display.as_json({"at": [value]})) == {"at": [shown]}
+    assert json.loads(formatting.as_json({"at": [value]})) == {"at": [shown]}
 
 
 def test_a_long_value_is_cut_and_says_so() -> None:
-    shown = display.as_json("x" * 50_000)
+    shown = formatting.as_json("x" * 50_000)
     assert len(shown) < 20_100
     assert shown.endswith("… 30,002 characters more")
 
 
 def test_the_bulk_of_a_picture_is_left_out() -> None:
-    shown = display.as_json({"type": "image/png", "base64": "A" * 5000})
+    shown = formatting.as_json({"type": "image/png", "base64": "A" * 5000})
     assert json.loads(shown) == {"type": "image/png", "base64": "<5,000 characters>"}
 
 
@@ -142,7 +142,7 @@ def test_colours_change_no_character(value: Any) -> None:
     assert "<" not in bare
     for entity, letter in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&amp;": "&"}.items():
         bare = bare.replace(entity, letter)
-    assert bare == display.as_json(value)
+    assert bare == formatting.as_json(value)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_colours_change_no_character(value: Any) -> None:
     ],
 )
 def test_arguments_in_short(args: list[Any], kwargs: dict[str, Any], shown: str) -> None:
-    assert display.excerpt(dumps(args)[:HEAD], dumps(kwargs)[:HEAD]) == shown
+    assert formatting.excerpt(dumps(args)[:HEAD], dumps(kwargs)[:HEAD]) == shown
 
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -186,13 +186,13 @@ def test_the_beginning_of_a_value_is_the_value_cut(values: list[Any], length: in
     ("value", "text"), [(None, "–"), (0, "0"), (1024, "1,024"), (0.5, "0.5"), (2**31, "2,147,483,648")]
 )
 def test_amounts(value: float | None, text: str) -> None:
-    assert display.number(value) == text
+    assert formatting.number(value) == text
 
 
 @pytest.mark.parametrize("text", ["10/m", "100/10m burst 5", "1/h", "3/2d", "0.5/s", "7/90s", "2/m burst 2"])
 def test_a_rate_is_spelled_as_it_is_read(text: str) -> None:
-    size, period, burst = rates.parse(text)
-    assert rates.parse(rates.spelled(size, period, burst)) == (size, period, burst)
+    size, period, burst = rate.parse(text)
+    assert rate.parse(rate.spelled(size, period, burst)) == (size, period, burst)
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_a_rate_is_spelled_as_it_is_read(text: str) -> None:
     ],
 )
 def test_what_was_used(figures: dict[str, Any], words: list[str]) -> None:
-    assert display.used(Attempt(**figures)) == words
+    assert formatting.used(Attempt(**figures)) == words

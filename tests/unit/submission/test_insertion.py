@@ -17,7 +17,7 @@ from django.test import override_settings
 from jobs import JobManager, JobTask, job, job_manager
 from jobs.exceptions import InvalidArguments, InvalidOption, InvalidPayload, JobsError, UnknownPool, UnknownTask
 from jobs.models import Job, JobEvent, Pool, Priority
-from jobs.submission import insertion as inserting
+from jobs.submission import insertion
 from jobs.testing.plugin import InlineJobs
 from tests.app import stages
 from tests.app.stages import Clock
@@ -148,8 +148,8 @@ def test_many_of_none() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_more_than_a_chunk_is_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inserting, "CHUNK", 2)
-    insert, calls = inserting._insert, []
+    monkeypatch.setattr(insertion, "CHUNK", 2)
+    insert, calls = insertion._insert, []
 
     def fail_at_the_second(*args: Any) -> Any:
         calls.append(args)
@@ -157,7 +157,7 @@ def test_more_than_a_chunk_is_one_transaction(monkeypatch: pytest.MonkeyPatch) -
             raise LookupError
         return insert(*args)
 
-    monkeypatch.setattr(inserting, "_insert", fail_at_the_second)
+    monkeypatch.setattr(insertion, "_insert", fail_at_the_second)
     with pytest.raises(LookupError):
         job_manager.submit_many(echo, [([n], {}) for n in range(4)])
     assert _nothing_was_written()

@@ -11,8 +11,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from jobs import Answer, job, job_manager
-from jobs.admission import passes as admission
-from jobs.admission import publishing
+from jobs.admission import passes, publishing
 from jobs.exceptions import JobFailed
 from jobs.models import Attempt, Job, Limit, Pool, Worker
 from jobs.signals import job_completed
@@ -280,12 +279,12 @@ def test_what_never_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_stays_behind() -> None:
-    bell, before = admission.bell, publishing.queue_depth("default")
+    bell, before = passes.bell, publishing.queue_depth("default")
     with simulation([Virtual()]) as sim:
         sim.submit(nothing)
         assert publishing.queue_depth("default") == 0
         sim.run_until_idle()
-    assert admission.bell is bell
+    assert passes.bell is bell
     assert publishing.queue_depth("default") == before
     assert not Worker.objects.unfenced().exists()
     assert job_manager.submit(nothing).created_at.year < 2030

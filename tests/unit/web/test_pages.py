@@ -17,9 +17,9 @@ from django.urls import get_resolver, reverse
 
 from jobs import job, job_manager
 from jobs.control import pools
-from jobs.execution import termination as endings
+from jobs.execution import termination
 from jobs.execution.context import JobPaused
-from jobs.maintenance import counters as tally
+from jobs.maintenance import counters
 from jobs.models import Attempt, Job, Pool, transitions
 from jobs.monitoring import counting
 from jobs.monitoring.explain import worker_command
@@ -104,7 +104,9 @@ def test_what_bounds_an_attempt_and_why_it_ended_is_told(admin_client: Client) -
     shown = page(admin_client, url("detail", row))
     for text in ("Time-out", "5 min 00 s", "Grace", "Memory declared", "stopped by force"):
         assert text in shown
-    endings.end((row.id, claimed.row["attempt_id"]), endings.Verdict("cancel", "stopped by force: pid 7"), "here")
+    termination.end(
+        (row.id, claimed.row["attempt_id"]), termination.Verdict("cancel", "stopped by force: pid 7"), "here"
+    )
     transitions.note(row.id, "cleanup", data={"error": "OSError: no disk <b>"})
     shown = page(admin_client, url("detail", row))
     for text in ("“it hangs”", "stopped by force: pid 7", "OSError: no disk &lt;b&gt;"):
@@ -665,8 +667,8 @@ def test_the_pools_say_how_full_they_are(admin_client: Client) -> None:
 
 def test_the_pools_say_what_was_pruned_and_repaired(admin_client: Client) -> None:
     assert "Nothing was repaired so far." in admin_client.get(POOLS).content.decode()
-    tally.repaired("unsent", 2)
-    tally.pruned({"completed": 1200})
+    counters.repaired("unsent", 2)
+    counters.pruned({"completed": 1200})
     text = admin_client.get(POOLS).content.decode()
     assert "Repaired so far: 2 unsent." in text
     assert "Last pruned: 1,200 completed, " in text

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from jobs import job_manager
-from jobs.admission import passes as admission
+from jobs.admission import passes
 from jobs.admission.publishing import Doorbell
 from jobs.worker import feeder as module
 from jobs.worker.feeder import Feeder, Patience
@@ -51,8 +51,8 @@ def test_admission_comes_back_though_there_is_room(
     db: None, rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While jobs end as fast as they are admitted it would not: no tick, no other pool, no answer to a request."""
-    monkeypatch.setattr(admission, "LONGEST", 0)
-    monkeypatch.setattr(admission, "BATCH", 1)
+    monkeypatch.setattr(passes, "LONGEST", 0)
+    monkeypatch.setattr(passes, "BATCH", 1)
     job_manager.submit_many("steward.nobody", [((), {})] * 3)
     stages.start_worker()
-    assert [admission.admit("default") for _ in range(4)] == [1, 1, 1, 0]
+    assert [passes.admit("default") for _ in range(4)] == [1, 1, 1, 0]

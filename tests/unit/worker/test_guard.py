@@ -25,12 +25,10 @@ from jobs import JobTask, job, job_manager
 from jobs.execution.resources.scoreboard import Scoreboard
 from jobs.execution.termination import INTERRUPTED, Verdict
 from jobs.models import Attempt, Job
-from jobs.worker import sampler as sampling
+from jobs.worker import sampler
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import descendants as families
+from jobs.worker.guard import descendants, kill, terminations
 from jobs.worker.guard import guard as watch
-from jobs.worker.guard import kill as stopping
-from jobs.worker.guard import terminations as book
 from jobs.worker.guard.guard import Guard
 from jobs.worker.guard.rules import verdict_on
 from jobs.worker.guard.running import Holder, holders
@@ -56,11 +54,11 @@ class StillFeeder:
 
 @pytest.fixture(autouse=True)
 def empty_book() -> Iterator[None]:
-    book._entries.clear()
-    families._families.clear()
+    terminations._entries.clear()
+    descendants._families.clear()
     yield
-    book._entries.clear()
-    families._families.clear()
+    terminations._entries.clear()
+    descendants._families.clear()
 
 
 @pytest.fixture
@@ -162,8 +160,8 @@ def test_reasons(changes: dict[str, Any], weight: str | None) -> None:
 
 def test_the_process_that_holds_the_attempt_is_killed(child: subprocess.Popen[bytes]) -> None:
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=0)
-    assert stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
-    assert stopping.wait_for_death(child.pid)
+    assert kill.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+    assert kill.wait_for_death(child.pid)
 
 
 @pytest.mark.parametrize("now", [None, dataclasses.replace(QUIET, pid=1, elapsed=0)], ids=["ended", "elsewhere"])
@@ -175,7 +173,7 @@ def test_one_that_holds_it_no_more_goes_on(child: subprocess.Popen[bytes], now: 
         seen.append(_is_stopped(child))
         return now
 
-    assert not stopping.stop(holder, [child.pid], signal.SIGKILL, reread)
+    assert not kill.stop(holder, [child.pid], signal.SIGKILL, reread)
     assert seen == [True]  # it stood still while the rows were read
     assert child.poll() is None
     assert not _is_stopped(child)
@@ -188,16 +186,16 @@ def test_a_stranger_is_not_even_frozen(child: subprocess.Popen[bytes]) -> None:
         raise AssertionError("too late to ask")
 
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=0)
-    assert not stopping.stop(holder, [], signal.SIGKILL, reread)
-    assert not stopping.stop(dataclasses.replace(holder, elapsed=3600), [child.pid], signal.SIGKILL, reread)
+    assert not kill.stop(holder, [], signal.SIGKILL, reread)
+    assert not kill.stop(dataclasses.replace(holder, elapsed=3600), [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
 
 
 def test_a_stranger_is_told_of_once(child: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture) -> None:
-    stopping._say_once.cache_clear()
+    kill._say_once.cache_clear()
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
     for _ in range(2):
-        assert not stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+        assert not kill.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
     assert caplog.text.count("is not touched") == 1
 
 
@@ -207,17 +205,17 @@ def test_the_word_of_a_process_weighs_more_than_two_clocks(
     """The database's clock was put forward by an hour."""
     board = Scoreboard()
     board.begin(0, 1, child.pid, QUIET.attempt_id.bytes, 0.0, 0.0, 0)
-    monkeypatch.setattr(sampling._running, "sampler", sampling.Sampler(board))
+    monkeypatch.setattr(sampler._running, "sampler", sampler.Sampler(board))
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=3600)
     other = dataclasses.replace(holder, attempt_id=uuid4())
-    assert not stopping.stop(other, [child.pid], signal.SIGKILL, lambda _: other)
-    assert stopping.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
+    assert not kill.stop(other, [child.pid], signal.SIGKILL, lambda _: other)
+    assert kill.stop(holder, [child.pid], signal.SIGKILL, lambda _: holder)
 
 
 @pytest.mark.parametrize(("elapsed", "is_it"), [(10_000, True), (10_090, True), (10_200, False)])
 def test_two_clocks_may_drift_apart(elapsed: float, is_it: bool) -> None:
     process: Any = SimpleNamespace(create_time=lambda: time.time() - 10_000)
-    assert stopping._is_old_enough(process, dataclasses.replace(QUIET, elapsed=elapsed)) == is_it
+    assert kill._is_old_enough(process, dataclasses.replace(QUIET, elapsed=elapsed)) == is_it
 
 
 def test_a_database_that_fails_stops_nobody(child: subprocess.Popen[bytes]) -> None:
@@ -226,14 +224,14 @@ def test_a_database_that_fails_stops_nobody(child: subprocess.Popen[bytes]) -> N
 
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=0)
     with pytest.raises(OperationalError):
-        stopping.stop(holder, [child.pid], signal.SIGKILL, reread)
+        kill.stop(holder, [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
     assert not _is_stopped(child)
 
 
 def test_a_database_that_hangs_freezes_nobody(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is let go; when the answer comes at last, it may be at another job."""
-    monkeypatch.setattr(stopping, "FROZEN_AT_MOST", 0.05)
+    monkeypatch.setattr(kill, "FROZEN_AT_MOST", 0.05)
     holder = dataclasses.replace(QUIET, pid=child.pid, elapsed=0)
     let_go = threading.Event()
     resume = psutil.Process.resume
@@ -248,7 +246,7 @@ def test_a_database_that_hangs_freezes_nobody(child: subprocess.Popen[bytes], mo
         assert let_go.wait(5)
         return holder
 
-    assert not stopping.stop(holder, [child.pid], signal.SIGKILL, reread)
+    assert not kill.stop(holder, [child.pid], signal.SIGKILL, reread)
     assert child.poll() is None
 
 
@@ -258,24 +256,24 @@ def test_what_it_has_started_dies_with_it(
 ) -> None:
     process, started = parent
     holder = dataclasses.replace(QUIET, pid=process.pid, elapsed=0)
-    assert stopping.stop(holder, [process.pid], number, lambda _: holder)
+    assert kill.stop(holder, [process.pid], number, lambda _: holder)
     assert process.wait() == -number
-    families.bury()
-    assert stopping.wait_for_death(started.pid)
-    assert not families._families
+    descendants.bury()
+    assert kill.wait_for_death(started.pid)
+    assert not descendants._families
 
 
 def test_what_it_has_started_lives_as_long_as_it_cleans_up(
     parent: tuple[subprocess.Popen[bytes], psutil.Process],
 ) -> None:
     process, started = parent
-    families.remember(process.pid)
-    families.bury()
+    descendants.remember(process.pid)
+    descendants.bury()
     assert started.is_running()
     process.kill()
     process.wait()
-    families.bury()
-    assert stopping.wait_for_death(started.pid)
+    descendants.bury()
+    assert kill.wait_for_death(started.pid)
 
 
 # --- the look
@@ -289,7 +287,9 @@ def test_a_forced_one_is_killed_and_named(guard: Guard, boot_id: UUID, child: su
     guard._look()
     assert child.wait() == -signal.SIGKILL
     assert (stages.fresh(row).state, Attempt.objects.get(job=row).outcome) == ("cancelled", "cancelled")
-    assert book.verdict_on(Attempt.objects.get(job=row).pk) == FORCED  # for Celery, which hears of the death later
+    assert (
+        terminations.verdict_on(Attempt.objects.get(job=row).pk) == FORCED
+    )  # for Celery, which hears of the death later
     assert cast(StillFeeder, guard._feeder).rings == 1
 
 
@@ -318,7 +318,7 @@ def test_who_was_not_reached_was_not_told(
 
     monkeypatch.setattr(guard, "_reread", fail)
     guard._guarded(guard._look)
-    assert book.is_empty()
+    assert terminations.is_empty()
     monkeypatch.setattr(guard, "_reread", reread)
     guard._look()
     assert child.wait() == -signal.SIGTERM
@@ -329,18 +329,18 @@ def test_what_a_shutdown_has_told_stays_told(
 ) -> None:
     row = _run_on(boot_id, child.pid, grace=0)
     assert row.attempt_id is not None
-    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
-    told = book.entry(row.attempt_id)
+    terminations.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    told = terminations.entry(row.attempt_id)
     monkeypatch.setattr(watch, "stop", lambda *_: False)  # not judged in time
     guard._look()
-    assert book.entry(row.attempt_id) == told
+    assert terminations.entry(row.attempt_id) == told
 
 
 def test_after_term_it_has_a_little_time(guard: Guard, boot_id: UUID, child: subprocess.Popen[bytes]) -> None:
     row = _run_on(boot_id, child.pid, grace=0)
     job_manager.cancel_job(row.id)
     assert row.attempt_id is not None
-    book.pronounce(row.attempt_id, FORCED, is_told=True)
+    terminations.pronounce(row.attempt_id, FORCED, is_told=True)
     (holder,) = holders(boot_id)
     gentle = dataclasses.replace(FORCED, is_gentle=True)
     assert watch._next_signal(holder, gentle) is None
@@ -367,7 +367,7 @@ def test_who_ended_between_the_look_and_the_blow_goes_on(
     assert child.poll() is None, "another job's process was killed"
     assert not _is_stopped(child)
     assert stages.fresh(row).state == "completed"
-    assert book.is_empty()
+    assert terminations.is_empty()
 
 
 def test_what_a_shutdown_stopped_is_named_once_it_is_dead(
@@ -375,7 +375,7 @@ def test_what_a_shutdown_stopped_is_named_once_it_is_dead(
 ) -> None:
     row = _run_on(boot_id, child.pid)
     assert row.attempt_id is not None
-    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    terminations.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
     guard._look()
     assert stages.fresh(row).state == "running"
     child.kill()
@@ -433,22 +433,22 @@ def test_only_processes_can_be_stopped() -> None:
 
 def test_the_first_telling_counts_and_the_weightier_verdict() -> None:
     attempt_id = uuid4()
-    book.pronounce(attempt_id, INTERRUPTED, is_told=True)
-    told = book._entries[attempt_id].told_at
-    book.pronounce(attempt_id, FORCED, is_told=True)
-    book.pronounce(attempt_id, INTERRUPTED, is_told=False)
-    found = book.entry(attempt_id)
+    terminations.pronounce(attempt_id, INTERRUPTED, is_told=True)
+    told = terminations._entries[attempt_id].told_at
+    terminations.pronounce(attempt_id, FORCED, is_told=True)
+    terminations.pronounce(attempt_id, INTERRUPTED, is_told=False)
+    found = terminations.entry(attempt_id)
     assert found
     assert (found.verdict, found.told_at) == (FORCED, told)
-    book.forget_old([])
-    assert not book.is_empty()
+    terminations.forget_old([])
+    assert not terminations.is_empty()
 
 
 def test_what_nobody_asks_for_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    book.pronounce(uuid4(), FORCED, is_told=True)
-    monkeypatch.setattr(book, "_KEPT", -1.0)
-    book.forget_old([])
-    assert book.is_empty()
+    terminations.pronounce(uuid4(), FORCED, is_told=True)
+    monkeypatch.setattr(terminations, "_KEPT", -1.0)
+    terminations.forget_old([])
+    assert terminations.is_empty()
 
 
 def test_what_cleans_up_for_long_is_not_forgotten(
@@ -457,10 +457,10 @@ def test_what_cleans_up_for_long_is_not_forgotten(
     """A cold shutdown, and a grace of minutes: when it is over KILL must follow, or the worker waits for ever."""
     row = _run_on(boot_id, child.pid, grace=600)
     assert row.attempt_id is not None
-    book.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
-    monkeypatch.setattr(book, "_KEPT", -1.0)
+    terminations.pronounce(row.attempt_id, INTERRUPTED, is_told=True)
+    monkeypatch.setattr(terminations, "_KEPT", -1.0)
     guard._look()
-    assert book.verdict_on(row.attempt_id) == INTERRUPTED
+    assert terminations.verdict_on(row.attempt_id) == INTERRUPTED
 
 
 def test_the_clock_is_the_databases(clock: stages.Clock, boot_id: UUID) -> None:

@@ -15,16 +15,14 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from jobs import JobTask, job, job_manager
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.execution.attempt import Claimed
 from jobs.execution.rescue import Pair, open_attempts
 from jobs.execution.termination import INTERRUPTED, timed_out
 from jobs.models import Job, Worker
-from jobs.worker import heartbeat as pulse
-from jobs.worker import request
+from jobs.worker import heartbeat, request
 from jobs.worker.feeder import Feeder
-from jobs.worker.guard import descendants as families
-from jobs.worker.guard import terminations as book
+from jobs.worker.guard import descendants, terminations
 from jobs.worker.heartbeat import Pulse
 from jobs.worker.request import News, news, pairs_in, pairs_of
 from tests.app import stages
@@ -128,11 +126,11 @@ def test_a_fenced_worker_stops_what_it_runs_and_begins_anew(
             raise ProcessLookupError  # Celery was quicker to bury it
 
     noted: list[int] = []
-    monkeypatch.setattr(families, "remember", lambda pid: noted.append(pid) if pid not in killed else None)
+    monkeypatch.setattr(descendants, "remember", lambda pid: noted.append(pid) if pid not in killed else None)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(heart._controller.pool, "_pool", SimpleNamespace(_pool=_children(7, 8)), raising=False)
     heart._beat()
-    liveness.retire(boot_id)
+    heartbeats.retire(boot_id)
     heart._beat()
     assert noted == killed == [7, 8]  # what they have started dies with them
     assert (feeder.stops, feeder.starts) == (1, 1)  # the next one listens in the name of the new life
@@ -185,7 +183,7 @@ def test_what_begins_while_the_rows_are_read_is_no_suspect(
         monkeypatch.setattr(state, "active_requests", {Taken(row, stages.claim(row, boot_id))})
         return read(worker)
 
-    monkeypatch.setattr(pulse, "open_attempts", begin_and_read)
+    monkeypatch.setattr(heartbeat, "open_attempts", begin_and_read)
     heart._beat()
     assert heart._suspects == set()
 
@@ -206,11 +204,11 @@ def test_who_was_stopped_on_purpose_is_named_so(heart: Pulse) -> None:
     """The pulse hears of the death before the guard has written it down."""
     row = job_manager.submit(nothing)
     attempt_id = stages.claim(row).row["attempt_id"]
-    book.pronounce(attempt_id, timed_out(20, 10, 10), is_told=True)
+    terminations.pronounce(attempt_id, timed_out(20, 10, 10), is_told=True)
     news.put(News([(row.id, attempt_id)], are_lost=True))
     heart._report_news()
     assert (stages.fresh(row).state, stages.fresh(row).error_category) == ("failed", "timeout")
-    book.withdraw(attempt_id)
+    terminations.withdraw(attempt_id)
 
 
 def test_what_is_being_stopped_is_not_lost_meanwhile(heart: Pulse, boot_id: UUID) -> None:
@@ -218,11 +216,11 @@ def test_what_is_being_stopped_is_not_lost_meanwhile(heart: Pulse, boot_id: UUID
     heart._beat()
     row = job_manager.submit(nothing)
     attempt_id = stages.claim(row, boot_id).row["attempt_id"]
-    book.pronounce(attempt_id, INTERRUPTED, is_told=True)
+    terminations.pronounce(attempt_id, INTERRUPTED, is_told=True)
     for _ in range(3):
         heart._beat()
     assert stages.fresh(row).state == "running"
-    book.withdraw(attempt_id)
+    terminations.withdraw(attempt_id)
     for _ in range(3):
         heart._beat()
     assert stages.fresh(row).state == "pending"

@@ -16,8 +16,7 @@ from celery.worker.request import Request
 
 from jobs.execution.progress import flusher
 from jobs.execution.termination import INTERRUPTED, Verdict
-from jobs.worker.guard import descendants as families
-from jobs.worker.guard import terminations as book
+from jobs.worker.guard import descendants, terminations
 from jobs.worker.request import JobRequest, news
 
 PAIR = (uuid4(), uuid4())
@@ -27,9 +26,9 @@ PAIR = (uuid4(), uuid4())
 def request_() -> Iterator[JobRequest]:
     made = JobRequest.__new__(JobRequest)
     made._request_dict = {"jobs": [[str(PAIR[0]), str(PAIR[1])]]}  # type: ignore[attr-defined]
-    book._entries.clear()
+    terminations._entries.clear()
     yield made
-    book._entries.clear()
+    terminations._entries.clear()
     while not news.empty():
         news.get_nowait()
 
@@ -54,7 +53,7 @@ def test_a_death_is_told_before_celery_deals_with_it(
 
 
 def test_a_death_on_purpose_is_no_failure_to_celery(request_: JobRequest, celerys: list[Any]) -> None:
-    book.pronounce(PAIR[1], Verdict("cancel", "by force"), is_told=True)
+    terminations.pronounce(PAIR[1], Verdict("cancel", "by force"), is_told=True)
     request_.on_failure(SimpleNamespace(exception=WorkerLostError("gone")))
     assert news.get_nowait().are_lost
     assert celerys == ["task_ready"]
@@ -78,7 +77,7 @@ def test_celerys_own_limits_are_taken_off(request_: JobRequest, monkeypatch: pyt
 def test_a_shutdown_announces_no_retry(request_: JobRequest, celerys: list[Any]) -> None:
     request_.cancel(None)
     assert celerys == [False]
-    assert book.verdict_on(PAIR[1]) == INTERRUPTED
+    assert terminations.verdict_on(PAIR[1]) == INTERRUPTED
 
 
 @pytest.mark.parametrize(("pids", "noted"), [([71], [71]), ([], [])], ids=["a process", "a thread"])
@@ -86,7 +85,7 @@ def test_a_shutdown_notes_what_a_process_has_started(
     request_: JobRequest, celerys: list[Any], monkeypatch: pytest.MonkeyPatch, pids: list[int], noted: list[int]
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(families, "remember", seen.append)
+    monkeypatch.setattr(descendants, "remember", seen.append)
     request_.worker_pid = 71  # type: ignore[assignment]  # its stub says text
     request_.cancel(SimpleNamespace(_pool=SimpleNamespace(_pool=[SimpleNamespace(pid=pid) for pid in pids])))
     assert seen == noted

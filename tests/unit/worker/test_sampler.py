@@ -18,12 +18,12 @@ import pytest
 from django.test import override_settings
 
 from jobs import job_manager
-from jobs.execution import termination as endings
+from jobs.execution import termination
 from jobs.execution.resources import meter, tmpdirs
 from jobs.execution.resources.scoreboard import Scoreboard
 from jobs.models import Attempt
 from jobs.worker import sampler as sampling
-from jobs.worker.guard import rules as reasons
+from jobs.worker.guard import rules
 from jobs.worker.guard.running import Holder
 from jobs.worker.sampler import Reading, Sampler
 from tests.app import stages
@@ -189,7 +189,7 @@ def test_of_a_dead_process_the_last_reading_stays_and_its_directory_goes(
 def test_what_was_seen_of_the_dead_is_kept_where_nothing_stands(before: float | None, after: float) -> None:
     attempt = stages.claim(job_manager.submit("tests.app.jobs.probe")).row["attempt_id"]
     Attempt.objects.update(cpu_seconds=before)
-    endings.note_usage(attempt, {"cpu_seconds": 2.0, "peak_memory_mb": 7.0})
+    termination.note_usage(attempt, {"cpu_seconds": 2.0, "peak_memory_mb": 7.0})
     assert Attempt.objects.get(pk=attempt).cpu_seconds == after
 
 
@@ -221,7 +221,7 @@ def read(monkeypatch: pytest.MonkeyPatch, memory_mb: float = 0, disk_mb: float =
 
 def test_over_its_memory_with_the_tolerance_it_must_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     read(monkeypatch, memory_mb=612)
-    verdict = reasons.verdict_on(HOLDER)
+    verdict = rules.verdict_on(HOLDER)
     assert verdict is not None
     assert verdict.failure is not None
     assert (verdict.edge, verdict.failure.category, verdict.failure.type) == ("fail", "memory", "MemoryExceeded")
@@ -234,34 +234,34 @@ def test_over_its_memory_with_the_tolerance_it_must_not_go_on(monkeypatch: pytes
 @pytest.mark.parametrize(("declared", "used"), [(500, 599), (1, 32), (None, 10_000)])
 def test_within_it_may(monkeypatch: pytest.MonkeyPatch, declared: int | None, used: float) -> None:
     read(monkeypatch, memory_mb=used)
-    assert reasons.verdict_on(replace(HOLDER, memory_mb=declared)) is None
+    assert rules.verdict_on(replace(HOLDER, memory_mb=declared)) is None
 
 
 def test_what_was_not_measured_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "reading", lambda attempt_id: None)
-    assert reasons.verdict_on(HOLDER) is None
+    assert rules.verdict_on(HOLDER) is None
 
 
 def test_the_tolerance_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     read(monkeypatch, memory_mb=900, disk_mb=190)
     with override_settings(JOBS={"MEMORY_TOLERANCE": 2, "DISK_TOLERANCE": 2}):
-        assert reasons.verdict_on(HOLDER) is None
+        assert rules.verdict_on(HOLDER) is None
 
 
 def test_over_its_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     read(monkeypatch, disk_mb=121)
-    verdict = reasons.verdict_on(HOLDER)
+    verdict = rules.verdict_on(HOLDER)
     assert verdict is not None
     assert verdict.failure is not None
     assert (verdict.failure.category, verdict.failure.type) == ("disk", "DiskExceeded")
     read(monkeypatch, disk_mb=119)
-    assert reasons.verdict_on(HOLDER) is None
+    assert rules.verdict_on(HOLDER) is None
 
 
 def test_memory_weighs_more_than_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     read(monkeypatch, memory_mb=10_000, disk_mb=10_000)
-    verdict = reasons.verdict_on(HOLDER)
+    verdict = rules.verdict_on(HOLDER)
     assert verdict is not None
     assert verdict.failure is not None
     assert verdict.failure.category == "memory"
-    assert endings.heavier(verdict, None) is verdict
+    assert termination.heavier(verdict, None) is verdict

@@ -8,10 +8,10 @@ import pytest
 from django.db import OperationalError
 
 from jobs import JobTask, job, job_manager
-from jobs.execution import back_to_queue as leaving
+from jobs.execution import back_to_queue
 from jobs.execution.progress import flusher
 from jobs.execution.rescue import rescue
-from jobs.maintenance import expiry as expired
+from jobs.maintenance import expiry
 from jobs.models import Job, Pool, transitions
 from jobs.testing import drain
 from jobs.workflows import fallbacks
@@ -111,7 +111,7 @@ def test_whoever_fails_the_job(clock: Clock) -> None:
     claimed = stages.claim(lost)
     rescue([(claimed.row["id"], claimed.row["attempt_id"])], "its process died", "steward")
     clock.forward(10)
-    expired.give_up()
+    expiry.give_up()
     assert [made.metadata["fallback_error"]["category"] for made in _of(lost)] == ["lost"]
     assert [made.metadata["fallback_error"]["category"] for made in _of(late)] == ["expired"]
 
@@ -123,7 +123,7 @@ def test_what_was_cancelled_or_stopped_has_none() -> None:
             if is_running:
                 stages.claim(row)
             stop(row.id)
-            leaving.end_asked("id = %s", [stages.key(row)])
+            back_to_queue.end_asked("id = %s", [stages.key(row)])
             assert stages.fresh(row).state in {"cancelled", "failed"}
             assert not stages.fresh(row).fallback_due
             assert not _of(row)

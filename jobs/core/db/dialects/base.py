@@ -20,7 +20,7 @@ class Dialect:
     new_uuid: ClassVar[str]
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
-    hurried: ClassVar[str] = ""
+    no_fsync_columns: ClassVar[str] = ""
     """Further columns of a SELECT that set this transaction to commit without a flush, and not to plan anew."""
     native_uuids: ClassVar[bool] = False
     writes_in_cte: ClassVar[bool] = False
@@ -49,15 +49,15 @@ class Dialect:
         """Whether a JSON list holds the string parameter."""
         raise NotImplementedError
 
-    def among(self, column: str) -> str:
-        """Whether an id column is one of the ids that `ids` made one parameter of."""
+    def id_in(self, column: str) -> str:
+        """Whether an id column is one of the ids that `id_list` made one parameter of."""
         raise NotImplementedError
 
-    def ids(self, values: Iterable[UUID]) -> Any:
-        """Many ids as one parameter for `among`, so that the statement's text does not change with their number."""
+    def id_list(self, values: Iterable[UUID]) -> Any:
+        """Many ids as one parameter for `id_in`, so that the statement's text does not change with their number."""
         raise NotImplementedError
 
-    def picked(self, select: str) -> str:
+    def pick_skip_locked(self, select: str) -> str:
         """Whether the id is one that a SELECT with a LIMIT finds and locks, passing over what others have locked.
 
         The SELECT must run once. `id IN (SELECT … LIMIT 2 FOR UPDATE SKIP LOCKED)` may run it once for each row of the
@@ -65,15 +65,15 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def picking(self, where: str) -> str | None:
-        """The SELECT of a condition that `picked` made, where it has to run by itself, before the statement."""
+    def resolve_pick(self, where: str) -> str | None:
+        """The SELECT of a condition that `pick_skip_locked` made, where it must run before the statement."""
         return None
 
-    def unless_taken(self, key: str) -> str:
+    def on_conflict_nothing(self, key: str) -> str:
         """The end of an INSERT that leaves a row alone whose key is there; empty where that is an IntegrityError."""
         return f"ON CONFLICT ({key}) DO NOTHING"
 
-    def or_set(self, keys: Sequence[str], column: str) -> str:
+    def on_conflict_update(self, keys: Sequence[str], column: str) -> str:
         """The end of an INSERT that sets one column where the keys are there."""
         return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
 
@@ -81,29 +81,29 @@ class Dialect:
         """A JSON column as text."""
         return f"CAST({column} AS text)"
 
-    def at_length(self, select: str) -> str:
+    def long_aggregates(self, select: str) -> str:
         """A SELECT whose aggregated texts may be long."""
         return select
 
-    def impatient(self, insert: str, seconds: int) -> str:
+    def with_lock_timeout(self, insert: str, seconds: int) -> str:
         """An INSERT that waits no longer for what others have locked; as it is, where that is said otherwise."""
         return insert
 
-    def at_once(self, update: str) -> str:
+    def simultaneous_assignment(self, update: str) -> str:
         """An UPDATE whose every expression sees the row as it was."""
         return update
 
-    def repeated(self, insert: str, times: int) -> str | None:
+    def as_many_rows(self, insert: str, times: int) -> str | None:
         """An INSERT of one row as one of many; None where the driver had better run it many times."""
         return None
 
-    def _repeated(self, insert: str, times: int, end: str) -> str | None:
+    def _as_many_rows(self, insert: str, times: int, end: str) -> str | None:
         """The same where the statement goes on with `end` behind its values; None for what is no such INSERT."""
         head, values, rest = insert.partition(" VALUES ")
         row, also, rest = rest.partition(end)
         return f"{head}{values}{', '.join([row] * times)}{also}{rest}" if values else None
 
-    def spelled(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    def adapt(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         """A statement as the driver wants it."""
         return sql, params
 
@@ -115,8 +115,8 @@ class Dialect:
         """The PAYLOAD of any number of jobs as a fixed number of parameters."""
         raise NotImplementedError
 
-    def each_id(self) -> str:
-        """The ids that `ids` made one parameter of, as rows of one column `id`."""
+    def id_rows(self) -> str:
+        """The ids that `id_list` made one parameter of, as rows of one column `id`."""
         raise NotImplementedError
 
     def json_columns(self, columns: Sequence[str], rest: str) -> str:

@@ -49,16 +49,16 @@ class MariaDB(Dialect):
     def contains(self, column: str) -> str:
         return f"JSON_CONTAINS({column}, JSON_QUOTE(%s))"
 
-    def among(self, column: str) -> str:
+    def id_in(self, column: str) -> str:
         return f"{column} IN (%s)"
 
-    def ids(self, values: Iterable[UUID]) -> Any:
+    def id_list(self, values: Iterable[UUID]) -> Any:
         return list(values)
 
-    def picked(self, select: str) -> str:
+    def pick_skip_locked(self, select: str) -> str:
         return f"id IN ({select}{_PICK})"
 
-    def picking(self, where: str) -> str | None:
+    def resolve_pick(self, where: str) -> str | None:
         is_one = where.startswith("id IN (SELECT ") and where.endswith(f"{_PICK})")
         return where.removeprefix("id IN (").removesuffix(")") if is_one else None
 
@@ -72,7 +72,7 @@ class MariaDB(Dialect):
     def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [json.dumps(rows, default=str)]
 
-    def each_id(self) -> str:
+    def id_rows(self) -> str:
         given = "JSON_TABLE(JSON_ARRAY(%s), '$[*]' COLUMNS (id CHAR(36) PATH '$'))"
         return f"(SELECT CAST(given.id AS UUID) AS id FROM {given} given)"
 
@@ -86,29 +86,29 @@ class MariaDB(Dialect):
     def json_value(self, column: str) -> str:
         return f"JSON_COMPACT({column})"
 
-    def unless_taken(self, key: str) -> str:
+    def on_conflict_nothing(self, key: str) -> str:
         """ON DUPLICATE KEY would lock the holder's row for one caller after the other; the error, for all at once."""
         return ""
 
-    def or_set(self, keys: Sequence[str], column: str) -> str:
+    def on_conflict_update(self, keys: Sequence[str], column: str) -> str:
         return f"ON DUPLICATE KEY UPDATE {column} = VALUES({column})"
 
     def as_text(self, column: str) -> str:
         return column
 
-    def at_length(self, select: str) -> str:
+    def long_aggregates(self, select: str) -> str:
         return f"SET STATEMENT group_concat_max_len = {LONGEST} FOR {select}"
 
-    def impatient(self, insert: str, seconds: int) -> str:
+    def with_lock_timeout(self, insert: str, seconds: int) -> str:
         return f"SET STATEMENT innodb_lock_wait_timeout = {seconds} FOR {insert}"
 
-    def at_once(self, update: str) -> str:
+    def simultaneous_assignment(self, update: str) -> str:
         return f"SET STATEMENT sql_mode = CONCAT(@@sql_mode, ',SIMULTANEOUS_ASSIGNMENT') FOR {update}"
 
-    def repeated(self, insert: str, times: int) -> str | None:
-        return self._repeated(insert, times, " ON DUPLICATE KEY ")
+    def as_many_rows(self, insert: str, times: int) -> str | None:
+        return self._as_many_rows(insert, times, " ON DUPLICATE KEY ")
 
-    def spelled(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    def adapt(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
         """Reserved words quoted, and a list among the parameters spread: `IN (%s)` takes as many as there are."""
         text = _quoted(sql)
         if not any(isinstance(value, list) for value in params):

@@ -20,7 +20,7 @@ class PostgreSQL(Dialect):
     new_uuid = "gen_random_uuid()"
     skip_locked = " FOR UPDATE SKIP LOCKED"
     for_update = " FOR UPDATE"
-    hurried = (
+    no_fsync_columns = (
         ", set_config('synchronous_commit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
     )
     native_uuids = True
@@ -44,18 +44,18 @@ class PostgreSQL(Dialect):
     def contains(self, column: str) -> str:
         return f"{column} @> to_jsonb(%s::text)"
 
-    def among(self, column: str) -> str:
+    def id_in(self, column: str) -> str:
         return f"{column} = ANY(%s)"
 
-    def ids(self, values: Iterable[UUID]) -> Any:
+    def id_list(self, values: Iterable[UUID]) -> Any:
         return list(values)
 
-    def picked(self, select: str) -> str:
+    def pick_skip_locked(self, select: str) -> str:
         return f"id = ANY(ARRAY({select} FOR UPDATE SKIP LOCKED))"
 
-    def repeated(self, insert: str, times: int) -> str | None:
+    def as_many_rows(self, insert: str, times: int) -> str | None:
         """Each number of rows is a statement of its own to be prepared, so there are few of them."""
-        return self._repeated(insert, times, " ON CONFLICT ") if times <= MOST_REPEATED else None
+        return self._as_many_rows(insert, times, " ON CONFLICT ") if times <= MOST_REPEATED else None
 
     def payload_rows(self, run_after: str) -> str:
         names = ", ".join(PAYLOAD)
@@ -65,7 +65,7 @@ class PostgreSQL(Dialect):
     def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [list(column) for column in zip(*rows, strict=True)]
 
-    def each_id(self) -> str:
+    def id_rows(self) -> str:
         return "(SELECT unnest(%s::uuid[]) AS id)"
 
     def json_columns(self, columns: Sequence[str], rest: str) -> str:

@@ -35,13 +35,13 @@ class SQLite(Dialect):
     def contains(self, column: str) -> str:
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = %s)"
 
-    def among(self, column: str) -> str:
+    def id_in(self, column: str) -> str:
         return f"{column} IN (SELECT value FROM json_each(%s))"
 
-    def ids(self, values: Iterable[UUID]) -> Any:
+    def id_list(self, values: Iterable[UUID]) -> Any:
         return json.dumps([value.hex for value in values])
 
-    def picked(self, select: str) -> str:
+    def pick_skip_locked(self, select: str) -> str:
         return f"id IN ({select})"
 
     def payload_rows(self, run_after: str) -> str:
@@ -52,7 +52,7 @@ class SQLite(Dialect):
     def payload(self, rows: Sequence[Sequence[Any]]) -> list[Any]:
         return [json.dumps([[value.hex if isinstance(value, UUID) else value for value in row] for row in rows])]
 
-    def each_id(self) -> str:
+    def id_rows(self) -> str:
         return "(SELECT value AS id FROM json_each(%s))"
 
     def json_columns(self, columns: Sequence[str], rest: str) -> str:

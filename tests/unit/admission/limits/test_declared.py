@@ -11,8 +11,7 @@ from celery import current_app
 
 from jobs import JobTask, job, job_manager
 from jobs.admission import limits
-from jobs.admission.limits import SYSTEM_LIMIT
-from jobs.admission.limits import declared as declaring
+from jobs.admission.limits import SYSTEM_LIMIT, declared
 from jobs.control import limits as tuning
 from jobs.exceptions import JobRefused
 from jobs.models import Limit, Pool
@@ -24,9 +23,9 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def ask_anew() -> Iterator[None]:
-    declaring.forget()
+    declared.forget()
     yield
-    declaring.forget()
+    declared.forget()
 
 
 @job(name="declaring.render", max_concurrent=4, partition_by="customer", rate="10/m burst 2", conflict="refuse")
@@ -65,25 +64,25 @@ def test_the_first_submit_writes_what_is_declared() -> None:
 
 
 def test_what_somebody_edited_stays_until_the_code_says_something_else() -> None:
-    declaring.declare("t", "default", render.options)
+    declared.declare("t", "default", render.options)
     Limit.objects.filter(name="t").update(size=9)
-    declaring.forget()
-    declaring.declare("t", "default", render.options)
+    declared.forget()
+    declared.declare("t", "default", render.options)
     assert _row("t")["size"] == 9
-    declaring.declare("t", "default", render.options.but({"max_concurrent": 5}))
+    declared.declare("t", "default", render.options.but({"max_concurrent": 5}))
     assert _row("t")["size"] == 5
 
 
 def test_what_is_not_declared_any_more_goes() -> None:
-    declaring.declare("t", "default", render.options)
-    declaring.declare("t", "default", render.options.but({"rate": None}))
+    declared.declare("t", "default", render.options)
+    declared.declare("t", "default", render.options.but({"rate": None}))
     assert set(Limit.objects.filter(task="t").values_list("name", flat=True)) == {"t"}
 
 
 def test_with_a_second_pool_a_limit_spans_all() -> None:
     Pool.objects.create(name="gpu")
-    declaring.declare("t", "default", render.options)
-    assert declaring.declare("t", "gpu", render.options) == {"default"}
+    declared.declare("t", "default", render.options)
+    assert declared.declare("t", "gpu", render.options) == {"default"}
     assert (_row("t")["pool"], _row("t rate")["pool"]) == ("", "")
 
 
@@ -120,13 +119,13 @@ def test_what_a_job_brings_itself_counts_in_its_pool() -> None:
 def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -> None:
     Pool.objects.create(name="gpu")
     options = render.options.but({"rate": None})
-    declaring.declare("t", "default", options)
+    declared.declare("t", "default", options)
     for partition in ("acme", "bob"):
         Limit.objects.create(
             name=f"vip {partition}", task="t", pool="default", partition_by="customer", partition=partition, size=10
         )
     Limit.objects.create(name="bob anywhere", task="t", partition_by="customer", partition="bob", size=1)
-    declaring.declare("t", "gpu", options)
+    declared.declare("t", "gpu", options)
     assert _row("t")["pool"] == _row("vip acme")["pool"] == ""
     assert _row("vip bob")["pool"] == "default"  # there is one for all pools: two would both hold
     look = limits.look("default")
@@ -137,11 +136,11 @@ def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -
 
 def test_a_rate_that_the_code_makes_wider_does_not_wait_for_the_old_one(rung: list[object]) -> None:
     stages.start_worker()
-    declaring.declare("t", "default", render.options.but({"rate": "1/d", "partition_by": None}))
+    declared.declare("t", "default", render.options.but({"rate": "1/d", "partition_by": None}))
     first, second = job_manager.submit("t"), job_manager.submit("t")
     assert len(stages.admit()) == 1
-    declaring.forget()
-    assert declaring.declare("t", "default", render.options.but({"rate": "1/s", "partition_by": None})) == {"default"}
+    declared.forget()
+    assert declared.declare("t", "default", render.options.but({"rate": "1/s", "partition_by": None})) == {"default"}
     (blocker,) = job_manager.why(second.id).blockers
     assert blocker.until is not None
     assert (blocker.until - first.created_at).total_seconds() < 60
@@ -157,7 +156,7 @@ def test_a_policy_that_somebody_sets_counts_for_a_task_that_declares_none() -> N
     with pytest.raises(JobRefused):
         job_manager.submit(plain)
     Limit.objects.filter(name=plain.name).update(policy="wait")
-    declaring.forget()
+    declared.forget()
     job_manager.submit(plain)
 
 

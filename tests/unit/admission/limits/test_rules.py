@@ -12,7 +12,7 @@ from jobs import job, job_manager
 from jobs.admission import limits
 from jobs.admission.limits import Look, Tally
 from jobs.admission.limits.availability import NEVER
-from jobs.execution import heartbeats as liveness
+from jobs.execution import heartbeats
 from jobs.models import Job, Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock
@@ -101,15 +101,15 @@ def test_a_worker_that_is_silent_gone_or_leaving_does_not_count(clock: Clock) ->
     with override_settings(JOBS={"LOOK_AHEAD": 0, "STALE_AFTER": 20}):
         leaving, gone, lively = (stages.start_worker(slots=slots) for slots in (1, 2, 4))
         assert _look().window == 7
-        liveness.drain(leaving)
+        heartbeats.drain(leaving)
         assert _look().window == 6
-        liveness.retire(gone)
+        heartbeats.retire(gone)
         assert _look().window == 4
         clock.forward(19)
         assert _look().window == 4
         clock.forward(2)
         assert _look().window == 0
-        liveness.beat(lively, 8)
+        heartbeats.beat(lively, 8)
         assert _look().window == 8
 
 
@@ -121,7 +121,7 @@ def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock)
         stages.claim(row, leaving)
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
         assert _free() == 0
-        liveness.drain(leaving)
+        heartbeats.drain(leaving)
         stages.start_worker(slots=2)
         assert (Tally(_look()).in_flight, _free()) == (2, 2)
         clock.forward(61)  # as long as a silent one is not fenced, its jobs count for every maximum

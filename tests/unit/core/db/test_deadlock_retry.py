@@ -11,11 +11,9 @@ import pytest
 from django.db import OperationalError, transaction
 
 from jobs import Job, job_manager
-from jobs.control import bulk, pausing, pools, stopping
+from jobs.control import bulk, pausing, pools, stopping, tasks
 from jobs.control import cancellation as control
-from jobs.control import tasks as taskpause
-from jobs.core.db import deadlock_retry as deadlocks
-from jobs.core.db import statements
+from jobs.core.db import deadlock_retry, statements
 from jobs.core.db.deadlock_retry import DEADLOCK, done_again
 from tests.app import stages
 
@@ -24,7 +22,7 @@ from tests.app import stages
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What was waited, without waiting."""
     waited: list[float] = []
-    monkeypatch.setattr(deadlocks, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(deadlock_retry, "time", SimpleNamespace(sleep=waited.append))
     return waited
 
 
@@ -97,7 +95,7 @@ REQUESTS: dict[str, tuple[str, Callable[[UUID], object]]] = {
     "retry": ("failed", control.retry),
     "retry many": ("failed", lambda one: bulk.retry([one])[one]),
     "priority": ("pending", lambda one: bulk.set_priority([one], "high")[one]),
-    "pause its task": ("queued", lambda _: taskpause.pause("deadlocks.nobody")),
+    "pause its task": ("queued", lambda _: tasks.pause("deadlocks.nobody")),
     "pause its pool": ("queued", lambda _: pools.pause("default")),
 }
 
@@ -119,7 +117,7 @@ def test_no_person_is_told_of_a_deadlock(name: str, monkeypatch: pytest.MonkeyPa
     answers = set()
     for statement in range(1, 8):
         row: Job = stages.put(job_manager.submit("deadlocks.nobody"), state)
-        taskpause.resume("deadlocks.nobody")
+        tasks.resume("deadlocks.nobody")
         pools.resume("default")
         falls[0] = statement
         answers.add(ask(row.id))

@@ -1,6 +1,6 @@
 """How the databases are spoken to, as far as SQLite can show it: the clock, times, ids, raw rows.
 
-What MariaDB makes of its words: tests/integration/test_mariadb.py.
+What MariaDB makes of its db: tests/integration/test_mariadb.py.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def test_a_moment_equals_itself_however_it_got_there(moment: datetime) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("seconds", [0, 1, -1, 0.5, 86_400.25, -3600])
 def test_later_adds_seconds(seconds: float) -> None:
-    words = dialect("default")
+    db = dialect("default")
     with bound_now(NOON):
-        moved = _value(words.later("{now}"), [seconds])
+        moved = _value(db.later("{now}"), [seconds])
         assert moved == str((NOON + timedelta(seconds=seconds)).replace(tzinfo=None))
-        assert _value(words.epoch("{now}")) == pytest.approx(NOON.timestamp(), abs=0.001)
+        assert _value(db.epoch("{now}")) == pytest.approx(NOON.timestamp(), abs=0.001)
 
 
 @pytest.mark.django_db
@@ -80,69 +80,73 @@ def test_the_bound_clock_is_this_threads_and_ends_with_its_block() -> None:
 
 
 def test_postgresqls_spelling_of_a_moment() -> None:
-    words = PostgreSQL()
-    assert words.now() == "statement_timestamp()"
+    db = PostgreSQL()
+    assert db.now() == "statement_timestamp()"
     with bound_now(NOON):
-        assert words.now() == "TIMESTAMPTZ '2030-01-01T12:00:00+00:00'"
+        assert db.now() == "TIMESTAMPTZ '2030-01-01T12:00:00+00:00'"
 
 
 def test_mariadbs_spelling_of_a_moment() -> None:
-    words = MariaDB()
-    assert words.now() == "UTC_TIMESTAMP(6)"
+    db = MariaDB()
+    assert db.now() == "UTC_TIMESTAMP(6)"
     with bound_now(NOON.astimezone(timezone(timedelta(hours=5)))):
-        assert words.now() == "TIMESTAMP'2030-01-01 12:00:00'"
+        assert db.now() == "TIMESTAMP'2030-01-01 12:00:00'"
 
 
 def test_mariadbs_reserved_words_are_quoted_where_they_are_names() -> None:
     sql = "SELECT key, j.partition, partition_by FROM jobs_job j WHERE `key` = 'the key' AND lane = %s"
     quoted = "SELECT `key`, j.`partition`, partition_by FROM jobs_job j WHERE `key` = 'the key' AND lane = %s"
-    assert MariaDB().spelled(sql, ["x"]) == (quoted, ["x"])
-    for words in (PostgreSQL(), SQLite()):
-        assert words.spelled(sql, ["x"]) == (sql, ["x"])
+    assert MariaDB().adapt(sql, ["x"]) == (quoted, ["x"])
+    for db in (PostgreSQL(), SQLite()):
+        assert db.adapt(sql, ["x"]) == (sql, ["x"])
 
 
 def test_mariadb_takes_a_list_as_many_parameters() -> None:
-    words = MariaDB()
+    db = MariaDB()
     ids = [uuid4(), uuid4()]
-    where = f"pool = %s AND {words.among('id')} AND {words.among('lane')} AND rank < %s"
-    spread = words.spelled(where, ["p", words.ids(ids), words.ids([]), 1])
+    where = f"pool = %s AND {db.id_in('id')} AND {db.id_in('lane')} AND rank < %s"
+    spread = db.adapt(where, ["p", db.id_list(ids), db.id_list([]), 1])
     assert spread == ("pool = %s AND id IN (%s, %s) AND lane IN (NULL) AND rank < %s", ["p", *ids, 1])
 
 
 def test_mariadb_inserts_many_rows_at_once() -> None:
-    words = MariaDB()
-    insert = f"INSERT INTO t (a, b) VALUES (%s, UTC_TIMESTAMP(6)) {words.or_set(['a'], 'b')}"
-    many = words.repeated(insert, 3)
+    db = MariaDB()
+    insert = f"INSERT INTO t (a, b) VALUES (%s, UTC_TIMESTAMP(6)) {db.on_conflict_update(['a'], 'b')}"
+    many = db.as_many_rows(insert, 3)
     row = "(%s, UTC_TIMESTAMP(6))"
     assert many == f"INSERT INTO t (a, b) VALUES {row}, {row}, {row} ON DUPLICATE KEY UPDATE b = VALUES(b)"
-    assert words.repeated("INSERT INTO t (a) VALUES (%s)", 2) == "INSERT INTO t (a) VALUES (%s), (%s)"
-    assert words.repeated("UPDATE t SET a = %s WHERE id = %s", 2) is None
+    assert db.as_many_rows("INSERT INTO t (a) VALUES (%s)", 2) == "INSERT INTO t (a) VALUES (%s), (%s)"
+    assert db.as_many_rows("UPDATE t SET a = %s WHERE id = %s", 2) is None
 
 
 def test_postgresql_inserts_few_rows_at_once() -> None:
-    words = PostgreSQL()
-    insert = f"INSERT INTO t (a, b) VALUES (%s, %s) {words.or_set(['a'], 'b')}"
+    db = PostgreSQL()
+    insert = f"INSERT INTO t (a, b) VALUES (%s, %s) {db.on_conflict_update(['a'], 'b')}"
     row = "(%s, %s)"
-    assert words.repeated(insert, 2) == f"INSERT INTO t (a, b) VALUES {row}, {row} {words.or_set(['a'], 'b')}"
-    assert words.repeated(insert, 21) is None
+    assert db.as_many_rows(insert, 2) == f"INSERT INTO t (a, b) VALUES {row}, {row} {db.on_conflict_update(['a'], 'b')}"
+    assert db.as_many_rows(insert, 21) is None
 
 
 def test_mariadb_picks_by_a_statement_of_its_own() -> None:
-    words = MariaDB()
+    db = MariaDB()
     select = "SELECT id FROM jobs_job WHERE state = 'pending' LIMIT %s"
-    assert words.picking(words.picked(select)) == f"{select} FOR UPDATE SKIP LOCKED"
-    assert words.picking("id = %s") is words.picking(words.among("id")) is None
-    assert PostgreSQL().picking(PostgreSQL().picked(select)) is SQLite().picking(SQLite().picked(select)) is None
+    assert db.resolve_pick(db.pick_skip_locked(select)) == f"{select} FOR UPDATE SKIP LOCKED"
+    assert db.resolve_pick("id = %s") is db.resolve_pick(db.id_in("id")) is None
+    assert (
+        PostgreSQL().resolve_pick(PostgreSQL().pick_skip_locked(select))
+        is SQLite().resolve_pick(SQLite().pick_skip_locked(select))
+        is None
+    )
 
 
 @pytest.mark.django_db
 def test_ids_are_one_parameter_however_many() -> None:
-    words = dialect("default")
+    db = dialect("default")
     boots = [stages.start_worker() for _ in range(3)]
-    sql = f"SELECT count(*) FROM jobs_worker WHERE {words.among('boot_id')}"
-    assert query("default", sql, [words.ids(boots[:2])]) == [(2,)]
-    assert query("default", sql, [words.ids([])]) == [(0,)]
-    assert query("default", sql, [words.ids([uuid4()])]) == [(0,)]
+    sql = f"SELECT count(*) FROM jobs_worker WHERE {db.id_in('boot_id')}"
+    assert query("default", sql, [db.id_list(boots[:2])]) == [(2,)]
+    assert query("default", sql, [db.id_list([])]) == [(0,)]
+    assert query("default", sql, [db.id_list([uuid4()])]) == [(0,)]
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import ConnectionError as RedisError
 
 from jobs.exceptions import JobAborted, JobNotFound, KeyBusy
-from jobs.execution.failures import classification as classifying
+from jobs.execution.failures import classification
 from jobs.execution.failures.classification import meaning_of
 from jobs.models import Job
 from jobs.states import CATEGORIES, RETRIED, ErrorCategory
@@ -148,7 +148,7 @@ def test_names_of_rules_that_can_be_imported_here_are_right() -> None:
     """A class that was renamed in its library would make its rule silent."""
     seen = {name for error, _ in CASES for name in meaning_of(error).names}
     known = {
-        name for name in classifying._RULES if name.startswith(("django.", "jobs.", "billiard.", "kombu.", "redis."))
+        name for name in classification._RULES if name.startswith(("django.", "jobs.", "billiard.", "kombu.", "redis."))
     }
     tried = {name for name in known if name in seen}
     assert {
