@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Coalesce
+
 from jobs.core.conf import settings
-from jobs.core.db.statements import execute
+from jobs.core.db.dialects import DbNow
 from jobs.execution import back_to_queue
 from jobs.execution.failures.failure import Failure
 from jobs.execution.fence import Pair, fence_of_many
-from jobs.models import Attempt, transitions
+from jobs.models import Attempt, Job, transitions
 from jobs.models.transitions import Moved, Sql
-from jobs.states import ErrorCategory
+from jobs.states import ErrorCategory, JobState
 
 
 def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
@@ -53,9 +55,9 @@ def release(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
 
 def note_unknown(pairs: Sequence[Pair]) -> None:
     """Remember since when workers say that they do not know these jobs' task; the next claim forgets it."""
-    where, ids = fence_of_many(pairs)
-    sql = "UPDATE jobs_job SET unknown_since = COALESCE(unknown_since, {now})"
-    execute(settings.DATABASE, f"{sql} WHERE {where} AND state = 'queued'", ids)
+    job_ids, attempt_ids = zip(*pairs, strict=True)
+    queued = Job.objects.using(settings.DATABASE).filter(state=JobState.QUEUED)
+    queued.filter(pk__in=job_ids, attempt_id__in=attempt_ids).update(unknown_since=Coalesce("unknown_since", DbNow()))
 
 
 def open_attempts(boot_id: UUID) -> set[Pair]:

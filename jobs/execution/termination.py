@@ -90,7 +90,7 @@ def end_failed(
             outcome.edge, where, fence, source=source, sets=outcome.sets, attempt=columns, actor=actor, data=data
         )
 
-    return outcomes.settle(fence, failure, write)
+    return outcomes.settle(pair, failure, write)
 
 
 def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:
