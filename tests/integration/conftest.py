@@ -53,7 +53,7 @@ def shared_house(
         call_command("migrate", verbosity=0)  # pytest-django does so only for tests that ask for its own fixtures
         call_command("flush", verbosity=0, interactive=False)
         stack.empty_broker()
-        worker = Worker(directory / "worker.log", env={"JOBCENTER_TEST_JOBS": QUICK})
+        worker = Worker(directory / "worker.log", env={"JOBCENTER_TEST_JOBS": QUICK}, fresh=True)
         yield House(stack, closing.enter_context(worker), directory)
 
 
