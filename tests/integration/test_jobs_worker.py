@@ -10,6 +10,8 @@ import pytest
 from jobs import JobTask, admission, job, job_manager
 from jobs.models import Worker
 
+pytestmark = pytest.mark.broker
+
 TIMEOUT = 20
 
 
