@@ -11,7 +11,7 @@ os.environ.setdefault("JOBCENTER_DEBUG", "0")
 os.environ.setdefault("JOBCENTER_SECRET_KEY", "only-for-tests")
 
 from jobcenter.settings import *  # noqa: F403  # settings are inherited whole, once the environment is set
-from jobcenter.settings import CELERY_BROKER_TRANSPORT_OPTIONS, DATABASES, INSTALLED_APPS  # the same
+from jobcenter.settings import CELERY_BROKER_TRANSPORT_OPTIONS, DATABASES, INSTALLED_APPS, LOGGING  # the same
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}  # workers must meet the tests' own rows
@@ -25,3 +25,5 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = "JOBCENTER_TEST_CAN
 if seconds := os.environ.get("JOBCENTER_TEST_VISIBILITY"):
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"visibility_timeout": float(seconds)}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A line for each move of thousands of jobs would hide why a test failed; that they are written is tested in `unit`.
+LOGGING["loggers"] = {"jobs.transitions": {"level": "WARNING"}}
