@@ -1,7 +1,8 @@
 """Settings of the tests that run real workers, for the test process and for the workers alike.
 
 DATABASE_URL and CELERY_BROKER_URL come from `tests/run.py`. The times of liveness are a tenth of the real ones; no
-maximum is set. JOBCENTER_TEST_JOBS (JSON) lays single values over `JOBS`, for one worker or for a whole run.
+maximum is set. JOBCENTER_TEST_JOBS (JSON) lays single values over `JOBS`, for one worker or for a whole run;
+JOBCENTER_TEST_PATIENCE=2 doubles the times after which somebody silent is given up.
 """
 
 import json
@@ -16,8 +17,10 @@ from jobcenter.settings import CELERY_BROKER_TRANSPORT_OPTIONS, DATABASES, INSTA
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.app"]
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}  # workers must meet the tests' own rows
 CELERY_IMPORTS = ["tests.app.faulty", "tests.app.stubborn"]
+patience = float(os.environ.get("JOBCENTER_TEST_PATIENCE", "1"))
 JOBS = {
-    "STALE_AFTER": 3, "HEARTBEAT": 0.5, "LEASE": 1, "TICK": 0.2, "LOST_AFTER": 2, "PUBLISH_AFTER": 0.5,
+    "STALE_AFTER": 3 * patience, "HEARTBEAT": 0.5, "LEASE": 1 * patience, "TICK": 0.2, "LOST_AFTER": 2 * patience,
+    "PUBLISH_AFTER": 0.5,
     "SAMPLE_EVERY": 0.2,
 } | json.loads(os.environ.get("JOBCENTER_TEST_JOBS", "{}"))  # fmt: skip
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = float(os.environ.get("JOBCENTER_TEST_SOFT_SHUTDOWN", "0"))
