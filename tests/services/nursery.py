@@ -25,13 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "JOBCENTER_TEST_WORKER"
 UNBORN = "0" * 32  # as long as a mark: it is written over where /proc shows it
 APP, LIBRARIES = "app", "libraries"  # what a nursery has loaded
-READ_BY_SETTINGS = (
-    "DATABASE_URL",
-    "CELERY_BROKER_URL",
-    "DJANGO_SETTINGS_MODULE",
-    "JOBCENTER_",
-    "JOB_",
-)  # how they begin
+# How variables begin that nothing reads before settings are imported; others may be a library's.
+READ_BY_SETTINGS = ("DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE", "JOBCENTER_", "JOB_")
 READ_LATE = {MARK, ledger.VARIABLE, "PYTEST_CURRENT_TEST"}  # no module reads them while it is imported
 _TOO_LATE = 60.0  # seconds; a nursery answers within one
 
@@ -44,6 +39,10 @@ class Forked:
         self._nursery = nursery
         self._end = os.pidfd_open(pid)  # becomes readable when it has ended; it stays a zombie until its nursery waits
         self._code: int | None = None
+        self._reaping = threading.Lock()  # the soak asks from several threads
+
+    def __del__(self) -> None:
+        os.close(self._end)
 
     def poll(self) -> int | None:
         """The exit code (negative: the signal it died of), None while it runs."""
@@ -58,8 +57,9 @@ class Forked:
 
     def _ended_within(self, seconds: float) -> int | None:
         if self._code is None and select.select([self._end], [], [], seconds)[0]:
-            self._code = self._nursery.ask(wait=self.pid)
-            os.close(self._end)
+            with self._reaping:
+                if self._code is None:
+                    self._code = self._nursery.ask(wait=self.pid)
         return self._code
 
 
