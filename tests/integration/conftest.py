@@ -1,6 +1,6 @@
 """One worker for the tests that can share it. They come last, in random order among themselves: see `house`.
 
-What brings servers or a project of its own (the demo, the quickstart), and what tests the tests' own workers, runs beside
+What brings servers or a project of its own (demo, quickstart), and what tests the tests' own workers, runs beside
 one stack only, not once for each; what only one kind of database can do runs on that.
 """
 
