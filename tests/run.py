@@ -7,8 +7,8 @@ stack for which there is no server is reported with the reason, and is a failure
 
 Groups run one after the other, and the table at the end says what CPU each took; one that takes twice what is recorded
 fails (`budget.py`). `LANES=2` runs unit, tools and property beside the others, in a lane at idle priority: the kernel
-takes no cycle for it from a steward that wants one. (Beside work of equal rank, on two slow cores, a steward missed its lease of
-a second now and then.) Each group's output is then shown when it has ended.
+takes no cycle for it from a steward that wants one. (Beside work of equal rank, on two slow cores, a steward missed its
+lease of a second now and then.) Each group's output is then shown when it has ended.
 """
 
 import os
