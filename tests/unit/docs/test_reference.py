@@ -51,7 +51,7 @@ def test_every_retry_column_of_a_pool_is_documented(field: str) -> None:
     assert f"`{field}`" in (DOCS / "retries.md").read_text()
 
 
-@pytest.mark.parametrize("name", [name for name in vars(JobManager) if not name.startswith(("_", "a"))])
+@pytest.mark.parametrize("name", [name for name in dir(JobManager) if not name.startswith(("_", "a"))])
 def test_every_method_is_documented(name: str) -> None:
     assert f"`{name}(" in (DOCS / "api.md").read_text()
 
