@@ -1,4 +1,4 @@
-"""Directories of attempts: private, gone at the end, deleted when they are not locked, and never while somebody does."""
+"""Directories of attempts: private, deleted at the end of their attempt, and never while one is locked."""
 
 from __future__ import annotations
 
