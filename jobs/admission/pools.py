@@ -29,7 +29,7 @@ def known(name: str, declared: Callable[[], set[str]]) -> str:
         if name not in declared():
             raise UnknownPool(name, there | declared())
         Pool.objects.using(using).get_or_create(name=name)
-    # Remembered after the commit: what this transaction has seen may be its own, and be rolled back.
+    # Remembered after the commit: this transaction may have read its own row, which a rollback removes.
     transaction.on_commit(functools.partial(_certain.update, there), using=using)
     return name
 

@@ -1,6 +1,6 @@
-"""The way out to Celery: doorbells, and nothing but doorbells.
+"""The way out to Celery: messages, and nothing but messages.
 
-A doorbell names the user's task and carries ids, never a payload. Publishing is a hint that the steward repeats, so a
+A message names the user's task and carries ids, never a payload. Publishing is a hint that the steward repeats, so a
 broker that is away is no error to the caller: `publish` says what was sent, remembers for a while that the broker is
 away, and answers at once meanwhile. This module changes no state but `published_at`.
 """
@@ -48,7 +48,7 @@ HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has
 
 
 @dataclass(frozen=True)
-class Doorbell:
+class JobMessage:
     """One message: the pool's queue, the task's name, and the (job id, attempt id) pairs that it carries."""
 
     pool: str
@@ -57,10 +57,10 @@ class Doorbell:
     header: str = JOBS_HEADER
 
 
-Transport = Callable[[Sequence[Doorbell]], None]
+Transport = Callable[[Sequence[JobMessage]], None]
 Depth = Callable[[str], int | None]
 _instead: ContextVar[tuple[Transport, Depth] | None] = ContextVar("instead_of_the_broker", default=None)
-_unmarked: ContextVar[list[Doorbell] | None] = ContextVar("doorbells_to_be_marked", default=None)
+_unmarked: ContextVar[list[JobMessage] | None] = ContextVar("messages_to_be_marked", default=None)
 
 
 class Breaker:
@@ -89,29 +89,29 @@ breaker = Breaker()
 _local = threading.local()
 
 
-def publish(doorbells: Sequence[Doorbell]) -> int:
-    """Send doorbells and mark their jobs as published; returns how many were sent: all, or none."""
-    if not doorbells or breaker.is_open:
+def publish(messages: Sequence[JobMessage]) -> int:
+    """Send messages and mark their jobs as published; returns how many were sent: all, or none."""
+    if not messages or breaker.is_open:
         return 0
     try:
-        _send(doorbells)
+        _send(messages)
     except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
         breaker.failed()
         disconnect()
-        logger.warning("broker away, %d doorbells wait for the steward: %r", len(doorbells), error)
+        logger.warning("broker away, %d messages wait for the steward: %r", len(messages), error)
         return 0
     breaker.succeeded()
     unmarked = _unmarked.get()
     if unmarked is None:
-        _mark_published(doorbells)
+        _mark_published(messages)
     else:
-        unmarked.extend(doorbells)
-    return len(doorbells)
+        unmarked.extend(messages)
+    return len(messages)
 
 
 @contextmanager
 def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterator[None]:
-    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
+    """Hand messages to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
 
     `depth` answers `queue_depth` for it; by default it cannot say.
     """
@@ -128,13 +128,13 @@ def marked_later() -> Iterator[Callable[[], None]]:
 
     Most jobs have been claimed by then, and need no mark.
     """
-    unmarked: list[Doorbell] = []
+    unmarked: list[JobMessage] = []
 
     def mark() -> None:
-        doorbells = unmarked.copy()
+        messages = unmarked.copy()
         unmarked.clear()
-        if doorbells:
-            _mark_published(doorbells)
+        if messages:
+            _mark_published(messages)
 
     token = _unmarked.set(unmarked)
     try:
@@ -173,30 +173,30 @@ def _length(channel: Any, queue: str) -> int:
     return int(channel.queue_declare(queue, passive=True).message_count if size is None else size(queue))
 
 
-def _send(doorbells: Sequence[Doorbell]) -> None:
+def _send(messages: Sequence[JobMessage]) -> None:
     instead = _instead.get()
     if instead is not None:
-        instead[0](doorbells)
+        instead[0](messages)
         return
     reused, begun = "producer" in _local.__dict__, time.monotonic()
     try:
-        _send_batch(_producer(), doorbells)
+        _send_batch(_producer(), messages)
     except Exception:
         if not reused or time.monotonic() - begun >= SOCKET_TIMEOUT:
             raise  # it was refused, or it hangs
         disconnect()  # the broker may have been restarted since this connection was last used
-        _send_batch(_producer(), doorbells)
+        _send_batch(_producer(), messages)
 
 
-def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
+def _send_batch(producer: Producer, messages: Sequence[JobMessage]) -> None:
     with producer.batch():  # type: ignore[attr-defined]  # new in kombu 5.7, not in its stubs
-        for bell in doorbells:
-            message_id = str(bell.pairs[0][1])
+        for message in messages:
+            message_id = str(message.pairs[0][1])
             producer.publish(
                 _BODY,
                 exchange="",
-                routing_key=bell.pool,
-                headers=_headers(bell, message_id),
+                routing_key=message.pool,
+                headers=_headers(message, message_id),
                 correlation_id=message_id,
                 content_type="application/json",
                 content_encoding="utf-8",
@@ -204,9 +204,9 @@ def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
             )
 
 
-def _headers(bell: Doorbell, message_id: str) -> dict[str, Any]:
-    pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in bell.pairs]
-    return {**_template(bell.task), "id": message_id, "root_id": message_id, bell.header: pairs}
+def _headers(message: JobMessage, message_id: str) -> dict[str, Any]:
+    pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in message.pairs]
+    return {**_template(message.task), "id": message_id, "root_id": message_id, message.header: pairs}
 
 
 @functools.cache
@@ -244,11 +244,11 @@ def _quietly_close(producer: Producer) -> None:
         logger.debug("closing a broken broker connection failed", exc_info=True)
 
 
-def _mark_published(doorbells: Sequence[Doorbell]) -> None:
+def _mark_published(messages: Sequence[JobMessage]) -> None:
     """Note the hand-over. A job that a worker has claimed meanwhile needs no note."""
     using = settings.DATABASE
     db = dialect(using)
-    pairs = [pair for bell in doorbells for pair in bell.pairs]
+    pairs = [pair for message in messages for pair in message.pairs]
     execute(
         using,
         f"UPDATE {Job._meta.db_table} SET published_at = {{now}}"

@@ -14,7 +14,7 @@ from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import query
 
-MOST_LANES = 10_000  # seen by one admission; beyond it each begins somewhere else
+MOST_LANES = 10_000  # read by one admission; with more, each admission starts at another lane
 FIRST_LANE = UUID(int=0)
 IN_FLIGHT = "state IN ('queued', 'running')"
 
@@ -41,11 +41,11 @@ def with_room(pool: str | None, ahead: int) -> list[str]:
     return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
 
 
-def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
-    """What `limits.look` makes a `Look` of; None when there is no such pool. JSON texts as the database made them."""
+def read_snapshot(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
+    """The row that `limits.take_snapshot` parses, lists as JSON text; None when there is no such pool."""
     using = settings.DATABASE
     db = dialect(using)
-    sql = _look_sql(db, tuple(rules), everywhere)
+    sql = _snapshot_sql(db, tuple(rules), everywhere)
     lane = str(start) if db.has_lateral else start.hex
     walk = (pool, lane, pool) if db.has_lateral or db.skips_in_index else (pool, lane, pool, pool)
     flight = (pool,) if everywhere else (pool, pool)
@@ -149,7 +149,7 @@ SELECT name FROM (
 
 
 @functools.cache
-def _look_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
+def _snapshot_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     now = db.epoch("{now}")
     heads = db.json_columns(
         ("lane", "rank", db.epoch("eligible_at"), "priority = 'critical'"),
@@ -166,11 +166,11 @@ def _look_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
         f"{_walk(db)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {db.as_text('p.resources')},"
         f" {_slots(db)}, {beyond(db)}, {limits}, {rates}, {turns}, {paused},"
-        f" {_flights(db, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
+        f" {_in_flight_by_lane(db, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 
 
-def _flights(db: Dialect, everywhere: bool) -> str:
+def _in_flight_by_lane(db: Dialect, everywhere: bool) -> str:
     """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
     starts = db.json_list(db.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
     where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"

@@ -1,12 +1,14 @@
-"""Wakes one worker's feeder, by a notification that PostgreSQL sends with the commit of the caller's transaction.
+"""Wakes a feeder: this process's own, or one worker's by a notification that PostgreSQL sends on commit.
 
-Whoever makes jobs wait for admission, and is no worker itself, draws one worker among those that listen, and has
-nothing more to do. A notification that reaches nobody (its worker died just now) is made good by the steward's next
-tick. Where nobody listens (SQLite, a pooler in transaction mode) the caller admits. Admits and publishes nothing.
+A process without a feeder notifies one random worker among those that listen. If that worker has just died, the
+steward's next tick admits instead. Where no worker listens (SQLite, a pooler in transaction mode) the caller admits.
+This module admits and publishes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,25 @@ from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import execute, query
 
-_FRESH = 2  # heartbeats; whoever is silent for longer is no safe choice, and long before `STALE_AFTER` passed over
+_FRESH = 2  # heartbeats; a worker that is silent for longer is not notified, long before `STALE_AFTER`
+
+
+class OwnFeeder:
+    """How this process wakes its own feeder: `wake` is None where it has none, and jobs are admitted right here."""
+
+    wake: Callable[[], None] | None = None
+
+    @contextmanager
+    def woken_by(self, wake: Callable[[], None] | None) -> Iterator[None]:
+        """Inside, `wake` wakes this process's feeder; None: it has none."""
+        before, self.wake = self.wake, wake
+        try:
+            yield
+        finally:
+            self.wake = before
+
+
+own_feeder = OwnFeeder()
 
 
 def channel(boot_id: UUID) -> str:

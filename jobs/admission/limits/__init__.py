@@ -6,20 +6,20 @@ from jobs.admission import queries
 from jobs.admission.limits import lookahead
 from jobs.admission.limits.blockers import Blocker
 from jobs.admission.limits.lanes import Facts, facts_of
-from jobs.admission.limits.ordering import Plan, Stand, first_lanes, how_many, pick, plan, stand
-from jobs.admission.limits.snapshot import Flight, Head, Look, head_of, look, preview
+from jobs.admission.limits.ordering import AdmissionPlan, QueuePosition, first_lanes, how_many, pick, plan, position_of
+from jobs.admission.limits.snapshot import InFlight, LaneHead, Snapshot, head_of, preview, take_snapshot
 from jobs.admission.limits.tally import Tally
 from jobs.models import SYSTEM_LIMIT
 
 __all__ = [
     "SYSTEM_LIMIT",
+    "AdmissionPlan",
     "Blocker",
     "Facts",
-    "Flight",
-    "Head",
-    "Look",
-    "Plan",
-    "Stand",
+    "InFlight",
+    "LaneHead",
+    "QueuePosition",
+    "Snapshot",
     "Tally",
     "facts_of",
     "first_lanes",
@@ -27,13 +27,13 @@ __all__ = [
     "has_room",
     "head_of",
     "how_many",
-    "look",
     "lookahead",
     "pick",
     "plan",
     "pools_with_room",
+    "position_of",
     "preview",
-    "stand",
+    "take_snapshot",
 ]
 
 

@@ -1,6 +1,6 @@
 """What the code declares, as rows, which rule from then on: written at a worker's start, or by a task's first submit.
 
-A size that somebody has edited stays until the code says something else than it said before.
+A size that somebody has edited stays until the code declares something else than before.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ConflictRule:
     """How many jobs of a partition may be in flight, and what becomes of a newcomer when they are."""
 
     policy: str
@@ -97,7 +97,7 @@ def _stands(wanted: Sequence[Declared], task: str, pool: str) -> bool:
     )
 
 
-def standing(task: str, conflict: str | None, maximum: int | None) -> Standing | None:
+def conflict_rule(task: str, conflict: str | None, maximum: int | None) -> ConflictRule | None:
     """What becomes of a newcomer of a task; None where it just waits.
 
     The task's row says so, read at most once a second; `conflict` and `maximum` are what a submit says for itself.
@@ -107,7 +107,7 @@ def standing(task: str, conflict: str | None, maximum: int | None) -> Standing |
     sizes = [size for size in (row.size if row else None, maximum) if size is not None]
     if row is None and not sizes:
         sizes = [1.0]
-    return Standing(policy, min(sizes)) if sizes and policy != Policy.WAIT else None
+    return ConflictRule(policy, min(sizes)) if sizes and policy != Policy.WAIT else None
 
 
 def partition_by(task: str) -> str | None:

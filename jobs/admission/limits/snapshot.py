@@ -1,4 +1,4 @@
-"""One look at a pool: all that decides what may be admitted, read in one statement. Decides nothing itself."""
+"""Reads, in one statement, everything that decides what a pool may admit. Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PoolFacts:
     budgets: Mapping[str, float]
 
 
-class Flight(NamedTuple):
+class InFlight(NamedTuple):
     """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when time-out and grace are over.
 
     Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
@@ -43,7 +43,7 @@ class Flight(NamedTuple):
     ends: tuple[float, ...]
 
 
-class Head(NamedTuple):
+class LaneHead(NamedTuple):
     """The first waiting job of a lane, which speaks for all of it. Moments are epoch seconds."""
 
     lane: str
@@ -54,7 +54,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """A pool at one moment (`now`, epoch seconds by the database's clock)."""
 
     now: float
@@ -62,10 +62,10 @@ class Look:
     slots: int
     beyond: int
     rules: Rules
-    tats: Mapping[Counter, float]
-    turns: Mapping[tuple[str, str], float]
-    flights: Sequence[Flight]
-    heads: Sequence[Head]
+    next_arrivals: Mapping[Counter, float]
+    last_served: Mapping[tuple[str, str], float]
+    in_flight: Sequence[InFlight]
+    heads: Sequence[LaneHead]
     sees_everywhere: bool
     paused_tasks: Collection[str] = ()
 
@@ -76,7 +76,7 @@ class Look:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there are more lanes than one look sees."""
+        """Whether there are more lanes than one snapshot sees."""
         return len(self.heads) >= MOST_LANES
 
     @property
@@ -89,22 +89,22 @@ class Look:
         return sorted({rule.name for one in found.values() for rule in (*one.sizes, *one.rates) if rule.is_shared})
 
 
-def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:
+def take_snapshot(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Snapshot | None:
     """Read a pool; None when there is none of that name.
 
     `everywhere` reads what is in flight in the other pools as well, for limits that span them. `start` is the lane at
-    which to begin where there are more of them than one look sees.
+    which to begin where there are more of them than one snapshot sees.
     """
-    row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
+    row = queries.read_snapshot(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
     now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, *texts = row
-    tats, turns, (tasks,), in_flight, waiting = map(json.loads, texts)
+    next_arrivals, last_served, (tasks,), in_flight, waiting = map(json.loads, texts)
     known = _known(pool, waiting[0], in_flight[0])
     needed = (known[lane].resources or () for lane in waiting[0] if lane in known)
     none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
     budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
-    return Look(
+    return Snapshot(
         now=now,
         pool=PoolFacts(
             pool,
@@ -116,11 +116,11 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
         slots=int(slots),
         beyond=int(beyond),
         rules=read_rules(limits, settings.MAX_CONCURRENT),
-        tats={(name, partition): tat for name, partition, tat in zip(*tats, strict=True)},
-        turns={(by, partition): at for by, partition, at in zip(*turns, strict=True)},
-        flights=[_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
+        next_arrivals={(name, partition): tat for name, partition, tat in zip(*next_arrivals, strict=True)},
+        last_served={(by, partition): at for by, partition, at in zip(*last_served, strict=True)},
+        in_flight=[_in_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
         heads=[
-            Head(lane, rank, eligible_at, bool(critical), known[lane])
+            LaneHead(lane, rank, eligible_at, bool(critical), known[lane])
             for lane, rank, eligible_at, critical in zip(*waiting, strict=True)
             if lane in known
         ],
@@ -129,20 +129,20 @@ def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Loo
     )
 
 
-def preview(pool: str) -> Look | None:
+def preview(pool: str) -> Snapshot | None:
     """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
-    seen = look(pool)
-    if seen is None or seen.shared:
-        return seen
-    here = [flight for flight in seen.flights if flight.pool == pool]
-    return replace(seen, flights=here, sees_everywhere=False)
+    snapshot = take_snapshot(pool)
+    if snapshot is None or snapshot.shared:
+        return snapshot
+    here = [flight for flight in snapshot.in_flight if flight.pool == pool]
+    return replace(snapshot, in_flight=here, sees_everywhere=False)
 
 
-def head_of(job: Job) -> Head:
+def head_of(job: Job) -> LaneHead:
     """A waiting job as if it were the first of its lane."""
     facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
     eligible_at = job.eligible_at.timestamp()
-    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
+    return LaneHead(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
 
 
 _facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts
@@ -151,7 +151,7 @@ MOST_KNOWN = 50_000
 
 def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mapping[str, Facts]:
     """The facts of these lanes. One that is empty meanwhile is left out: it neither waits nor holds anything."""
-    new = [[lane for lane in seen if lane not in _facts] for seen in (waiting, in_flight)]
+    new = [[lane for lane in lanes_seen if lane not in _facts] for lanes_seen in (waiting, in_flight)]
     if any(new):
         if len(_facts) > MOST_KNOWN:
             _facts.clear()
@@ -161,6 +161,6 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
     return _facts
 
 
-def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
+def _in_flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> InFlight:
     ends = tuple(start + facts.longest for start in starts) if starts and facts.longest else ()
-    return Flight(pool, facts, number, newest or 0.0, ends)
+    return InFlight(pool, facts, number, newest or 0.0, ends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from jobs.admission.limits import Stand
+from jobs.admission.limits import QueuePosition
 from jobs.admission.limits.blockers import BUDGET, RESERVED
 from jobs.admission.limits.ordering import LARGE, MOST_RESERVATIONS
 from jobs.core.conf import settings
@@ -17,11 +17,11 @@ from jobs.monitoring.explain.wording import jobs, moment, when
 TURN, RESERVATION, NO_RESERVATION, CROWDED = "turn", "reservation", "no_reservation", "crowded"
 
 
-def told(stand: Stand, now: datetime, position: Bounded, *, is_next: bool, is_kept: bool) -> Iterator[Reason]:
+def told(stand: QueuePosition, now: datetime, position: Bounded, *, is_next: bool, is_kept: bool) -> Iterator[Reason]:
     """Remarks, the one about its turn last; there is always one where nothing else keeps the job."""
     if any(blocker.kind in (BUDGET, RESERVED) for blocker in stand.blockers):
         yield from _reservation(stand, now, "the first job of its lane" if position.number else "it")
-    if stand.tally.look.is_crowded:
+    if stand.tally.snapshot.is_crowded:
         said = "More lanes wait in this pool than one admission sees: each begins at another one."
         yield Reason(CROWDED, said, blocks=False)
     if is_kept:
@@ -36,7 +36,7 @@ def told(stand: Stand, now: datetime, position: Bounded, *, is_next: bool, is_ke
         yield Reason(TURN, said, blocks=False)
 
 
-def _first(stand: Stand, position: Bounded) -> str:
+def _first(stand: QueuePosition, position: Bounded) -> str:
     """ "3 jobs of its lane and 2 other lanes are", or nothing where nobody is before it."""
     parts = []
     if position.number:
@@ -47,10 +47,10 @@ def _first(stand: Stand, position: Bounded) -> str:
     return f"{' and '.join(parts)} {'are' if many else 'is'}" if parts else ""
 
 
-def _reservation(stand: Stand, now: datetime, whom: str) -> Iterator[Reason]:
+def _reservation(stand: QueuePosition, now: datetime, whom: str) -> Iterator[Reason]:
     """What becomes of a job that is too large for what is free."""
     tally, head = stand.tally, stand.head
-    if any(head.facts.needs.get(name, 0) > size for name, size in tally.look.pool.budgets.items()):
+    if any(head.facts.needs.get(name, 0) > size for name, size in tally.snapshot.pool.budgets.items()):
         return  # it was said that it can never start
     kept = next((one for one in tally.reservations if one.head.lane == head.lane), None)
     due = moment(head.eligible_at + settings.RESERVE_AFTER)
@@ -65,7 +65,7 @@ def _reservation(stand: Stand, now: datetime, whom: str) -> Iterator[Reason]:
         yield Reason(NO_RESERVATION, f"No room can be kept for {whom}: {_obstacle(stand)}.", blocks=False)
 
 
-def _obstacle(stand: Stand) -> str:
+def _obstacle(stand: QueuePosition) -> str:
     """Why a job that has waited for long enough has no reservation."""
     if {blocker.kind for blocker in stand.blockers} - LARGE:
         return "more than a budget is in its way"

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from jobs import JobState, job, job_manager, signals
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.control.cancellation import Answer, cancel, delete, delete_rows, retry
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.execution import context
@@ -132,7 +132,7 @@ def test_a_new_run_forgets_the_force(row: Job) -> None:
 
 
 def test_a_cancelled_job_frees_its_slot(
-    row: Job, rung: list[Doorbell], django_capture_on_commit_callbacks: Any
+    row: Job, sent: list[JobMessage], django_capture_on_commit_callbacks: Any
 ) -> None:
     Pool.objects.filter(name="default").update(max_concurrent=1)
     stages.start_worker()
@@ -140,7 +140,7 @@ def test_a_cancelled_job_frees_its_slot(
     stages.queue(row)
     with django_capture_on_commit_callbacks(execute=True):
         cancel(row.id)
-    assert [bell.pairs[0][0] for bell in rung] == [other.id]
+    assert [message.pairs[0][0] for message in sent] == [other.id]
 
 
 @pytest.mark.parametrize("running", [False, True])

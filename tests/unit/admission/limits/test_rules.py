@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.admission import limits
-from jobs.admission.limits import Look, Tally
+from jobs.admission.limits import Snapshot, Tally
 from jobs.admission.limits.availability import NEVER
 from jobs.execution import heartbeats
 from jobs.models import Job, Limit, Pool
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db
 def nothing() -> None: ...
 
 
-def _look(pool: str = "default") -> Look:
-    found = limits.look(pool)
+def _look(pool: str = "default") -> Snapshot:
+    found = limits.take_snapshot(pool)
     assert found is not None
     return found
 
@@ -64,7 +64,7 @@ def test_the_narrowest_limit_rules(pool: dict[str, Any], slots: int, in_flight: 
 
 
 def test_a_pool_that_is_not_there_has_no_room() -> None:
-    assert limits.look("nowhere") is None
+    assert limits.take_snapshot("nowhere") is None
     assert not limits.has_room("nowhere")
 
 
@@ -77,7 +77,7 @@ def test_what_is_counted() -> None:
     stages.put(rows[2], "paused")
     stages.queue(elsewhere)
     look = _look()
-    assert {flight.pool: flight.number for flight in look.flights} == {"default": 2, "gpu": 1}
+    assert {flight.pool: flight.number for flight in look.in_flight} == {"default": 2, "gpu": 1}
     assert (Tally(look).in_flight, len(look.heads)) == (2, 1)
     look = _look("gpu")
     assert (Tally(look).in_flight, look.pool.max_concurrent, len(look.heads)) == (1, 7, 0)
@@ -159,8 +159,8 @@ def test_what_is_over_its_time_out_holds_its_room_for_its_grace(
     worker = stages.start_worker()
     stages.claim(job_manager.submit(nothing, memory_mb=1, timeout=timeout, grace=grace), worker)
     look = _look()
-    assert [round(end - look.now) for flight in look.flights for end in flight.ends] == ([after] if after else [])
-    assert round(Tally(look).stays[0].end - look.now, 3) == (after or NEVER)
+    assert [round(end - look.now) for flight in look.in_flight for end in flight.ends] == ([after] if after else [])
+    assert round(Tally(look).allocations[0].end - look.now, 3) == (after or NEVER)
 
 
 @pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
@@ -220,4 +220,4 @@ def test_what_a_pool_does_not_name_it_has_none_of() -> None:
     Pool.objects.update(resources={})
     assert stages.admit() == []
     Pool.objects.update(resources={"gpu": 1})
-    assert [bell.pairs[0][0] for bell in stages.admit()] == [row.id]
+    assert [message.pairs[0][0] for message in stages.admit()] == [row.id]
