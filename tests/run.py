@@ -6,9 +6,9 @@ Django's settings are read once per process, so plain environment variables say 
 stack for which there is no server is reported with the reason, and is a failure with REQUIRE_SERVICES=1.
 
 Groups run one after the other, and the table at the end says what CPU each took; one that takes twice what is recorded
-fails (`budget.py`). `LANES=2` runs unit, tools and property beside the others, in a lane at idle priority: the kernel takes
-no cycle for it from a steward that wants one. (Beside work of equal rank, on two slow cores, a steward missed its lease of
-a second now and then.) Each group's output is then shown when it has ended.
+fails (`budget.py`). `LANES=2` runs unit, tools and property beside the others, in a lane at idle priority: the
+kernel takes no cycle for it from a steward that wants one. (Beside work of equal rank, on two slow cores, a steward
+missed its lease of a second now and then.) Each group's output is then shown when it has ended.
 """
 
 import os
