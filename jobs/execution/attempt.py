@@ -21,7 +21,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from jobs.admission import passes
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
+from jobs.core.db.values import prepare
 from jobs.exceptions import InvalidArguments, InvalidPayload, JobAborted
 from jobs.execution import back_to_queue, context, outcomes
 from jobs.execution import body as bodies

@@ -20,8 +20,10 @@ from uuid_utils.compat import uuid7
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow, dialect, prepare, read
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, query
+from jobs.core.db.values import prepare, read
 from jobs.execution import body, context
 from jobs.execution.context import JobContext, JobPaused, JobSnoozed
 from jobs.execution.progress import write_lines

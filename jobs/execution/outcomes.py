@@ -15,8 +15,9 @@ from uuid import UUID
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import Dialect, dialect, prepare, read
+from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare, read
 from jobs.execution import back_to_queue
 from jobs.execution.failures import retry_policy
 from jobs.execution.failures.failure import Failure

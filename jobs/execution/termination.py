@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.execution import back_to_queue, outcomes
 from jobs.execution.failures.failure import Failure
 from jobs.models import Attempt, Job

@@ -15,7 +15,7 @@ from jobs.admission.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.admission.limits.rules import Counter, Rules, read_rules
 from jobs.admission.queries import FIRST_LANE, MOST_LANES
 from jobs.core.conf import settings
-from jobs.core.db.dialects import read
+from jobs.core.db.values import read
 from jobs.models import Job
 
 

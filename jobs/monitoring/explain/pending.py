@@ -11,7 +11,7 @@ from jobs.admission import limits, publishing, queries
 from jobs.admission.limits import QueuePosition, Snapshot
 from jobs.admission.passes import BATCH
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.models import Job
 from jobs.monitoring import counting
 from jobs.monitoring.explain import remarks, sentences
