@@ -7,6 +7,7 @@ must. To add one: a function that removes the guard, and a line in `MUTATIONS` w
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import signal
@@ -69,34 +70,51 @@ def _patch(path: str, value: Any) -> Callable[[], None]:
 
     def replace() -> None:
         place, _, name = path.rpartition(".")
-        owner: Any = _load(place)
-        assert hasattr(owner, name), f"{path}: the guard has moved, the mutation must follow"
-        setattr(owner, name, value)
+        setattr(_load(place), name, value)
 
     return replace
+
+
+class _Owner:
+    """A module or a class whose attributes are replaced. It refuses a name that is not there: the guard has moved."""
+
+    def __init__(self, owner: Any) -> None:
+        self.__dict__["_owner"] = owner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._owner, name)
+        return _Owner(value) if isinstance(value, type) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        there = hasattr(self._owner, name) or hasattr(builtins, name)
+        assert there, f"{self._owner!r} has no {name}: the guard has moved, the mutation must follow"
+        setattr(self._owner, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._owner, name)
 
 
 def _load(path: str) -> Any:
     """A module, or a class in one."""
     module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name) if name[:1].isupper() else import_module(path)
+    return getattr(_Owner(import_module(module)), name) if name[:1].isupper() else _Owner(import_module(path))
 
 
 def _no_lock_of_shared_limits() -> None:
-    admission: Any = import_module("jobs.admission.passes")
+    admission: Any = _load("jobs.admission.passes")
     lock = admission._lock
     admission._lock = lambda pool, spanning: lock(pool, [])
 
 
 def _count_one_pool() -> None:
-    limits: Any = import_module("jobs.admission.limits")
+    limits: Any = _load("jobs.admission.limits")
     look = limits.take_snapshot
     limits.take_snapshot = lambda pool, *, everywhere, **how: look(pool, everywhere=False, **how)
 
 
 def _count_before_the_lock() -> None:
     """The first count of an admission serves again behind the lock."""
-    limits: Any = import_module("jobs.admission.limits")
+    limits: Any = _load("jobs.admission.limits")
     count = limits.take_snapshot
     seen: dict[str, Any] = {}
     limits.take_snapshot = lambda pool, **how: (
@@ -105,86 +123,84 @@ def _count_before_the_lock() -> None:
 
 
 def _take_from_any_lane() -> None:
-    dialects: Any = import_module("jobs.core.db.dialects")
+    dialects: Any = _load("jobs.core.db.dialects")
     id_in = dialects.PostgreSQL.id_in
     any_lane = "%s::uuid[] IS NOT NULL"
     dialects.PostgreSQL.id_in = lambda self, column: any_lane if column == "lane" else id_in(self, column)
 
 
 def _lock_as_they_come() -> None:
-    conflicts: Any = import_module("jobs.submission.conflicts")
+    conflicts: Any = _load("jobs.submission.conflicts")
     conflicts.set, conflicts.sorted = list, list
 
 
 def _no_steward() -> None:
-    steward: Any = import_module("jobs.maintenance.steward")
+    steward: Any = _load("jobs.maintenance.steward")
     steward.Steward.tick = lambda self: False
 
 
 def _no_key_wait() -> None:
-    keyed: Any = import_module("jobs.submission.keyed")
+    keyed: Any = _load("jobs.submission.keyed")
     keyed._key_wait.__enter__ = keyed._key_wait.__exit__ = lambda *_: None
 
 
 def _no_second_look() -> None:
-    watch: Any = import_module("jobs.worker.guard.guard")
+    watch: Any = _load("jobs.worker.guard.guard")
     stop = watch.stop
     watch.stop = lambda holder, children, number, _: stop(holder, children, number, lambda _: holder)
 
 
 def _never_let_go() -> None:
-    stopping: Any = import_module("jobs.worker.guard.kill")
+    stopping: Any = _load("jobs.worker.guard.kill")
     stopping._Frozen._let_go = lambda self: None
 
 
 def _name_no_verdict() -> None:
-    book: Any = import_module("jobs.worker.guard.terminations")
+    book: Any = _load("jobs.worker.guard.terminations")
     book.verdict_on = lambda attempt_id: None
 
 
 def _celerys_own_shutdown() -> None:
-    request: Any = import_module("jobs.worker.request")
+    request: Any = _load("jobs.worker.request")
     del request.JobRequest.cancel
 
 
 def _celerys_own_limits() -> None:
-    request: Any = import_module("jobs.worker.request")
+    request: Any = _load("jobs.worker.request")
     del request.JobRequest.on_accepted
 
 
 def _announce_at_once() -> None:
-    submission: Any = import_module("jobs.submission.insertion")
+    submission: Any = _load("jobs.submission.insertion")
     submission.after_commit = lambda act, *args: act(*args)
 
 
 def _in_the_order_found() -> None:
     """As an UPDATE returns them: sorting does nothing."""
-    admission: Any = import_module("jobs.admission.passes")
+    admission: Any = _load("jobs.admission.passes")
     admission.sorted = lambda moved, key: list(moved)
 
 
 def _no_fence_at_the_end() -> None:
-    execution: Any = import_module("jobs.execution.attempt")
-    execution._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
+    finishing: Any = _load("jobs.execution.finishing")
+    finishing._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
 
 
 def _deaf_to_its_own_death() -> None:
-    liveness: Any = import_module("jobs.execution.heartbeats")
+    liveness: Any = _load("jobs.execution.heartbeats")
     beat = liveness.beat
     liveness.beat = lambda *args: beat(*args) or True
 
 
 def _fence_whoever_was_stale() -> None:
-    liveness: Any = import_module("jobs.execution.heartbeats")
+    liveness: Any = _load("jobs.execution.heartbeats")
     fence = liveness.fence
     liveness.fence = lambda boot_id, _: fence(boot_id, dict(liveness.heartbeats()).get(boot_id))
 
 
 def _rescue_whatever_runs_now() -> None:
     """The job counts, not the attempt that was seen to be lost."""
-    models, rescue, orphans = map(
-        import_module, ("jobs.models", "jobs.execution.rescue", "jobs.maintenance.dead_workers")
-    )
+    models, rescue, orphans = map(_load, ("jobs.models", "jobs.execution.rescue", "jobs.maintenance.dead_workers"))
     right = rescue.rescue
 
     def wrong(pairs: Any, *args: Any) -> Any:
@@ -192,37 +208,37 @@ def _rescue_whatever_runs_now() -> None:
         return right(list(jobs.values_list("id", "attempt_id")), *args)
 
     for module in (rescue, orphans):
-        vars(module)["rescue"] = wrong
+        module.rescue = wrong
 
 
 def _count_what_was_not_seen() -> None:
     """The steward goes on counting from before an outage, an election or a pause."""
-    orphans: Any = import_module("jobs.maintenance.dead_workers")
+    orphans: Any = _load("jobs.maintenance.dead_workers")
     orphans.Watch.forget = lambda self: None
 
 
 def _settle_whatever_the_mark_says() -> None:
     """It is taken away all the same: who finds that another has done so goes on."""
-    fallbacks: Any = import_module("jobs.workflows.fallbacks")
+    fallbacks: Any = _load("jobs.workflows.fallbacks")
     execute = fallbacks.execute
     fallbacks.execute = lambda *args: execute(*args) or 1
 
 
 def _one_feeder_for_life() -> None:
-    feeder: Any = import_module("jobs.worker.feeder")
+    feeder: Any = _load("jobs.worker.feeder")
     feeder.Feeder.is_alive = lambda self: True
 
 
 def _knock_patiently() -> None:
-    publishing: Any = import_module("jobs.admission.publishing")
+    publishing: Any = _load("jobs.admission.publishing")
     for bounds in publishing._BOUNDS.values():
         del bounds["max_retries"]
 
 
 def _end_without_a_lock() -> None:
     """Somebody may ask, or ask no more, between two of the moves that an end may take."""
-    leaving: Any = import_module("jobs.execution.back_to_queue")
-    transitions: Any = import_module("jobs.models.transitions")
+    leaving: Any = _load("jobs.execution.back_to_queue")
+    transitions: Any = _load("jobs.models.transitions")
 
     def as_asked(edge: str, where: str, params: Any, options: dict[str, Any]) -> Any:
         carried = {**options, "source": "running"}
@@ -234,19 +250,19 @@ def _end_without_a_lock() -> None:
 
 def _local_clock() -> None:
     """Each process goes by its own clock."""
-    words: Any = import_module("jobs.core.db.dialects.base")
+    words: Any = _load("jobs.core.db.dialects.base")
     words.Dialect.now = lambda self: self.literal(datetime.now(UTC))
 
 
 def _once_is_lost() -> None:
     """Twice in a row, and nothing in between."""
-    pulse: Any = import_module("jobs.worker.heartbeat")
+    pulse: Any = _load("jobs.worker.heartbeat")
     compare = pulse.Pulse._compare
     pulse.Pulse._compare = lambda self: (compare(self), compare(self))
 
 
 def _memory_first() -> None:
-    pulse: Any = import_module("jobs.worker.heartbeat")
+    pulse: Any = _load("jobs.worker.heartbeat")
     compare, held = pulse.Pulse._compare, pulse._held
 
     def look(self: Any) -> None:
@@ -258,13 +274,13 @@ def _memory_first() -> None:
 
 
 def _whoever_can_stop() -> None:
-    overdue: Any = import_module("jobs.maintenance.timeouts")
+    overdue: Any = _load("jobs.maintenance.timeouts")
     assert "w.can_stop = %s" in overdue._OVERDUE
     overdue._OVERDUE = overdue._OVERDUE.replace("w.can_stop = %s", "%s IS NOT NULL")
 
 
 def _the_last_request_counts() -> None:
-    transitions: Any = import_module("jobs.models.transitions")
+    transitions: Any = _load("jobs.models.transitions")
     ask, first = transitions.ask, "cancel_requested_at IS NULL"
     transitions.ask = lambda change, values, where, *args, **how: ask(
         change.replace(first, "1 = 1"), values, where.replace(first, "1 = 1"), *args, **how
@@ -272,7 +288,7 @@ def _the_last_request_counts() -> None:
 
 
 def _keep_what_was_taken() -> None:
-    reception: Any = import_module("jobs.worker.redis_acks")
+    reception: Any = _load("jobs.worker.redis_acks")
     del reception.DoorbellQoS.restore_unacked
 
 
@@ -291,14 +307,14 @@ _PULSE = "unit/worker/test_heartbeat.py::"
 
 def _let_the_clean_up_have_its_way() -> None:
     """What it raises over TERM goes on to Celery, which keeps the process."""
-    execution: Any = import_module("jobs.execution.attempt")
-    kill_in = execution.kill_in
-    execution.kill_in = lambda error: error if kill_in(error) else None
+    attempt: Any = _load("jobs.execution.attempt")
+    kill_in = attempt.kill_in
+    attempt.kill_in = lambda error: error if kill_in(error) else None
 
 
 def _believe_one_look() -> None:
     """The lesser of the last two looks is the last one."""
-    sampling: Any = import_module("jobs.worker.sampler")
+    sampling: Any = _load("jobs.worker.sampler")
     sampling.min = lambda before, now: now
 
 
@@ -351,14 +367,14 @@ MUTATIONS = {
     ),
     "one tenant before the others": Mutation(
         _patch(
-            "jobs.admission.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
+            "jobs.admission.limits.turns.Turns.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
         ),
         "property",
         "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve",
         "assert",
     ),
     "writers starve": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.block_behind", lambda *_: None),
+        _patch("jobs.admission.limits.reservations.Reservations.block_behind", lambda *_: None),
         SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone",
         "assert",
@@ -370,7 +386,7 @@ MUTATIONS = {
         "assert",
     ),
     "a rate before a slot": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.needs_free_slot", lambda *_: False),
+        _patch("jobs.admission.limits.blockers.needs_free_slot", lambda *_: False),
         SQLITE,
         f"{_PARTITIONS}test_a_rate_spaces_real_starts_where_every_slot_was_taken",
         "assert",
@@ -431,7 +447,7 @@ MUTATIONS = {
         "Duplicate entry",
     ),
     "from left to right": Mutation(
-        _patch("jobs.core.db.dialects.MariaDB.at_once", lambda self, update: update),
+        _patch("jobs.core.db.dialects.MariaDB.simultaneous_assignment", lambda self, update: update),
         MARIADB,
         "integration/test_mariadb.py::test_what_a_move_sets_sees_the_row_as_it_was",
         "assert",
@@ -443,7 +459,7 @@ MUTATIONS = {
         "(CheckViolation|ALREADY_FINAL|job_finished)",
     ),
     "no wish of a person": Mutation(
-        _patch("jobs.execution.back_to_queue._NOBODY_ASKED", ""),
+        _patch("jobs.execution.back_to_queue._NO_REQUEST", ""),
         SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]",
         "(the end of|cancelled)",
@@ -506,13 +522,13 @@ MUTATIONS = {
         "the refusal",
     ),
     "no fence at the claim": Mutation(
-        _patch("jobs.execution.attempt._DOORBELL", "id = %s AND %s IS NOT NULL"),
+        _patch("jobs.execution.claims.FENCE", "id = %s AND %s IS NOT NULL"),
         FAULTS,
         "faults/test_broker.py::test_the_doorbell_of_a_bygone_admission_starts_nothing",
         "'claim' != 'release'",
     ),
     "the dead may claim": Mutation(
-        _patch("jobs.execution.attempt._NOT_FENCED", " AND %s IS NOT NULL"),
+        _patch("jobs.execution.claims._NOT_FENCED", " AND %s IS NOT NULL"),
         FAULTS,
         "faults/test_workers.py::test_a_fenced_worker_cannot_claim",
         "'claim' != 'release'",
@@ -542,7 +558,7 @@ MUTATIONS = {
         "lost",
     ),
     "record once": Mutation(
-        _patch("jobs.execution.attempt.FINISH_WITHIN", -1),
+        _patch("jobs.execution.finishing.FINISH_WITHIN", -1),
         FAULTS,
         "faults/test_database.py::test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later",
         "lost",
@@ -683,7 +699,7 @@ MUTATIONS = {
         "the end of",
     ),
     "expired may start": Mutation(
-        _patch("jobs.execution.attempt._NOT_EXPIRED", ""),
+        _patch("jobs.execution.claims._NOT_EXPIRED", ""),
         "unit",
         "unit/maintenance/test_expiry.py::test_it_is_never_claimed_too_late_however_late_the_steward_is",
         "assert",
@@ -695,7 +711,7 @@ MUTATIONS = {
         "the end of",
     ),
     "failed in spite of a request": Mutation(
-        _patch("jobs.execution.outcomes._NOBODY_ASKED", ""),
+        _patch("jobs.execution.outcomes._NO_CANCEL_REQUEST", ""),
         "unit",
         "unit/execution/test_outcomes.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]",
         "assert",
@@ -737,7 +753,7 @@ MUTATIONS = {
         "assert",
     ),
     "keep what was fetched": Mutation(
-        _patch("jobs.worker.heartbeat.give_back", lambda *_: []),
+        _patch("jobs.worker.heartbeat.release", lambda *_: []),
         UNIT,
         f"{_PULSE}test_what_was_not_begun_is_given_back_when_the_worker_leaves",
         "queued",

@@ -105,7 +105,7 @@ def own_limit_blockers(tally: Tally, head: LaneHead) -> Iterator[Blocker]:
 
 
 def access_blockers(tally: Tally, head: LaneHead) -> Iterator[Blocker]:
-    """Readers share a partition, a writer is alone. A waiting job blocks the jobs behind it, or writers would starve."""
+    """Readers share a partition, a writer is alone. A waiting job blocks jobs behind it, or writers starve."""
     facts, access = head.facts, tally.usage.access
     name, partition = facts.partition_by, facts.partition
     used = access[(name, partition, EXCLUSIVE)]

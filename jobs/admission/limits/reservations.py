@@ -1,4 +1,4 @@
-"""What waiting jobs keep from the jobs behind them: room for a large job, a place in a partition, the next free slot."""
+"""What waiting jobs keep from jobs behind them: room for a large job, a place in a partition, the next free slot."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _closed(look: Snapshot) -> Iterator[Reason]:
 
 
 def _blocking(stand: QueuePosition, job: Job, now: datetime) -> Iterator[Reason]:
-    found = [*stand.tally.pool_blockers(), *stand.blockers]
+    found = [*limits.pool_blockers(stand.tally), *stand.blockers]
     closed = sentences.closed_by(job.pool, found)
     for blocker, held in zip(found, holders(stand, found), strict=True):
         told = sentences.reason(blocker, stand, closed, now)

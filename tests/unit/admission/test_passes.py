@@ -13,7 +13,7 @@ from jobs import job, job_manager
 from jobs.admission import passes, publishing
 from jobs.admission.publishing import JobMessage
 from jobs.admission.wakeup import own_feeder
-from jobs.execution import attempt as execution
+from jobs.execution import attempt
 from jobs.models import Job, Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock, refusing
@@ -79,7 +79,7 @@ def test_the_best_ranked_go_first(clock: Clock, sent: list[JobMessage]) -> None:
     while sent:
         ((job_id, attempt_id),) = sent.pop().pairs
         order.append(job_id)
-        assert execution.perform(job_id, attempt_id, nothing.body, None)
+        assert attempt.perform(job_id, attempt_id, nothing.body, None)
     assert order == [critical.id, high.id, medium.id, late_high.id, low.id]
 
 
@@ -275,7 +275,7 @@ def test_with_one_slot_partitions_take_turns(clock: Clock, sent: list[JobMessage
         if len(order) == 2:
             _of("bob")
         clock.forward(1)
-        assert execution.perform(job_id, attempt_id, nothing.body, worker)
+        assert attempt.perform(job_id, attempt_id, nothing.body, worker)
     assert order == ["acme", "acme", "acme", "bob", "acme", "bob"]
 
 

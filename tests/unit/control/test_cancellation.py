@@ -226,7 +226,7 @@ def test_a_deleted_job_leaves_nothing(row: Job) -> None:
     def body() -> None:
         this = context.current()
         assert this is not None
-        this.draft.add_line((str(this.started_at), "info", "a line"))
+        this.outbox.add_line((str(this.started_at), "info", "a line"))
 
     other = job_manager.submit(nothing)
     stages.perform(row, body)
