@@ -367,14 +367,14 @@ MUTATIONS = {
     ),
     "one tenant before the others": Mutation(
         _patch(
-            "jobs.admission.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
+            "jobs.admission.limits.turns.Turns.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
         ),
         "property",
         "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve",
         "assert",
     ),
     "writers starve": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.block_behind", lambda *_: None),
+        _patch("jobs.admission.limits.reservations.Reservations.block_behind", lambda *_: None),
         SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone",
         "assert",
@@ -386,7 +386,7 @@ MUTATIONS = {
         "assert",
     ),
     "a rate before a slot": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.needs_free_slot", lambda *_: False),
+        _patch("jobs.admission.limits.blockers.needs_free_slot", lambda *_: False),
         SQLITE,
         f"{_PARTITIONS}test_a_rate_spaces_real_starts_where_every_slot_was_taken",
         "assert",

@@ -248,10 +248,10 @@ def _count_starts(plan: AdmissionPlan, moved: Sequence[Moved], planned: int) -> 
 
 def _move_rates_on(tally: Tally, at: float) -> None:
     snapshot = tally.snapshot
-    before = {counter: snapshot.next_arrivals.get(counter, 0.0) for counter in tally.next_arrivals}
+    before = {counter: snapshot.next_arrivals.get(counter, 0.0) for counter in tally.usage.next_arrivals}
     changed = [
         (*counter, max(before[counter], at) + tat - max(before[counter], snapshot.now))
-        for counter, tat in tally.next_arrivals.items()
+        for counter, tat in tally.usage.next_arrivals.items()
         if tat != before[counter]
     ]
     _upsert("jobs_rate", ("limit_name", "partition"), "tat", changed)
@@ -263,7 +263,7 @@ def _note_turns(tally: Tally) -> None:
     if any(head.facts.tenant != snapshot.heads[0].facts.tenant for head in snapshot.heads):
         served = [
             (snapshot.pool.name, *who, at)
-            for who, at in tally.last_served.items()
+            for who, at in tally.turns.last_served.items()
             if at != snapshot.last_served.get(who)
         ]
         _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)

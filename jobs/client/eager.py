@@ -25,7 +25,8 @@ from jobs.admission import passes, publishing
 from jobs.admission.publishing import JobMessage
 from jobs.admission.wakeup import own_feeder
 from jobs.core.conf import settings
-from jobs.core.db.dialects import bound_now, dialect
+from jobs.core.db.clock import bound_now
+from jobs.core.db.dialects import dialect
 from jobs.core.hostname import HOSTNAME
 from jobs.exceptions import UnknownTask
 from jobs.execution import context, heartbeats, hooks

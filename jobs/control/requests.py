@@ -11,7 +11,8 @@ from django.db import transaction
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
+from jobs.core.db.values import prepare
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
 from jobs.models.transitions import Sql

@@ -13,8 +13,9 @@ from typing import Any
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import Dialect, dialect, read
+from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import read
 from jobs.execution.failures import retry_policy
 from jobs.execution.failures.failure import Failure
 from jobs.execution.failures.retry_policy import RetryBudget

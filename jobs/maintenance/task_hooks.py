@@ -8,8 +8,9 @@ from uuid import UUID
 from jobs.admission import publishing, queries
 from jobs.admission.publishing import HOOKS_HEADER, JobMessage
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.execution import hooks
 from jobs.models import Hook
 

@@ -152,13 +152,13 @@ class _Tallies:
 
 def _pool_use(pool: Pool, tally: Tally, waiting: Waiting) -> PoolUse:
     sizes = tally.snapshot.pool.budgets
-    names = [*TITLES, *sorted({*sizes, *tally.used} - TITLES.keys())]
-    budgets = [Gauge(name, TITLES.get(name, name), tally.used[name], sizes.get(name)) for name in names]
+    names = [*TITLES, *sorted({*sizes, *tally.usage.used} - TITLES.keys())]
+    budgets = [Gauge(name, TITLES.get(name, name), tally.usage.used[name], sizes.get(name)) for name in names]
     size = pool.max_concurrent if pool.max_concurrent is not None else tally.snapshot.window or None
     return PoolUse(
         pool,
         tally.snapshot.now,
-        Gauge("in_flight", "in flight", tally.in_flight, size),
+        Gauge("in_flight", "in flight", tally.usage.in_flight, size),
         tally.snapshot.slots,
         [gauge for gauge in budgets if gauge.used or gauge.size is not None],
         waiting,
@@ -172,13 +172,13 @@ def _limit_use(limit: Limit, tally: Tally | None) -> LimitUse:
     if limit.kind == LimitKind.RATE:
         opens = {
             partition: rule.spacing.opens_at(tat)
-            for (name, partition), tat in tally.next_arrivals.items()
+            for (name, partition), tat in tally.usage.next_arrivals.items()
             if name == limit.name and rule.spacing is not None
         }
         shares = [Share(partition, opens_at=at) for partition, at in opens.items() if at > tally.snapshot.now]
         shares.sort(key=lambda share: share.opens_at or 0.0, reverse=True)
     else:
-        counts = {partition: number for (name, partition), number in tally.counts.items() if name == limit.name}
+        counts = {partition: number for (name, partition), number in tally.usage.counts.items() if name == limit.name}
         shares = [Share(partition, number) for partition, number in counts.items() if number]
         shares.sort(key=lambda share: (-share.used, share.partition))
     return LimitUse(limit, tally.snapshot.now, rule.size, shares)

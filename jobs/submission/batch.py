@@ -16,8 +16,9 @@ from jobs.admission.limits import declared as declaring
 from jobs.admission.limits.declared import ConflictRule
 from jobs.admission.limits.lanes import COLUMNS
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare
 from jobs.core.options.declared_task import JobLike
 from jobs.core.options.job_options import JobOptions
 from jobs.core.options.partition import name_of

@@ -20,8 +20,9 @@ from jobs.admission import wakeup
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import PAYLOAD, Dialect, dialect, prepare, read
+from jobs.core.db.dialects import PAYLOAD, Dialect, dialect
 from jobs.core.db.statements import after_commit, execute, query
+from jobs.core.db.values import prepare, read
 from jobs.models import Job, transitions
 from jobs.models.transitions import Moved, Sql
 from jobs.submission import conflicts

@@ -242,7 +242,7 @@ class Simulation(Figures):
         self._opens_at = max(self.seconds, whole(min(opens))) + 0.001 if opens else None
         scheduled = Job.objects.using(settings.DATABASE).filter(state=JobState.SCHEDULED)
         first = scheduled.aggregate(first=Min("run_after"))["first"]
-        if self.crew.needs_the_steward() or any(plan.tally.reservations for plan in plans):
+        if self.crew.needs_the_steward() or any(plan.tally.reservations.entries for plan in plans):
             self._tick_at = self._tick_from(self.seconds)
         else:
             self._tick_at = None if first is None else self._tick_from(self._since_start(first))

@@ -12,7 +12,8 @@ from django.db import connection
 
 from jobs.admission import passes, publishing
 from jobs.admission.publishing import JobMessage
-from jobs.core.db.dialects import bound_now, prepare
+from jobs.core.db.clock import bound_now
+from jobs.core.db.values import prepare
 from jobs.execution import attempt, claims, heartbeats
 from jobs.execution.claims import Claimed
 from jobs.execution.heartbeats import Identity

@@ -72,8 +72,8 @@ class Rule:
         return self.pool, self.task, self.partition_by, self.kind
 
 
-class Under(NamedTuple):
-    """What a job is under: rules on how many are in flight, rules on how many start, its partition's weight."""
+class RulesFor(NamedTuple):
+    """The rules that count one job: on how many are in flight, on how many start, and its partition's weight."""
 
     sizes: tuple[Rule, ...]
     rates: tuple[Rule, ...]
@@ -90,29 +90,29 @@ class Rules:
         for rule in self.all:
             if rule.partition:
                 self._special.setdefault((rule.partition_by, rule.partition), []).append(rule)
-        self._known: dict[tuple[str, str, object], Under] = {}
+        self._known: dict[tuple[str, str, object], RulesFor] = {}
 
-    def of(self, facts: Facts, pool: str) -> Under:
-        """The rules that a job is under. One for its very partition stands in place of the general one."""
+    def of(self, facts: Facts, pool: str) -> RulesFor:
+        """The rules that count a job. A rule for the job's own partition replaces the general one."""
         tenant = facts.tenant
         key = (pool, facts.task, tenant if tenant in self._special else facts.partition_by)
-        under = self._known.get(key)
-        if under is None:
-            under = self._known[key] = self._find(facts, pool)
-        return under
+        rules = self._known.get(key)
+        if rules is None:
+            rules = self._known[key] = self._find(facts, pool)
+        return rules
 
     @property
     def are_shared(self) -> bool:
         """Whether any of them spans pools."""
         return any(rule.is_shared for rule in self.all)
 
-    def _find(self, facts: Facts, pool: str) -> Under:
+    def _find(self, facts: Facts, pool: str) -> RulesFor:
         own = self._special.get((facts.partition_by, facts.partition), ())
         special = [rule for rule in own if rule.counts(facts, pool)]
         replaced = {rule.subject for rule in special}
         general = [rule for rule in self._general if rule.counts(facts, pool) and rule.subject not in replaced]
         sized = [rule for rule in (*general, *special) if rule.size is not None]
-        return Under(
+        return RulesFor(
             tuple(rule for rule in sized if rule.kind == CONCURRENCY),
             tuple(rule for rule in sized if rule.kind == RATE),
             _weight(special) or _weight(general) or 1.0,

@@ -15,7 +15,7 @@ from jobs.admission.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.admission.limits.rules import Counter, Rules, read_rules
 from jobs.admission.queries import FIRST_LANE, MOST_LANES
 from jobs.core.conf import settings
-from jobs.core.db.dialects import read
+from jobs.core.db.values import read
 from jobs.models import Job
 
 
@@ -84,9 +84,9 @@ class Snapshot:
         """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
         if not self.rules.are_shared:
             return []
-        each = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
-        found = {id(under): under for under in each}  # many lanes are under the same
-        return sorted({rule.name for one in found.values() for rule in (*one.sizes, *one.rates) if rule.is_shared})
+        by_lane = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
+        distinct = {id(rules): rules for rules in by_lane}.values()  # many lanes have the same
+        return sorted({rule.name for rules in distinct for rule in (*rules.sizes, *rules.rates) if rule.is_shared})
 
 
 def take_snapshot(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Snapshot | None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import NotSupportedError, connections, transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import db_now, dialect
+from jobs.core.db.clock import db_now
+from jobs.core.db.dialects import dialect
 
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg import Cursor

@@ -70,7 +70,7 @@ def _flights(stand: QueuePosition, blocker: Blocker) -> list[InFlight]:
 def _waiting(stand: QueuePosition, blocker: Blocker) -> list[str]:
     """Lanes whose first job is in front of this one."""
     if blocker.kind == kinds.RESERVED:
-        return [stand.tally.reservations_before(stand.head)[0].head.lane]
+        return [stand.tally.reservations.reservations_before(stand.head)[0].head.lane]
     if blocker.kind == kinds.ACCESS and not blocker.used:
         return [head.lane for head in stand.in_front]
     return []

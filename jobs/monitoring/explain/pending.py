@@ -11,7 +11,7 @@ from jobs.admission import limits, publishing, queries
 from jobs.admission.limits import QueuePosition, Snapshot
 from jobs.admission.passes import BATCH
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.models import Job
 from jobs.monitoring import counting
 from jobs.monitoring.explain import remarks, sentences
@@ -60,7 +60,7 @@ def _closed(look: Snapshot) -> Iterator[Reason]:
 
 
 def _blocking(stand: QueuePosition, job: Job, now: datetime) -> Iterator[Reason]:
-    found = [*stand.tally.pool_blockers(), *stand.blockers]
+    found = [*limits.pool_blockers(stand.tally), *stand.blockers]
     closed = sentences.closed_by(job.pool, found)
     for blocker, held in zip(found, holders(stand, found), strict=True):
         told = sentences.reason(blocker, stand, closed, now)

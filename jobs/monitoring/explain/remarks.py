@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from jobs.admission.limits import QueuePosition
+from jobs.admission.limits import QueuePosition, free_slots
 from jobs.admission.limits.blockers import BUDGET, RESERVED
 from jobs.admission.limits.ordering import LARGE, MOST_RESERVATIONS
 from jobs.core.conf import settings
@@ -32,7 +32,8 @@ def told(stand: QueuePosition, now: datetime, position: Bounded, *, is_next: boo
         yield Reason(TURN, "Nothing is in its way: the next admission takes it.", blocks=False)
     else:
         first = _first(stand, position) or "others are"
-        said = f"Nothing is in its way but its turn: {first} before it, and there is room for {jobs(stand.tally.free)}."
+        room = jobs(free_slots(stand.tally))
+        said = f"Nothing is in its way but its turn: {first} before it, and there is room for {room}."
         yield Reason(TURN, said, blocks=False)
 
 
@@ -52,7 +53,7 @@ def _reservation(stand: QueuePosition, now: datetime, whom: str) -> Iterator[Rea
     tally, head = stand.tally, stand.head
     if any(head.facts.needs.get(name, 0) > size for name, size in tally.snapshot.pool.budgets.items()):
         return  # it was said that it can never start
-    kept = next((one for one in tally.reservations if one.head.lane == head.lane), None)
+    kept = next((one for one in tally.reservations.entries if one.head.lane == head.lane), None)
     due = moment(head.eligible_at + settings.RESERVE_AFTER)
     if kept is not None:
         start = moment(kept.start)
@@ -69,7 +70,7 @@ def _obstacle(stand: QueuePosition) -> str:
     """Why a job that has waited for long enough has no reservation."""
     if {blocker.kind for blocker in stand.blockers} - LARGE:
         return "more than a budget is in its way"
-    if len(stand.tally.reservations) >= MOST_RESERVATIONS:
+    if len(stand.tally.reservations.entries) >= MOST_RESERVATIONS:
         return f"it is kept for {MOST_RESERVATIONS} others already"
     endless = in_flight_without_end(stand.tally, stand.head.facts)
     if endless:

@@ -101,7 +101,7 @@ def _spare(stand: QueuePosition, taken: float) -> str:
     """Why none is admitted ahead of a slot, or no more."""
     look = stand.tally.snapshot
     if taken < look.window:
-        whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
+        whose = "it is" if next(stand.tally.usage.rates(stand.head.facts), None) else "a job before it is"
         return f", and {whose} under a rate, which lets none in ahead of a slot"
     spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
     most = look.slots * (1 + lookahead.most_elsewhere({head.facts.task for head in look.heads}))

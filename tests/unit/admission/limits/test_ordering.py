@@ -140,7 +140,7 @@ def test_who_was_not_served_for_long_is_served_once(rank: float, newest: float, 
         assert _order(snapshot)[0] == first
         tally = Tally(snapshot)
         tally.take(snapshot.heads[1])
-        assert tally.order(snapshot.heads[1])[0] == 2  # and has waited for nothing then
+        assert tally.turns.order(snapshot.heads[1])[0] == 2  # and has waited for nothing then
 
 
 def test_a_lane_without_room_is_passed_over() -> None:
@@ -257,7 +257,7 @@ def test_who_comes_behind_a_paced_job_does_not_take_its_slot() -> None:
 
 def _blocked_by(snapshot: Snapshot, lane: str) -> list[str]:
     tally = limits.plan(snapshot, 200).tally
-    return [one.kind for head in snapshot.heads if head.lane == lane for one in tally.blockers(head)]
+    return [one.kind for head in snapshot.heads if head.lane == lane for one in limits.blockers_of(tally, head)]
 
 
 TURN = Facts("render", **_of("acme")).turn_with_large
@@ -346,9 +346,9 @@ def test_the_first_large_job_of_a_tenant_binds_who_passes_by_the_share_alone(tur
 def test_who_takes_the_room_that_was_kept_gives_the_turn_to_other_tenants() -> None:
     heads = [_head(who, rank, waited=61, **LARGE, **_of(who)) for rank, who in enumerate(("acme", "bob"))]
     tally = limits.plan(_snapshot(*heads, budgets=GB), 200).tally
-    assert [one.head.lane for one in tally.reservations if one.is_guaranteed] == ["acme", "bob"]
+    assert [one.head.lane for one in tally.reservations.entries if one.is_guaranteed] == ["acme", "bob"]
     tally.take(heads[0])
-    assert tally.last_served[TURN] == NOW
-    assert [one.head.lane for one in tally.reservations] == ["bob"]
+    assert tally.turns.last_served[TURN] == NOW
+    assert [one.head.lane for one in tally.reservations.entries] == ["bob"]
     late = limits.plan(_snapshot(*heads, budgets=GB, last_served={TURN: NOW - 61}), 200).tally
-    assert [one.head.lane for one in late.reservations] == ["bob", "acme"]
+    assert [one.head.lane for one in late.reservations.entries] == ["bob", "acme"]
