@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from jobs.client.handles import JobHandle
     from jobs.client.manager import JobManager, RunAnswer, job_manager
     from jobs.client.task import JobTask, job
-    from jobs.control.cancellation import Answer
+    from jobs.control.answers import Answer
     from jobs.models import Attempt, Job, JobEvent
     from jobs.states import JobState
 
 _HOMES = {
-    "Answer": "jobs.control.cancellation",
+    "Answer": "jobs.control.answers",
     "Attempt": "jobs.models",
     "Job": "jobs.models",
     "JobEvent": "jobs.models",

@@ -9,7 +9,8 @@ from celery import current_app, states
 from celery.result import AsyncResult
 from django_celery_results.backends.database import DatabaseBackend
 
-from jobs.control import cancellation as control
+from jobs.control import cancellation, deletion
+from jobs.control.requests import ask_one
 from jobs.core.conf import settings
 from jobs.exceptions import JobCancelled, JobFailed, JobNotFound
 from jobs.models import Job
@@ -41,7 +42,7 @@ class JobBackend(DatabaseBackend):  # type: ignore[misc]  # untyped upstream
         if job is None:
             super()._forget(task_id)
         elif job.is_final:
-            control.delete(job.id)
+            deletion.delete(job.id)
 
 
 class JobResult(AsyncResult[Any]):
@@ -63,13 +64,13 @@ class JobResult(AsyncResult[Any]):
         timeout: float | None = None,
     ) -> None:
         """Cancel the job: at once when it waits, by request when it runs, with `terminate` by force."""
-        control.cancel(UUID(self.id), reason="revoked", force=terminate)
+        ask_one(cancellation.cancel, UUID(self.id), reason="revoked", force=terminate)
 
     def forget(self) -> None:
         """Delete the job, once it has finished."""
         self._cache = None
         try:
-            control.delete(UUID(self.id))
+            deletion.delete(UUID(self.id))
         except JobNotFound:
             return
 

@@ -12,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def twin(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
+def as_coroutine(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
     """A method that awaits what the given one does; its name has an `a` in front."""
 
     async def awaited(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:

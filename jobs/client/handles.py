@@ -10,7 +10,8 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 from jobs.control import stopping
-from jobs.control.cancellation import Answer
+from jobs.control.answers import Answer
+from jobs.control.requests import ask_one
 from jobs.core.conf import settings
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Job
@@ -61,14 +62,14 @@ class JobHandle(Generic[State, Action]):
         With an error it ends failed with it, category `stopped`, else cancelled. With `wait` this returns when the code
         has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
         """
-        answer = stopping.stop(self.id, error, actor)
+        answer = ask_one(stopping.stop, self.id, error, actor=actor)
         if wait:
             self.wait(timeout)
         return answer
 
     async def astop(self, error: BaseException | str | None = None, *, actor: str = "") -> Answer:
         """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
-        answer = await sync_to_async(stopping.stop)(self.id, error, actor)
+        answer = await sync_to_async(ask_one)(stopping.stop, self.id, error, actor=actor)
         pause = _FIRST_PAUSE
         while not (await sync_to_async(lambda: self.job)()).is_final:  # no thread stands still meanwhile
             await asyncio.sleep(pause)

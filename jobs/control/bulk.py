@@ -7,38 +7,20 @@ nothing. One answer per job; a job that is gone counts as `MISSING`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q
 
-from jobs.admission import passes
-from jobs.control import cancellation as control
 from jobs.control import pausing
-from jobs.control.cancellation import Answer
-from jobs.control.requests import (
-    MISSING,
-    Answers,
-    Standing,
-    answer_all,
-    because,
-    clean_actor,
-    in_order,
-    rank_at,
-    standings,
-)
-from jobs.core import encoding
+from jobs.control.answers import MISSING, Answer, Answers
+from jobs.control.cancellation import when_cancelling
+from jobs.control.requests import RequestState, request_states
+from jobs.control.retries import when_retrying
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import after_commit
-from jobs.exceptions import JobNotFound
-from jobs.models import Job, transitions
+from jobs.models import Job
 from jobs.models.querysets import JobQuerySet
-from jobs.models.transitions import Sql
-from jobs.states import EDGES, FINAL, UNFINISHED, WAITING, JobState
+from jobs.states import EDGES, UNFINISHED, WAITING, JobState
 
 BATCH = 1000
 WORDS: dict[str, str] = {
@@ -76,60 +58,6 @@ NEWEST_FIRST = frozenset({"cancel", "pause"})
 """The slots of what runs, the oldest, must not go to what is about to be cancelled or paused."""
 
 
-def cancel(ids: Sequence[UUID], *, reason: str = "", actor: str = "", force: bool = False) -> Answers:
-    """Cancel these jobs: CANCELLED, REQUESTED, ALREADY_FINAL or MISSING for each."""
-    reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data, db = because(reason), dialect(settings.DATABASE)
-    sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
-
-    def act(left: Sequence[UUID]) -> Answers:
-        among, these = db.id_in("id"), db.id_list(left)
-        waited = f"{among} AND state <> 'running'"
-        moved = transitions.move("cancel", waited, [these], sets=sets, actor=actor, data=data)
-        for pool in {one.row["pool"] for one in moved}:
-            after_commit(passes.after_finish, pool)
-        asked = control.ask_to_stop(among, [these], reason, actor, force)
-        return {**dict.fromkeys((one.id for one in moved), Answer.CANCELLED), **dict.fromkeys(asked, Answer.REQUESTED)}
-
-    return answer_all(ids, act, _when_cancelling)
-
-
-def pause(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
-    """Pause these jobs: PAUSED, REQUESTED, NOT_POSSIBLE or MISSING for each."""
-    return pausing.pause(ids, reason, actor)
-
-
-def resume(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
-    """Resume these jobs: RESUMED, NOT_PAUSED or MISSING for each."""
-    return pausing.resume(ids, actor, reason)
-
-
-def retry(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
-    """Run these jobs again: REQUEUED, KEY_TAKEN, NOT_FINAL or MISSING for each.
-
-    Those with a key one by one: of several that share one the first takes it.
-    """
-    db = dialect(settings.DATABASE)
-    sets = {"rank": rank_at("{now}"), "run_after": Sql("NULL")}
-    told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
-
-    def act(left: Sequence[UUID]) -> Answers:
-        where = in_order(f"{db.id_in('id')} AND key_hash IS NULL AND state IN ('failed', 'cancelled')")
-        moved = transitions.move("requeue", where, [db.id_list(left)], to="'pending'", sets=sets, **told)
-        for pool in {one.row["pool"] for one in moved}:
-            passes.admit_on_commit(pool)
-        done = {one.id for one in moved}
-        others = [job_id for job_id in left if job_id not in done]
-        return {**dict.fromkeys(done, Answer.REQUEUED), **_each(others, lambda one: control.retry(one, actor, reason))}
-
-    return answer_all(ids, act, lambda _: None)
-
-
-def set_priority(ids: Sequence[UUID], priority: str, *, actor: str = "") -> Answers:
-    """Give those of these jobs that wait another priority: CHANGED, NOT_POSSIBLE or MISSING for each; InvalidOption."""
-    return _each(ids, lambda job_id: control.set_priority(job_id, priority, actor=actor))
-
-
 def to_all(jobs: JobQuerySet, verb: str, request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
     """Ask it of all these jobs that it concerns, batch by batch; returns how many gave each answer."""
     counts: Counter[str] = Counter()
@@ -145,48 +73,28 @@ class Forecast:
         self._taken: set[str] = set()
 
     def cancel(self, ids: Sequence[UUID]) -> Answers:
-        """As `bulk.cancel`, without doing it."""
-        states = dict(_jobs().filter(pk__in=ids).values_list("pk", "state"))
-        return {job_id: self._cancelled(states.get(job_id)) for job_id in ids}
-
-    def retry(self, ids: Sequence[UUID]) -> Answers:
-        """As `bulk.retry`, without doing it."""
-        rows = {row[0]: row[1:] for row in _jobs().filter(pk__in=ids).values_list("pk", "state", "key_hash")}
-        keys = {key for _, key in rows.values() if key is not None}
-        self._taken.update(_jobs().filter(active_key__in=keys).values_list("active_key", flat=True))  # type: ignore[arg-type]
-        return {job_id: self._retried(*rows.get(job_id, (None, None))) for job_id in ids}
+        """What `cancellation.cancel` would answer."""
+        return _forecast(ids, when_cancelling, {JobState.RUNNING: Answer.REQUESTED}, Answer.CANCELLED)
 
     def pause(self, ids: Sequence[UUID]) -> Answers:
-        """As `bulk.pause`, without doing it."""
-        return self._answers(ids, pausing.when_pausing, {JobState.RUNNING: Answer.REQUESTED}, Answer.PAUSED)
+        """What `pausing.pause` would answer."""
+        return _forecast(ids, pausing.when_pausing, {JobState.RUNNING: Answer.REQUESTED}, Answer.PAUSED)
 
     def resume(self, ids: Sequence[UUID]) -> Answers:
-        """As `bulk.resume`, without doing it."""
-        return self._answers(ids, pausing.when_resuming, {}, Answer.RESUMED)
+        """What `pausing.resume` would answer."""
+        return _forecast(ids, pausing.when_resuming, {}, Answer.RESUMED)
 
-    def _answers(
-        self, ids: Sequence[UUID], stays: Callable[[Standing], str | None], moves: dict[str, str], otherwise: str
-    ) -> Answers:
-        found = standings(ids)
-        return {
-            job_id: MISSING if job is None else stays(job) or moves.get(job.state, otherwise)
-            for job_id, job in found.items()
-        }
+    def retry(self, ids: Sequence[UUID]) -> Answers:
+        """What `retries.retry` would answer."""
+        answers = _forecast(ids, when_retrying, {}, Answer.REQUEUED)
+        keys = dict(_jobs().filter(pk__in=ids, key_hash__isnull=False).values_list("pk", "key_hash"))
+        self._taken.update(_jobs().filter(active_key__in=set(keys.values())).values_list("active_key", flat=True))  # type: ignore[arg-type]
+        for job_id in ids:
+            if answers[job_id] == Answer.REQUEUED and job_id in keys:
+                answers[job_id] = self._take(str(keys[job_id]))
+        return answers
 
-    def _cancelled(self, state: str | None) -> str:
-        if state is None:
-            return MISSING
-        if state in FINAL:
-            return Answer.ALREADY_FINAL
-        return Answer.REQUESTED if state == JobState.RUNNING else Answer.CANCELLED
-
-    def _retried(self, state: str | None, key: str | None) -> str:
-        if state is None:
-            return MISSING
-        if state not in EDGES["requeue"].sources:
-            return Answer.NOT_FINAL
-        if key is None:
-            return Answer.REQUEUED
+    def _take(self, key: str) -> Answer:
         answer = Answer.KEY_TAKEN if key in self._taken else Answer.REQUEUED
         self._taken.add(key)
         return answer
@@ -202,28 +110,18 @@ def batches(jobs: JobQuerySet, verb: str, size: int) -> Iterator[list[UUID]]:
         batch = list(rest.filter(**{beyond: batch[-1]}).values_list("pk", flat=True)[:size])
 
 
+def _forecast(
+    ids: Sequence[UUID], unchanged: Callable[[RequestState], str | None], by_state: Mapping[str, str], otherwise: str
+) -> Answers:
+    return {
+        job_id: MISSING if job is None else unchanged(job) or by_state.get(job.state, otherwise)
+        for job_id, job in request_states(ids).items()
+    }
+
+
 def counted(answers: Answers) -> Counter[str]:
     """How many jobs gave each answer."""
     return Counter(str(answer) for answer in answers.values())
-
-
-def _when_cancelling(job: Standing) -> Answer | None:
-    if job.state in FINAL:
-        return Answer.ALREADY_FINAL
-    return Answer.REQUESTED if job.state == JobState.RUNNING and job.is_to_be_cancelled else None
-
-
-@done_again
-def _each(ids: Sequence[UUID], request: Callable[[UUID], Answer]) -> Answers:
-    with transaction.atomic(using=settings.DATABASE):
-        return {job_id: _ask(request, job_id) for job_id in ids}
-
-
-def _ask(request: Callable[[UUID], Answer], job_id: UUID) -> str:
-    try:
-        return request(job_id)
-    except JobNotFound:
-        return MISSING
 
 
 def _jobs() -> JobQuerySet:

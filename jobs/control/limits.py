@@ -14,7 +14,7 @@ from django.db import transaction
 
 from jobs.admission import passes
 from jobs.admission.limits import declared, locks
-from jobs.control import cancellation as control
+from jobs.control import priorities
 from jobs.core.conf import settings
 from jobs.core.db.statements import after_commit
 from jobs.core.options.declared_task import JobLike
@@ -77,7 +77,7 @@ def set_head_start(priority: Priority) -> None:
 
 
 def _rank_anew(priority: str) -> None:
-    number = control.rerank(priority)
+    number = priorities.rerank(priority)
     logger.info("priority %s: %d waiting jobs ranked anew", priority, number)
     passes.admit_everywhere_on_commit()
 

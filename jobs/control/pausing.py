@@ -11,12 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from jobs.admission import passes
-from jobs.control.cancellation import Answer
+from jobs.control.answers import Answer, Answers
 from jobs.control.requests import (
     ELIGIBLE_AT,
     WHERE_IT_BELONGS,
-    Answers,
-    Standing,
+    RequestState,
     answer_all,
     because,
     clean_actor,
@@ -43,7 +42,7 @@ _WITHDRAW = (
 )
 
 
-def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
+def pause(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     """PAUSED what waits, REQUESTED what runs, NOT_POSSIBLE what has ended, is about to be cancelled, or runs once.
 
     A job that runs is paused at its next checkpoint, or where its attempt would end in another wait.
@@ -61,7 +60,7 @@ def pause(ids: Sequence[UUID], reason: str = "", actor: str = "") -> Answers:
     return answer_all(ids, act, when_pausing)
 
 
-def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
+def resume(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     """RESUMED what was paused, and what runs with a pause requested, which is withdrawn; else NOT_PAUSED."""
     db = dialect(settings.DATABASE)
     told: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
@@ -76,7 +75,7 @@ def resume(ids: Sequence[UUID], actor: str = "", reason: str = "") -> Answers:
     return answer_all(ids, act, when_resuming)
 
 
-def start(ids: Sequence[UUID], actor: str = "") -> Answers:
+def start(ids: Sequence[UUID], *, actor: str = "") -> Answers:
     """STARTED what was submitted with start=False, and ALREADY_STARTED everything else."""
     db = dialect(settings.DATABASE)
 
@@ -107,7 +106,7 @@ def _put_back(where: str, params: list[object], **told: Any) -> list[Moved]:
     return moved
 
 
-def when_pausing(job: Standing) -> Answer | None:
+def when_pausing(job: RequestState) -> Answer | None:
     """What is answered where a job stands, if nothing is to be done."""
     if job.state == JobState.PAUSED:
         return Answer.PAUSED
@@ -116,7 +115,7 @@ def when_pausing(job: Standing) -> Answer | None:
     return None if job.state in WAITING else Answer.NOT_POSSIBLE
 
 
-def when_resuming(job: Standing) -> Answer | None:
+def when_resuming(job: RequestState) -> Answer | None:
     """The same."""
     is_held = job.state == JobState.PAUSED or (job.state == JobState.RUNNING and job.is_to_be_paused)
     return None if is_held else Answer.NOT_PAUSED

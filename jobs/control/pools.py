@@ -17,15 +17,14 @@ from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
 from jobs.models import Job, Limit, Pool, Worker, transitions
 from jobs.models.transitions import Sql
-from jobs.states import FINAL, JobState
+from jobs.states import UNFINISHED
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
-UNFINISHED = tuple(state for state in JobState if state not in FINAL)
 
 
-def pause(name: str, reason: str = "", actor: str = "") -> bool:
+def pause(name: str, *, reason: str = "", actor: str = "") -> bool:
     """Admit nothing more, and take back what no worker has begun; False when the pool was paused already.
 
     Reason and person of the first pause stay. UnknownPool.
@@ -33,7 +32,7 @@ def pause(name: str, reason: str = "", actor: str = "") -> bool:
     return _close(name, "paused_at", [actor, reason], "the pool is paused")
 
 
-def drain(name: str, reason: str = "", actor: str = "") -> bool:
+def drain(name: str, *, reason: str = "", actor: str = "") -> bool:
     """As `pause`, to let a pool run empty, for good or for maintenance; False when it was drained already.
 
     Of a pool that was paused before, reason and person stay: who resumes it must know what it was closed for.
@@ -41,7 +40,7 @@ def drain(name: str, reason: str = "", actor: str = "") -> bool:
     return _close(name, "draining_at", [actor, reason], "the pool is drained")
 
 
-def resume(name: str, actor: str = "", reason: str = "") -> bool:
+def resume(name: str, *, reason: str = "", actor: str = "") -> bool:
     """Admit again after `pause` or `drain`; False when neither was. The reason goes to the log. UnknownPool."""
     sets = "paused_at = NULL, draining_at = NULL, paused_by = '', pause_reason = ''"
     where = "name = %s AND (paused_at IS NOT NULL OR draining_at IS NOT NULL)"

@@ -8,19 +8,15 @@ from uuid import UUID
 
 from django.db import transaction
 
+from jobs.control.answers import MISSING, Answer, Answers
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
 from jobs.core.db.dialects import dialect
-from jobs.core.db.values import prepare
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
 from jobs.models.transitions import Sql
 
-MISSING = "MISSING"
-"""The answer for a job that is not there."""
-
-Answers = dict[UUID, str]
 _LATER = "run_after > {now}"
 ELIGIBLE_AT = f"CASE WHEN {_LATER} THEN run_after ELSE {{now}} END"
 WHERE_IT_BELONGS = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
@@ -53,19 +49,6 @@ def id_of(job_id: UUID | str) -> UUID:
         raise JobNotFound(job_id) from None
 
 
-def state_of(job_id: UUID) -> str:
-    """Where a job stands just now; JobNotFound."""
-    state = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("state", flat=True).first()
-    if state is None:
-        raise JobNotFound(job_id)
-    return state
-
-
-def param(job_id: UUID) -> object:
-    """A job's id as a parameter of SQL."""
-    return prepare(settings.DATABASE, Job, "id", job_id)
-
-
 def in_order(where: str) -> str:
     """The same condition, its rows locked in the order of ids: two that ask for many do not block each other."""
     db = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
@@ -75,8 +58,8 @@ def in_order(where: str) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a job stands, and what is asked of it."""
+class RequestState:
+    """What a request needs to know of a job: its state, and what was requested before."""
 
     state: str
     is_to_be_paused: bool
@@ -88,7 +71,7 @@ class Standing:
 def answer_all(
     ids: Sequence[UUID],
     act: Callable[[Sequence[UUID]], Mapping[UUID, str]],
-    otherwise: Callable[[Standing], str | None],
+    otherwise: Callable[[RequestState], str | None],
 ) -> Answers:
     """An answer for each of these jobs, in one transaction: what `act` says of those that it could do it to.
 
@@ -99,26 +82,28 @@ def answer_all(
     with transaction.atomic(using=settings.DATABASE):
         while left := [job_id for job_id in ids if job_id not in answers]:
             answers |= act(left)
-            found = standings([job_id for job_id in left if job_id not in answers])
+            found = request_states([job_id for job_id in left if job_id not in answers])
             told = ((job_id, otherwise(job) if job else MISSING) for job_id, job in found.items())
             answers |= {job_id: word for job_id, word in told if word is not None}
     return answers
 
 
-def one_answer(job_id: UUID, answers: Answers) -> str:
-    """The answer of a single job; JobNotFound."""
-    if answers[job_id] == MISSING:
+def ask_one(request: Callable[..., Answers], job_id: UUID, *args: object, **options: object) -> Answer:
+    """Make a request for a single job; JobNotFound."""
+    answer = request([job_id], *args, **options)[job_id]
+    if answer == MISSING:
         raise JobNotFound(job_id)
-    return answers[job_id]
+    return Answer(answer)
 
 
-def standings(ids: Sequence[UUID]) -> dict[UUID, Standing | None]:
-    """Where each of these jobs stands just now; None for one that is not there."""
+def request_states(ids: Sequence[UUID]) -> dict[UUID, RequestState | None]:
+    """The present state of each of these jobs; None for an id without a job."""
     if not ids:
         return {}
-    rows = Job.objects.using(settings.DATABASE).filter(pk__in=ids)
-    columns = rows.values_list("pk", "state", "pause_requested_at", "cancel_requested_at", "at_most_once")
-    found = {
-        pk: Standing(state, paused is not None, stops is not None, once) for pk, state, paused, stops, once in columns
+    jobs = Job.objects.using(settings.DATABASE).filter(pk__in=ids)
+    columns = jobs.values_list("pk", "state", "pause_requested_at", "cancel_requested_at", "at_most_once")
+    states = {
+        job_id: RequestState(state, pause is not None, cancel is not None, runs_once)
+        for job_id, state, pause, cancel, runs_once in columns
     }
-    return {job_id: found.get(job_id) for job_id in ids}
+    return {job_id: states.get(job_id) for job_id in ids}

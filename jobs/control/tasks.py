@@ -26,7 +26,7 @@ BATCH = 500
 
 
 @done_again
-def pause(task: str, reason: str = "", actor: str = "") -> bool:
+def pause(task: str, *, reason: str = "", actor: str = "") -> bool:
     """Admit nothing more of it, and take back what no worker has begun; False when it was paused already.
 
     Reason and person of the first pause stay. UnknownTask.
@@ -45,7 +45,7 @@ def pause(task: str, reason: str = "", actor: str = "") -> bool:
     return True
 
 
-def resume(task: str, actor: str = "", reason: str = "") -> bool:
+def resume(task: str, *, reason: str = "", actor: str = "") -> bool:
     """Let it be admitted again; False when it was not paused. The reason goes to the log."""
     was_paused = bool(execute(settings.DATABASE, "DELETE FROM jobs_taskpause WHERE task = %s", [task]))
     if was_paused:

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from jobs.control import cancellation as control
+from jobs.control import deletion
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
@@ -86,7 +86,7 @@ def _delete_leaves(root: UUID, kept: Kept, batch: int) -> dict[UUID, str]:
     if len(locked) < len(found):
         return {}
     for _, level in itertools.groupby(found, itemgetter(0)):  # a foreign key may be checked row by row
-        control.delete_rows([job_id for _, job_id in level])
+        deletion.delete_rows([job_id for _, job_id in level])
     return locked
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from jobs.control import cancellation as control
+from jobs.control import deletion
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, resolve_pick
@@ -128,7 +128,7 @@ def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
         locked = job_trees.lock(job_ids, kept)
         parents = job_trees.with_children(list(locked))
         childless = {job_id: state for job_id, state in locked.items() if job_id not in parents}
-        control.delete_rows(list(childless))
+        deletion.delete_rows(list(childless))
     return Counter(childless.values())
 
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs.control import bulk
+from jobs.control.answers import Answers
 from jobs.control.bulk import Forecast
-from jobs.control.requests import Answers
 from jobs.management import arguments, output
 
 Act = Callable[[Sequence[UUID]], Answers]

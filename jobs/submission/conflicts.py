@@ -11,8 +11,8 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from jobs.admission.limits.declared import ConflictRule
-from jobs.control import cancellation as control
+from jobs.admission.limits.declared import Standing
+from jobs.control import cancellation
 from jobs.control.pausing import NOT_STARTED
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
@@ -46,8 +46,8 @@ def settle(standing: ConflictRule, task: str, partition: str, newcomer: UUID) ->
     if standing.policy == Policy.REFUSE:
         _refuse(present, standing, partition)
     elif standing.policy == Policy.LATEST:
-        for job_id in _ids(present.exclude(state__in=IN_FLIGHT)):
-            control.withdraw(job_id, reason=_reason(newcomer), actor=ACTOR)
+        waiting = _ids(present.exclude(state__in=IN_FLIGHT))
+        cancellation.cancel_waiting(waiting, reason=_reason(newcomer), actor=ACTOR)
     elif standing.policy == Policy.CANCEL_RUNNING:
         _stop(present, standing, newcomer)
 
@@ -62,8 +62,8 @@ def _stop(present: JobQuerySet, standing: ConflictRule, newcomer: UUID) -> None:
     """Those that were asked to stop already make place for newcomers that came before this one."""
     staying = present.filter(state__in=[*IN_FLIGHT, "pending"], cancel_requested_at=None)
     too_many = max(0, staying.count() + 1 - int(standing.size))
-    for job_id in _ids(staying.filter(state__in=IN_FLIGHT)[:too_many]):
-        control.cancel(job_id, reason=_reason(newcomer), actor=ACTOR)
+    oldest = _ids(staying.filter(state__in=IN_FLIGHT)[:too_many])
+    cancellation.cancel(oldest, reason=_reason(newcomer), actor=ACTOR)
 
 
 def _ids(jobs: JobQuerySet) -> list[UUID]:

@@ -145,7 +145,7 @@ class Simulation(Figures):
 
     def pause_pool(self, name: str = "default") -> None:
         """Nothing more of a pool is admitted; what runs goes on."""
-        pools.pause(name, "paused by the test")
+        pools.pause(name, reason="paused by the test")
 
     def resume_pool(self, name: str = "default") -> None:
         """The end of a pause."""

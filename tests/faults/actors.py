@@ -16,7 +16,7 @@ from unittest.mock import patch
 from django.db import transaction
 
 from jobs import job_manager
-from jobs.control import cancellation as control
+from jobs.control import deletion
 from jobs.core.conf import settings
 from jobs.execution import heartbeats
 from jobs.execution.rescue import rescue
@@ -105,13 +105,13 @@ def stand_still_before_rescuing() -> None:
 def die_while_pruning(batch: str) -> None:
     """Delete two batches of what has ended, and die in the middle of the third."""
     deleted: list[int] = []
-    delete_rows = control.delete_rows
+    delete_rows = deletion.delete_rows
 
     def delete_or_die(ids: Any) -> int:
         deleted.append(delete_rows(ids))
         return deleted[-1] if len(deleted) < 3 else _die()
 
-    patch("jobs.control.cancellation.delete_rows", delete_or_die).start()
+    patch("jobs.control.deletion.delete_rows", delete_or_die).start()
     pruner.prune(dict.fromkeys(pruner.configured(), 0.0), batch=int(batch))
 
 

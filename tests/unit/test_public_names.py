@@ -102,7 +102,7 @@ def test_the_types_reach_the_caller(tmp_path: Path, pytestconfig: pytest.Config)
         "list[jobs.models.job.Job]",
         "jobs.models.job.Job",
         "jobs.results.JobResult",
-        "jobs.client.manager.RunAnswer",
+        "jobs.client.manager.submissions.RunAnswer",
         f"{handle} | None",
     ]
     refused = [line.split(":")[1] for line in said.splitlines() if ": error:" in line]

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.control import bulk, pools, tasks
+from jobs.control import pausing, pools, tasks
+from jobs.control.answers import Answers
 from jobs.control.bulk import Forecast
-from jobs.control.requests import Answers
 from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act
 from jobs.management.hold_command import HoldCommand
@@ -29,7 +29,7 @@ class Command(HoldCommand):
         reason, actor = clean_text(options["reason"], 500), self.person(options)
 
         def pause(ids: Any) -> Answers:
-            return bulk.pause(ids, reason=reason, actor=actor)
+            return pausing.pause(ids, reason=reason, actor=actor)
 
         return pause
 
@@ -37,7 +37,7 @@ class Command(HoldCommand):
         return forecast.pause
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return tasks.pause(name, options["reason"], self.person(options))
+        return tasks.pause(name, reason=options["reason"], actor=self.person(options))
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
-        return pools.pause(name, options["reason"], self.person(options))
+        return pools.pause(name, reason=options["reason"], actor=self.person(options))

@@ -51,10 +51,10 @@ class Command(BaseCommand):
 def _do(verb: str, name: str, reason: str, actor: str) -> bool:
     """Whether something was changed."""
     if verb == "pause":
-        return pools.pause(name, reason, actor)
+        return pools.pause(name, reason=reason, actor=actor)
     if verb == "drain":
-        return pools.drain(name, reason, actor)
-    return verb == "resume" and pools.resume(name, actor, reason)
+        return pools.drain(name, reason=reason, actor=actor)
+    return verb == "resume" and pools.resume(name, reason=reason, actor=actor)
 
 
 def _use(name: str) -> PoolUse:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.control import bulk, pools, tasks
+from jobs.control import pausing, pools, tasks
 from jobs.control.bulk import Forecast
 from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act
@@ -26,13 +26,13 @@ class Command(HoldCommand):
 
     def act(self, options: dict[str, Any]) -> Act:
         reason, actor = clean_text(options["reason"], 500), self.person(options)
-        return lambda ids: bulk.resume(ids, reason=reason, actor=actor)
+        return lambda ids: pausing.resume(ids, reason=reason, actor=actor)
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.resume
 
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        return tasks.resume(name, self.person(options), options["reason"])
+        return tasks.resume(name, reason=options["reason"], actor=self.person(options))
 
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
-        return pools.resume(name, self.person(options), options["reason"])
+        return pools.resume(name, reason=options["reason"], actor=self.person(options))

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.control import bulk
+from jobs.control import retries
 from jobs.control.bulk import Forecast
 from jobs.core.encoding import clean_text
 from jobs.management.bulk_command import Act, BulkCommand
@@ -22,7 +22,7 @@ class Command(BulkCommand):
 
     def act(self, options: dict[str, Any]) -> Act:
         reason, actor = clean_text(options["reason"], 500), self.person(options)
-        return lambda ids: bulk.retry(ids, reason=reason, actor=actor)
+        return lambda ids: retries.retry(ids, reason=reason, actor=actor)
 
     def forecast(self, forecast: Forecast) -> Act:
         return forecast.retry

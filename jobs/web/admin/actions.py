@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from jobs.control import bulk
-from jobs.control.requests import Answers
+from jobs.control import bulk, cancellation, pausing, priorities, retries
+from jobs.control.answers import Answers
 from jobs.core.conf import settings
 from jobs.exceptions import shown
 from jobs.models import Job, Priority
@@ -33,7 +33,7 @@ def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[J
     (actor, reason), force = who_and_why(request), "force" in request.POST
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.cancel(ids, reason=reason, actor=actor, force=force)
+        return cancellation.cancel(ids, reason=reason, actor=actor, force=force)
 
     # Newest first: the slots of what runs, the oldest, must not go to what is about to be cancelled.
     return _confirmed(model_admin, request, queryset.order_by("-id"), "cancel", act)
@@ -45,7 +45,7 @@ def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
     actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.retry(ids, reason=reason, actor=actor)
+        return retries.retry(ids, reason=reason, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("id"), "retry", act)
 
@@ -56,7 +56,7 @@ def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
     actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.pause(ids, reason=reason, actor=actor)
+        return pausing.pause(ids, reason=reason, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("-id"), "pause", act)
 
@@ -67,7 +67,7 @@ def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[J
     actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.resume(ids, reason=reason, actor=actor)
+        return pausing.resume(ids, reason=reason, actor=actor)
 
     return _confirmed(model_admin, request, queryset.order_by("id"), "resume", act)
 
@@ -81,7 +81,7 @@ def change_priority_of_selected(
     actor = request.user.get_username()
 
     def act(ids: Sequence[UUID]) -> Answers:
-        return bulk.set_priority(ids, priority, actor=actor)
+        return priorities.set_priority(ids, priority, actor=actor)
 
     if request.POST.get("confirmed") == "yes" and priority not in settings.PRIORITY_HEAD_START:
         model_admin.message_user(request, f"{shown(priority)} is no priority. Nothing was changed.", messages.ERROR)

@@ -54,7 +54,7 @@ def drain_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Po
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
     """Admit again."""
     actor = request.user.get_username()
-    _each(model_admin, request, queryset, "resume", lambda name: pools.resume(name, actor))
+    _each(model_admin, request, queryset, "resume", lambda name: pools.resume(name, actor=actor))
 
 
 @admin.register(Pool)
@@ -174,7 +174,7 @@ def _closed(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool], ve
         return TemplateResponse(request, "admin/jobs/pool/confirm.html", context)
     actor, reason = who_and_why(request)
     act = pools.pause if verb == "pause" else pools.drain
-    _each(model_admin, request, queryset, verb, lambda name: act(name, reason, actor), reason)
+    _each(model_admin, request, queryset, verb, lambda name: act(name, reason=reason, actor=actor), reason)
     return None
 
 

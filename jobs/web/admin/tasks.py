@@ -38,7 +38,7 @@ def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[T
     """Admit them again."""
     actor, resumed = request.user.get_username(), []
     for row in queryset.order_by("task"):
-        if tasks.resume(row.task, actor):
+        if tasks.resume(row.task, actor=actor):
             model_admin.log_change(request, row, "Resumed.")
             resumed.append(row.task)
     if resumed:
@@ -56,7 +56,7 @@ class TaskPauseAdmin(OurAdmin):
 
     def save_model(self, request: HttpRequest, obj: TaskPause, form: Any, change: bool) -> None:
         """Pause it, with what is queued of it."""
-        tasks.pause(obj.task, obj.pause_reason, request.user.get_username())
+        tasks.pause(obj.task, reason=obj.pause_reason, actor=request.user.get_username())
         obj.refresh_from_db()
 
     def has_pause_permission(self, request: HttpRequest) -> bool:

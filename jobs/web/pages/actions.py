@@ -11,10 +11,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from jobs.control import cancellation as control
-from jobs.control import pausing
-from jobs.control.cancellation import Answer
-from jobs.control.requests import one_answer
+from jobs.control import cancellation, pausing, retries
+from jobs.control.answers import Answer
+from jobs.control.requests import ask_one
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
 from jobs.web.access import may, page, visible_job, who_and_why
@@ -49,7 +48,9 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Cancel: at once what waits, by request what runs."""
     job = _allowed(request, "cancel_job", job_id)
     (actor, reason), force = who_and_why(request), "force" in request.POST
-    return _answered(request, job, lambda: control.cancel(job.id, reason=reason, actor=actor, force=force))
+    return _answered(
+        request, job, lambda: ask_one(cancellation.cancel, job.id, reason=reason, actor=actor, force=force)
+    )
 
 
 @page
@@ -58,7 +59,7 @@ def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Pause: at once what waits, at its next checkpoint what runs."""
     job = _allowed(request, "pause_job", job_id)
     actor, reason = who_and_why(request)
-    return _answered(request, job, lambda: one_answer(job.id, pausing.pause([job.id], reason, actor)), PAUSE_ANSWERS)
+    return _answered(request, job, lambda: ask_one(pausing.pause, job.id, reason=reason, actor=actor), PAUSE_ANSWERS)
 
 
 @page
@@ -67,7 +68,7 @@ def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Let a paused job go on."""
     job = _allowed(request, "pause_job", job_id)
     actor, reason = who_and_why(request)
-    return _answered(request, job, lambda: one_answer(job.id, pausing.resume([job.id], actor, reason)), PAUSE_ANSWERS)
+    return _answered(request, job, lambda: ask_one(pausing.resume, job.id, reason=reason, actor=actor), PAUSE_ANSWERS)
 
 
 @page
@@ -76,7 +77,7 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Run a failed or cancelled job again."""
     job = _allowed(request, "retry_job", job_id)
     actor, reason = who_and_why(request)
-    return _answered(request, job, lambda: control.retry(job.id, actor, reason))
+    return _answered(request, job, lambda: ask_one(retries.retry, job.id, reason=reason, actor=actor))
 
 
 def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:

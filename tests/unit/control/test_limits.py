@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs import job, job_manager
-from jobs.control import cancellation as control
-from jobs.control import limits
+from jobs.control import limits, priorities
 from jobs.maintenance.steward import Steward
 from jobs.models import Job, Limit, Pool, Priority, Rate
 from tests.app import stages
@@ -55,12 +54,12 @@ def test_a_deleted_rate_leaves_nothing_behind() -> None:
 
 
 def test_all_that_waits_is_ranked_anew_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "RERANK_BATCH", 2)
+    monkeypatch.setattr(priorities, "RERANK_BATCH", 2)
     rows = job_manager.submit_many(nothing, [((), {})] * 9, priority="high")
     for row, state in zip(rows[5:], ("scheduled", "paused", "queued", "running"), strict=True):
         stages.put(row, state)
     Priority.objects.filter(name="high").update(head_start=100)
-    assert control.rerank("high") == 8
+    assert priorities.rerank("high") == 8
     moved = [stages.fresh(row).rank - row.rank for row in rows]
     assert moved == pytest.approx([3500] * 8 + [0])
 

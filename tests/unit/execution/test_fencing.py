@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from jobs import JobTask, job, job_manager
-from jobs.control import cancellation as control
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt, finishing, rescue
 from jobs.execution.claims import Claimed
@@ -47,7 +46,7 @@ def test_a_requeued_job_is_out_of_reach_of_the_last_run() -> None:
     Job.objects.filter(pk=row.pk).update(rescue_count=3)
     rescue_from(claimed)
     assert stages.fresh(row).state == "failed"
-    assert control.retry(row.id) == "REQUEUED"
+    assert job_manager.retry_job(row.id) == "REQUEUED"
     finishing.fail(claimed, ValueError("too late"))
     assert stages.fresh(row).state == "pending"
 

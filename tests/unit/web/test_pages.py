@@ -650,7 +650,7 @@ def test_the_pools_say_how_full_they_are(admin_client: Client) -> None:
     rows = job_manager.submit_many(nothing, [((), {})] * 3, memory_mb=512)
     job_manager.submit(nothing, pool="gpu & co")
     stages.claim(rows[0])
-    pools.pause("default", "disk full", "ada")
+    pools.pause("default", reason="disk full", actor="ada")
     text = page(admin_client, POOLS)
     for said in (
         "<b>1</b> / 4",

@@ -11,8 +11,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from jobs import Job, job_manager
-from jobs.control import bulk, pausing, pools, stopping, tasks
-from jobs.control import cancellation as control
+from jobs.control import cancellation, pausing, pools, priorities, retries, stopping, tasks
 from jobs.core.db import deadlock_retry, statements
 from jobs.core.db.deadlock_retry import DEADLOCK, done_again
 from tests.app import stages
@@ -86,15 +85,13 @@ def test_other_errors_are_not_done_again(error: OperationalError) -> None:
 
 
 REQUESTS: dict[str, tuple[str, Callable[[UUID], object]]] = {
-    "cancel": ("pending", control.cancel),
-    "cancel a running one": ("running", control.cancel),
-    "stop": ("running", lambda one: stopping.stop(one, "enough")),
-    "cancel many": ("running", lambda one: bulk.cancel([one])[one]),
+    "cancel": ("pending", lambda one: cancellation.cancel([one])[one]),
+    "cancel a running one": ("running", lambda one: cancellation.cancel([one])[one]),
+    "stop": ("running", lambda one: stopping.stop([one], "enough")[one]),
     "pause": ("pending", lambda one: pausing.pause([one])[one]),
     "resume": ("paused", lambda one: pausing.resume([one])[one]),
-    "retry": ("failed", control.retry),
-    "retry many": ("failed", lambda one: bulk.retry([one])[one]),
-    "priority": ("pending", lambda one: bulk.set_priority([one], "high")[one]),
+    "retry": ("failed", lambda one: retries.retry([one])[one]),
+    "priority": ("pending", lambda one: priorities.set_priority([one], "high")[one]),
     "pause its task": ("queued", lambda _: tasks.pause("deadlocks.nobody")),
     "pause its pool": ("queued", lambda _: pools.pause("default")),
 }

@@ -57,7 +57,7 @@ def test_the_list_says_how_full_each_pool_is(admin_client: Client) -> None:
     stages.start_worker(slots=3)
     rows = job_manager.submit_many(hungry, [((), {})] * 3)
     stages.claim(rows[0])
-    pools.pause("default", "disk <b>full</b>", "ada")
+    pools.pause("default", reason="disk <b>full</b>", actor="ada")
     shown = admin_client.get(POOLS).content.decode()
     for text in ("1 / 4", 'value="25"', "512 / 2,048", "1 / 2", "Memory (MB)", "paused by ada", "&lt;b&gt;full"):
         assert text in shown
@@ -190,8 +190,8 @@ def test_a_pool_is_closed_with_person_and_reason(verb: str, column: str, admin_c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, sent: list[Any]) -> None:
-    pools.pause("default", "", "ada")
+def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, rung: list[Any]) -> None:
+    pools.pause("default", actor="ada")
     stages.start_worker()
     job_manager.submit(nothing)
     assert not sent
