@@ -504,7 +504,7 @@ MUTATIONS = {
         "assert .*UUID",
     ),
     "leavers take room": Mutation(
-        _patch("jobs.admission.queries.beyond", lambda words: "(SELECT 0 WHERE %s < 0)"),
+        _patch("jobs.admission.queries.without_slot_sql", lambda words: "(SELECT 0 WHERE %s < 0)"),
         SQLITE,
         "integration/test_workers.py::test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest",
         "JobNotFinished",

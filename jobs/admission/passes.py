@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -31,23 +32,36 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per admission transaction
 MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
-LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
-BACK_IN = (0.003, 0.1)  # seconds after which a feeder that has found the lock busy tries again: at first, at most
+LONGEST = 0.5  # seconds after which a call ends even if there is room: the caller has other work
+BACK_IN = (0.003, 0.1)  # seconds until a feeder that found the lock busy tries again: at first, at most
 
-_opens: dict[str, float] = {}  # pool → when (monotonic) to try again: a rate or the lock was in the way
-_busy: dict[str, float] = {}  # pool → seconds after which to try again, where the lock was busy the last time
-_spanning: dict[str, list[str]] = {}  # pool → the limits spanning pools in its last snapshot
-_crowded: set[str] = set()  # pools with more lanes than one snapshot reads
+
+@dataclass
+class _LastPass:
+    """What this process remembers of a pool from one pass to the next.
+
+    `opens_at` (monotonic) is when to try again, where a rate or the lock was in the way; `back_in` the seconds until
+    then, where it was the lock. `spanning` names the limits in the last snapshot that span pools. `is_crowded`: there
+    are more lanes than one snapshot reads.
+    """
+
+    opens_at: float | None = None
+    back_in: float = 0.0
+    spanning: Sequence[str] = ()
+    is_crowded: bool = False
+
+
+last_passes: defaultdict[str, _LastPass] = defaultdict(_LastPass)
 
 
 def admit(pool: str) -> int:
     """Admit what has room in a pool and publish it; returns how many jobs were admitted by this call.
 
-    Runs outside the caller's transaction (after its commit). With the broker known to be away it does nothing: what is
-    admitted is out of reach of priority and pause, so it had better stay pending. While others finish jobs as fast as
-    this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
+    Runs outside the caller's transaction (after its commit). Does nothing while the broker is known to be away: an
+    admitted job is out of reach of priority and pause, so it is better pending. If jobs finish as fast as this admits
+    there is always room, so LONGEST ends the call; the next finished job or the steward's tick continues.
     """
-    _opens.pop(pool, None)
+    last_passes[pool].opens_at = None
     return _admit(pool) if limits.has_room(pool) else 0
 
 
@@ -66,7 +80,7 @@ def admit_on_commit(pool: str) -> None:
 
 
 def admit_everywhere_on_commit() -> None:
-    """As `admit_on_commit`, for all pools: what was changed concerns more than one."""
+    """As `admit_on_commit`, for a change that concerns several pools."""
     after_commit(wakeup.own_feeder.wake or admit_everywhere)
 
 
@@ -79,28 +93,30 @@ def after_finish(pool: str) -> None:
     try:
         admit(pool)
     except Error:
-        logger.warning("no admission after a finish; the steward will do it", exc_info=True)
+        logger.warning("no admission after a job has finished; the steward will admit", exc_info=True)
 
 
 def seconds_until_open() -> float | None:
-    """How long until a rate, or the lock, that was in the way of this process may let a job start; None: none was."""
-    return max(0.0, min(_opens.values()) - time.monotonic()) if _opens else None
+    """Seconds until this process should try again where a rate or the lock was in its way; None where none was."""
+    opens = [last.opens_at for last in list(last_passes.values()) if last.opens_at is not None]
+    return max(0.0, min(opens) - time.monotonic()) if opens else None
 
 
 def admit_opened() -> int:
-    """Admit in the pools where a rate, or the lock, that was in the way may let the next job start by now."""
+    """Admit in the pools where a rate or the lock was in the way and it is time to try again."""
     now = time.monotonic()
-    return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
+    due = [pool for pool, last in list(last_passes.items()) if last.opens_at is not None and last.opens_at <= now]
+    return sum(map(admit, due))
 
 
 def _admit(pool: str) -> int:
-    """Pass after pass, for as long as there is somebody to admit."""
+    """Pass after pass, as long as there are jobs to admit."""
     total, empty, until = 0, 0, time.monotonic() + LONGEST
     while not publishing.breaker.is_open:
         done = _admit_batch(pool)
         if done is None:
             break
-        publishing.publish([_message(one) for one in done.moved])
+        publishing.publish([_message(moved) for moved in done.moved])
         total, empty = total + len(done.moved), 0 if done.moved else empty + 1
         if time.monotonic() >= until or empty >= MOST_EMPTY or not _has_more(pool, done):
             break
@@ -114,7 +130,7 @@ def _has_more(pool: str, done: _Pass) -> bool:
     """
     if done.took_every_slot or not limits.has_room(pool):
         return False
-    snapshot = limits.take_snapshot(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
+    snapshot = limits.take_snapshot(pool, everywhere=bool(last_passes[pool].spanning), start=_start(pool))
     if snapshot is None:
         return False
     plan = limits.plan(snapshot, 1)
@@ -124,7 +140,7 @@ def _has_more(pool: str, done: _Pass) -> bool:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one locked pass has moved, and whether only the number of slots has kept it from more."""
+    """The jobs that one locked pass moved, and whether the number of slots alone kept it from moving more."""
 
     moved: Sequence[Moved]
     took_every_slot: bool = False
@@ -135,16 +151,16 @@ def _admit_batch(pool: str) -> _Pass | None:
     """One locked pass; None when another process holds the lock; it reads the pool again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
-            spanning = _spanning.get(pool, [])
+            spanning = last_passes[pool].spanning
             if not _lock(pool, spanning):
                 _come_back(pool)
                 return None
-            _busy.pop(pool, None)
+            last_passes[pool].back_in = 0.0
             snapshot = limits.take_snapshot(pool, everywhere=bool(spanning), start=_start(pool))
             if snapshot is None:
                 return _Pass(())
             if not _is_whole(snapshot, spanning):
-                continue  # with all locks, from the beginning: they are taken in the order of names
+                continue  # again from the start: locks are taken in the order of names
             plan = limits.plan(snapshot, BATCH)
             _remember(pool, plan)
             moved = _take(pool, plan) if plan.lanes else []
@@ -157,17 +173,18 @@ def _admit_batch(pool: str) -> _Pass | None:
 
 
 def _come_back(pool: str) -> None:
-    """Soon, for a pass takes milliseconds; later each time, for its holder may have been stopped in the midst of it."""
-    _busy[pool] = min(2 * _busy[pool], BACK_IN[1]) if pool in _busy else BACK_IN[0]
-    _opens[pool] = time.monotonic() + _busy[pool]
+    """Retry after 3 ms, doubling up to 0.1 s: a pass takes milliseconds, but its process may be frozen."""
+    last = last_passes[pool]
+    last.back_in = min(2 * last.back_in, BACK_IN[1]) if last.back_in else BACK_IN[0]
+    last.opens_at = time.monotonic() + last.back_in
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
-    """Lock the pool row, with nothing read before it, then the limits that span pools; the busy pool locks none.
+    """Lock the pool's row, then the limits that span pools; False, and no limit locked, where the pool is busy.
 
-    What is counted afterwards is read in a later statement, which at READ COMMITTED sees every commit that came before
-    the locks were won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
-    die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
+    Nothing is read before the lock. The snapshot is a later statement, which at READ COMMITTED sees every commit made
+    before the lock was taken. On SQLite, BEGIN IMMEDIATE is the lock. This transaction commits without waiting for the
+    disk. If the database dies before it is written no job has run: a claim is flushed, and everything before it.
     """
     using = settings.DATABASE
     db = dialect(using)
@@ -182,30 +199,26 @@ def _lock(pool: str, spanning: Sequence[str]) -> bool:
 
 
 def _is_whole(snapshot: Snapshot, spanning: Sequence[str]) -> bool:
-    """Whether every limit that spans pools was locked, and counted everywhere; the next try knows them."""
-    found = snapshot.shared
-    _spanning[snapshot.pool.name] = found
+    """Whether all limits that span pools were locked, and counted in all pools; if not, the next try locks them."""
+    spanning_now = last_passes[snapshot.pool.name].spanning = snapshot.shared
     if settings.MAX_CONCURRENT is not None and limits.SYSTEM_LIMIT not in {rule.name for rule in snapshot.rules.all}:
         raise LookupError("the row of the system-wide limit is missing: run `manage.py migrate`, which puts it back")
-    return set(found) <= set(spanning)
+    return set(spanning_now) <= set(spanning)
 
 
 def _start(pool: str) -> UUID:
-    """Where to begin among the lanes: at a random one where there are more than one snapshot reads."""
-    return uuid4() if pool in _crowded else FIRST_LANE
+    """The lane to start at: a random one where there are more than one snapshot reads."""
+    return uuid4() if last_passes[pool].is_crowded else FIRST_LANE
 
 
 def _remember(pool: str, plan: AdmissionPlan) -> None:
-    snapshot = plan.tally.snapshot
-    _crowded.add(pool) if snapshot.is_crowded else _crowded.discard(pool)
-    if plan.opens_at is None:
-        _opens.pop(pool, None)
-    else:
-        _opens[pool] = time.monotonic() + plan.opens_at - snapshot.now
+    snapshot, last = plan.tally.snapshot, last_passes[pool]
+    last.is_crowded = snapshot.is_crowded
+    last.opens_at = None if plan.opens_at is None else time.monotonic() + plan.opens_at - snapshot.now
 
 
 def _take(pool: str, plan: AdmissionPlan) -> list[Moved]:
-    """Move the best; they come back best first, which is the order of their messages."""
+    """Move the best jobs; returns them best first, the order in which their messages are sent."""
     db = dialect(settings.DATABASE)
     if plan.is_simple:
         best, lane = "pool = %s AND lane = {} AND state = 'pending' ORDER BY rank, id LIMIT %s", plan.lanes[0].lane
@@ -217,7 +230,7 @@ def _take(pool: str, plan: AdmissionPlan) -> list[Moved]:
         lanes = limits.first_lanes(plan)
         picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
         order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
-        # COALESCE leaves no index but the ids': before the first ANALYZE all that waits in the pool would be read
+        # COALESCE rules out all indexes but the primary key: before the first ANALYZE the whole pool would be read
         still = f"{db.id_in('id')} AND pool = %s AND {db.id_in('lane')} AND COALESCE(state, '') = 'pending'"
         where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
         moved = _move(where, [db.id_list(order), pool, db.id_list(map(UUID, lanes))])
@@ -258,7 +271,7 @@ def _move_rates_on(tally: Tally, at: float) -> None:
 
 
 def _note_turns(tally: Tally) -> None:
-    """Whose turn it is matters only where several partitions wait."""
+    """Write when each partition was served; only where several partitions wait does this decide anything."""
     snapshot = tally.snapshot
     if any(head.facts.tenant != snapshot.heads[0].facts.tenant for head in snapshot.heads):
         served = [
@@ -277,5 +290,5 @@ def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequenc
 
 
 def _message(admitted: Moved) -> JobMessage:
-    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge draws it
+    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge creates it
     return JobMessage(admitted.row["pool"], admitted.row["task"], ((admitted.id, admitted.attempt_id),))

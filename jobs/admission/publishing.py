@@ -1,8 +1,8 @@
-"""The way out to Celery: messages, and nothing but messages.
+"""Publishes messages to Celery's broker. A message names the user's task and carries ids, never a payload.
 
-A message names the user's task and carries ids, never a payload. Publishing is a hint that the steward repeats, so a
-broker that is away is no error to the caller: `publish` says what was sent, remembers for a while that the broker is
-away, and answers at once meanwhile. This module changes no state but `published_at`.
+A message that is not sent is sent later by the steward, so a broker that is away is no error for the caller: `publish`
+returns how many were sent. It remembers for a while that the broker is away, and returns 0 at once then. This module
+changes no state but `published_at`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BOUNDS: dict[str, dict[str, Any]] = {
 }
 _BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 JOBS_HEADER = "jobs"
-HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.hooks`
+HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.execution.hooks`
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ _unmarked: ContextVar[list[JobMessage] | None] = ContextVar("messages_to_be_mark
 
 
 class Breaker:
-    """Remembers that the broker is away, so that callers need not find out one by one."""
+    """Remembers that the broker is away, so that not every caller waits for a time-out."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -95,7 +95,7 @@ def publish(messages: Sequence[JobMessage]) -> int:
         return 0
     try:
         _send(messages)
-    except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
+    except Exception as error:  # noqa: BLE001 - kombu's transports raise many types
         breaker.failed()
         disconnect()
         logger.warning("broker away, %d messages wait for the steward: %r", len(messages), error)
@@ -111,7 +111,7 @@ def publish(messages: Sequence[JobMessage]) -> int:
 
 @contextmanager
 def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterator[None]:
-    """Hand messages to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
+    """Hand messages to `transport` and not to the broker, in this thread or asyncio task: see `jobs.client.eager`.
 
     `depth` answers `queue_depth` for it; by default it cannot say.
     """
@@ -124,9 +124,9 @@ def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterato
 
 @contextmanager
 def marked_later() -> Iterator[Callable[[], None]]:
-    """Inside, what was sent is marked by calling what this yields: for a thread that does so twice per PUBLISH_AFTER.
+    """Inside, sent messages are marked only when the yielded function is called, at least twice per PUBLISH_AFTER.
 
-    Most jobs have been claimed by then, and need no mark.
+    Most jobs have been claimed by then and need no mark.
     """
     unmarked: list[JobMessage] = []
 
@@ -151,7 +151,7 @@ def disconnect() -> None:
 
 
 def queue_depth(pool: str) -> int | None:
-    """How many messages the broker holds for a pool's queue; None when it cannot say just now."""
+    """How many messages the broker holds for a pool's queue; None when it does not answer."""
     if breaker.is_open:
         return None
     instead = _instead.get()
@@ -163,12 +163,12 @@ def queue_depth(pool: str) -> int | None:
     except Exception:  # noqa: BLE001 - the same
         disconnect()
         if time.monotonic() - begun >= SOCKET_TIMEOUT:
-            breaker.failed()  # it hangs; the steward, who asks for each pool, must not wait for each
+            breaker.failed()  # it hangs; the steward asks for every pool and must not wait each time
         return None
 
 
 def _length(channel: Any, queue: str) -> int:
-    """In Redis an empty queue does not exist, and to declare it passively is an error; kombu can ask for its size."""
+    """In Redis an empty queue does not exist, so a passive declare is an error; kombu can ask for its size."""
     size = getattr(channel, "_size", None)  # of kombu's virtual transports, all but AMQP
     return int(channel.queue_declare(queue, passive=True).message_count if size is None else size(queue))
 
@@ -245,7 +245,7 @@ def _quietly_close(producer: Producer) -> None:
 
 
 def _mark_published(messages: Sequence[JobMessage]) -> None:
-    """Note the hand-over. A job that a worker has claimed meanwhile needs no note."""
+    """Set `published_at`, except for jobs that a worker has already claimed."""
     using = settings.DATABASE
     db = dialect(using)
     pairs = [pair for message in messages for pair in message.pairs]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from jobs.admission.queries import serves_sql
 from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import execute, query
@@ -38,7 +39,7 @@ own_feeder = OwnFeeder()
 
 
 def channel(boot_id: UUID) -> str:
-    """What a worker's feeder listens to."""
+    """The channel that a worker's feeder listens to."""
     return f"jobs_{boot_id.hex}"
 
 
@@ -48,9 +49,8 @@ def wake_sql(db: Dialect) -> str:
     False: a feeder will be woken by the commit. NULL: no living worker serves the pool. Parameters: `wake_params`.
     """
     serving = (
-        "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker"
-        f" WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {db.later('{now}')}"
-        f" AND {db.contains('pools')} ORDER BY listens DESC, random() LIMIT 1"
+        "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker w"
+        f" WHERE {serves_sql(db)} ORDER BY listens DESC, random() LIMIT 1"
     )
     return f"(SELECT CASE WHEN listens THEN pg_notify(channel, %s) IS NULL ELSE TRUE END FROM ({serving}) AS serving)"
 
@@ -70,5 +70,5 @@ def is_left_to_caller(pool: str) -> bool:
 
 
 def listens(boot_id: UUID) -> bool:
-    """Note in a worker's row that its feeder hears of new jobs; False while there is no such row."""
+    """Note in a worker's row that its feeder listens for new jobs; False while there is no such row."""
     return execute(settings.DATABASE, "UPDATE jobs_worker SET listens = TRUE WHERE boot_id = %s", [boot_id]) == 1

@@ -1,7 +1,7 @@
 """A pool's budgets over time: what is taken until when, and when there is room for more. Numbers only.
 
-Used where a job is too large for what is free: it gets a reservation at the first moment at which it is sure to fit,
-and whoever comes later may only take what leaves that moment as it is.
+A job that is too large for the free room gets a reservation at the first moment at which it is sure to fit. Later jobs
+may only take room that does not delay that moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Allocation:
-    """Something taken from `start` (epoch seconds) until before `end`."""
+    """What one job takes of the budgets, from `start` (epoch seconds) to just before `end`."""
 
     start: float
     end: float
@@ -26,13 +26,13 @@ class Allocation:
 
 @dataclass
 class Profile:
-    """Who takes what of some budgets, and when."""
+    """Some budgets, and what jobs take of them when."""
 
     budgets: Needs
     allocations: list[Allocation] = field(default_factory=list)
 
     def fits(self, needs: Needs, start: float, seconds: float = NEVER) -> bool:
-        """Whether there is room for these needs from `start` on for so long. What has no budget always fits."""
+        """Whether these needs fit from `start` on for so long. A need without a budget always fits."""
         end = start + seconds
         moments = [start, *(allocation.start for allocation in self.allocations if start < allocation.start < end)]
         return all(self._has_room(needs, moment) for moment in moments)

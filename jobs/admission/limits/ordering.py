@@ -135,7 +135,7 @@ def reserve(tally: Tally) -> None:
     """Reserve room for large jobs that have waited for RESERVE_AFTER, in their order.
 
     The first large job of each tenant goes before any second one. A job that fits right now gets a reservation, too:
-    otherwise a smaller job whose turn it is would take the room each time.
+    otherwise the next smaller job would take the room each time.
     """
     latest = tally.snapshot.now - settings.RESERVE_AFTER
     waited = [head for head in tally.snapshot.heads if head.eligible_at <= latest and head.facts.needs]

@@ -45,16 +45,16 @@ class Rule:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it spans pools, and so needs a lock of its own."""
+        """Whether it spans pools, so that its row must be locked, too."""
         return not self.pool and self.size is not None
 
     @property
     def spacing(self) -> Spacing | None:
-        """How far apart starts are; None where none may come at all."""
+        """How far apart starts are; None where the rate is 0."""
         return Spacing(self.period / self.size, self.burst) if self.size else None
 
     def counts(self, facts: Facts, pool: str) -> bool:
-        """Whether a job of that pool is one of those that it limits."""
+        """Whether it limits a job of that pool."""
         return (
             self.pool in ("", pool)
             and self.task in ("", facts.task)
@@ -63,12 +63,12 @@ class Rule:
         )
 
     def counter(self, facts: Facts) -> Counter:
-        """What a job is counted under."""
+        """The counter of a job under this rule."""
         return self.name, facts.partition if self.partition_by else ""
 
     @property
     def subject(self) -> tuple[str, str, str, str]:
-        """What it limits, but for the one partition that it may be for."""
+        """What it limits, without the partition: a rule for one partition replaces the general rule of its subject."""
         return self.pool, self.task, self.partition_by, self.kind
 
 
@@ -121,7 +121,7 @@ class Rules:
 
 @functools.lru_cache(maxsize=32)  # a few more than the pools of a site
 def read_rules(columns: str, system_maximum: int | None) -> Rules:
-    """The rules in a JSON text of columns: while nobody changes them they are the same text, read once."""
+    """The rules in a JSON text of columns. As long as no row changes it is the same text, parsed once."""
     return Rules(zip(*json.loads(columns), strict=True), system_maximum)
 
 
@@ -131,7 +131,7 @@ def rate_name(task: str) -> str:
 
 
 def _weight(rules: Iterable[Rule]) -> float | None:
-    """What these rows say of a partition's share. Each row has a weight, and 1 is that of those that say nothing."""
+    """The weight that these rows give a partition; a weight of 1 is the default and gives none."""
     return max((rule.weight for rule in rules if rule.partition_by and rule.weight != 1), default=None)
 
 

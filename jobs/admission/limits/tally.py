@@ -1,4 +1,4 @@
-"""The state of one admission: what is in flight, whose turn it is, what is reserved. Each admitted job changes it."""
+"""The state of one admission: usage, turns and reservations. Each admitted job changes it."""
 
 from __future__ import annotations
 

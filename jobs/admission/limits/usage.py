@@ -29,7 +29,7 @@ class Usage:
     @property
     def on_slots(self) -> int:
         """Jobs in flight, without those on workers whose slots do not count."""
-        return self.in_flight - self.snapshot.beyond
+        return self.in_flight - self.snapshot.without_slot
 
     def count(self, facts: Facts, pool: str, number: int) -> None:
         """Count jobs of any pool under the limits on their number."""
