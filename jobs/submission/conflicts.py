@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from jobs.admission.limits.declared import Standing
+from jobs.admission.limits.declared import ConflictRule
 from jobs.control import cancellation
 from jobs.control.pausing import NOT_STARTED
 from jobs.core.conf import settings

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from jobs import JobState, job, job_manager, signals
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.control import cancellation
 from jobs.control.answers import Answer
 from jobs.control.requests import ask_one

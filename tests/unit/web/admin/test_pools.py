@@ -190,7 +190,7 @@ def test_a_pool_is_closed_with_person_and_reason(verb: str, column: str, admin_c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, rung: list[Any]) -> None:
+def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, sent: list[Any]) -> None:
     pools.pause("default", actor="ada")
     stages.start_worker()
     job_manager.submit(nothing)
