@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.core.hostname import HOSTNAME
 from jobs.execution.context import JobContext
 from jobs.execution.fence import FENCE, Pair, fence_params

@@ -20,8 +20,10 @@ from uuid_utils.compat import uuid7
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow, dialect, prepare
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.core.hostname import HOSTNAME
 from jobs.execution import context
 from jobs.execution.body import call_body

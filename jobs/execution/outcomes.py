@@ -14,7 +14,8 @@ from django.db.models import OuterRef, Subquery
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow, dialect
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
 from jobs.execution.failures import retry_policy
 from jobs.execution.failures.failure import Failure
 from jobs.execution.failures.retry_policy import RetryBudget

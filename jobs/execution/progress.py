@@ -19,8 +19,9 @@ from uuid import UUID
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare, read
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import change, execute_many, query
+from jobs.core.db.values import prepare, read
 from jobs.execution.fence import RUNNING, SAME_ATTEMPT
 from jobs.models import Job, JobLog
 

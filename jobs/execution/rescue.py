@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models.functions import Coalesce
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.execution import back_to_queue
 from jobs.execution.failures.failure import Failure
 from jobs.execution.fence import Pair, fence_of_many

@@ -13,11 +13,12 @@ from celery import current_app
 from jobs.admission import passes, pools
 from jobs.admission.limits import Facts
 from jobs.admission.limits import declared as declaring
-from jobs.admission.limits.declared import Standing
+from jobs.admission.limits.declared import ConflictRule
 from jobs.admission.limits.lanes import COLUMNS
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare
 from jobs.core.options.declared_task import JobLike
 from jobs.core.options.job_options import JobOptions
 from jobs.core.options.partition import name_of
@@ -142,9 +143,9 @@ class Draft:
         return self.options.conflict if self.options.conflict != declared else None
 
     @functools.cached_property
-    def standing(self) -> Standing | None:
+    def standing(self) -> ConflictRule | None:
         """What becomes of a newcomer, where its task or its submission has a word to say about it."""
-        found = declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
+        found = declaring.conflict_rule(self.task, self.conflict, self.facts.max_concurrent)
         return found if found is not None and self._comes_at_once else None
 
     @property

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from jobs.admission.limits.declared import Standing
+from jobs.admission.limits.declared import ConflictRule
 from jobs.control import cancellation
 from jobs.control.pausing import NOT_STARTED
 from jobs.core.conf import settings
@@ -39,7 +39,7 @@ def lock(task: str, partitions: Iterable[str]) -> None:
         execute(settings.DATABASE, sql, [f"{task} conflict", partition])
 
 
-def settle(standing: Standing, task: str, partition: str, newcomer: UUID) -> None:
+def settle(standing: ConflictRule, task: str, partition: str, newcomer: UUID) -> None:
     """Make place for a newcomer before it is inserted, or raise JobRefused. Its partition is locked."""
     unfinished = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition)
     present = unfinished.exclude(_NOT_YET).order_by("id")
@@ -52,13 +52,13 @@ def settle(standing: Standing, task: str, partition: str, newcomer: UUID) -> Non
         _stop(present, standing, newcomer)
 
 
-def _refuse(present: JobQuerySet, standing: Standing, partition: str) -> None:
+def _refuse(present: JobQuerySet, standing: ConflictRule, partition: str) -> None:
     ids = _ids(present[: int(standing.size)])
     if len(ids) >= standing.size:
         raise JobRefused(partition, ids[0] if ids else None)
 
 
-def _stop(present: JobQuerySet, standing: Standing, newcomer: UUID) -> None:
+def _stop(present: JobQuerySet, standing: ConflictRule, newcomer: UUID) -> None:
     """Those that were asked to stop already make place for newcomers that came before this one."""
     staying = present.filter(state__in=[*IN_FLIGHT, "pending"], cancel_requested_at=None)
     too_many = max(0, staying.count() + 1 - int(standing.size))

@@ -20,7 +20,7 @@ from jobs.models import Job, Pool, transitions
 from tests.app import stages
 from tests.app.stages import Clock, perform
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 AWAY = ConnectionError("away")
 SLOW = Failure("timeout", "TimeLimitExceeded", "ran for 61 s")
 
