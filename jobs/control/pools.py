@@ -12,7 +12,7 @@ from jobs.admission import passes
 from jobs.admission.pools import forget, must_exist
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
 from jobs.models import Job, Limit, Pool, Worker, transitions
@@ -109,7 +109,7 @@ def take_back(name: str, why: str) -> int:
 _WHO, _OPEN = ("paused_by", "pause_reason"), "paused_at IS NULL AND draining_at IS NULL"
 
 
-@done_again
+@retry_on_deadlock
 def _close(name: str, moment: str, who: list[str], why: str) -> bool:
     """The pool's row is its admission's lock: once it is ours, no admission is under way that saw it open."""
     cleaned = [encoding.clean_text(who[0], 200), encoding.clean_text(who[1], 500)]

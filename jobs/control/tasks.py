@@ -13,7 +13,7 @@ from django.db import transaction
 from jobs.admission import passes
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, query
 from jobs.exceptions import UnknownTask
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 
 
-@done_again
+@retry_on_deadlock
 def pause(task: str, *, reason: str = "", actor: str = "") -> bool:
     """Admit nothing more of it, and take back what no worker has begun; False when it was paused already.
 

@@ -19,7 +19,7 @@ from django.db.models.base import ModelState
 from jobs.admission import wakeup
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import PAYLOAD, Dialect, dialect
 from jobs.core.db.statements import after_commit, execute, query
 from jobs.core.db.values import prepare, read
@@ -35,7 +35,7 @@ TAKEN = 1062  # MariaDB: a duplicate
 KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
 
 
-@done_again
+@retry_on_deadlock
 def insert(draft: Draft, rows: Sequence[Row]) -> list[Made]:
     """Insert all or none, one statement for many; newcomers in each other's way one by one, each settled before."""
     chunks = _one_by_one(draft, rows) if draft.standing else list(_together(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import OperationalError, transaction
 
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
 from jobs.exceptions import KeyBusy
@@ -30,7 +30,7 @@ def insert_keyed(draft: Draft, row: Row, key: object) -> Made:
         raise
 
 
-@done_again
+@retry_on_deadlock
 def _insert_whole(draft: Draft, row: Row) -> Made:
     with transaction.atomic(using=draft.using):
         with _key_wait(draft.using):

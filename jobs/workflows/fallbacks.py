@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from jobs import submission
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, query, resolve_pick
 from jobs.core.options.declared_task import JobLike
@@ -66,7 +66,7 @@ def follow(moved: Sequence[Moved]) -> None:
 _DUE = "SELECT id FROM jobs_job WHERE fallback_due"
 
 
-@done_again
+@retry_on_deadlock
 def _settle(job_id: Any) -> bool:
     """Take the mark away and submit; both, or with the whole transaction neither. Who comes second finds no mark.
 
