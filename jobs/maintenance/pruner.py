@@ -63,6 +63,17 @@ def steps(
                 yield from take_tree(root, kept, batch)
 
 
+def run() -> Iterator[None]:
+    """The steward's run by the setting, in steps. Its counts are recorded at its end, also when it is broken off."""
+    total: Counter[str] = Counter()
+    try:
+        for deleted in steps():
+            total += deleted
+            yield
+    finally:
+        counters.pruned(total)
+
+
 def configured() -> dict[str, float | None]:
     """The setting's retention, seconds by state."""
     return dict(settings.RETENTION)

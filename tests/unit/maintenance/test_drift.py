@@ -200,7 +200,7 @@ def test_the_steward_reconciles_every_tenth_tick(row: Job, monkeypatch: pytest.M
     done: list[int] = []
     now = [0.0]
     monkeypatch.setattr(drift, "reconcile", lambda: done.append(1))
-    monkeypatch.setattr("jobs.maintenance.steward.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobs.maintenance.chores.time.monotonic", lambda: now[0])
     leader = Steward("leader")
     for _ in range(40):
         now[0] += 1

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from jobs import JobManager, job_manager, signals
-from jobs.maintenance import counters, job_trees, pruner, steward
+from jobs.maintenance import chores, counters, job_trees, pruner
 from jobs.maintenance.steward import Steward
 from jobs.models import Attempt, Job, JobEvent, Rate, Turn, Worker
 from tests.app import stages
@@ -206,13 +206,13 @@ def test_what_a_run_has_deleted_is_told(clock: Clock, caplog: pytest.LogCaptureF
 def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million old rows must not keep it from what is due; and it goes on at the next tick."""
     now = [1000.0]
-    monkeypatch.setattr(steward, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(chores, "time", SimpleNamespace(monotonic=lambda: now[0]))
     told: list[Any] = []
     monkeypatch.setattr(counters, "pruned", told.append)
 
     def endless() -> Iterator[Counter[str]]:
         for _ in range(5):
-            now[0] += 2 * steward.CLEANING
+            now[0] += 2 * chores.CLEANING
             yield Counter(failed=10)
 
     monkeypatch.setattr(pruner, "steps", endless)
@@ -231,14 +231,26 @@ def test_the_steward_prunes_for_a_moment_of_each_tick(clock: Clock, monkeypatch:
 
 
 def test_a_steward_that_is_deposed_says_what_it_had_deleted(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr(counters, "pruned", told.append)
-    leader = Steward("leader")
-    leader.tick()
-    leader._cleaning, leader._deleted = iter([Counter(failed=1)]), Counter(failed=7)
-    leader.resign()
-    assert told == [Counter(failed=7)]
-    assert leader._cleaning is None
+    now = [1000.0]
+    monkeypatch.setattr(chores, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    counted: list[Any] = []
+    monkeypatch.setattr(counters, "pruned", counted.append)
+
+    def slow() -> Iterator[Counter[str]]:
+        now[0] += 2 * chores.CLEANING
+        yield Counter(failed=7)
+        yield Counter(failed=1)
+
+    monkeypatch.setattr(pruner, "steps", slow)
+    with override_settings(JOBS={"CLEANUP_INTERVAL": 300}):
+        leader = Steward("leader")
+        now[0] += 300
+        leader.tick()
+        assert counted == []
+        leader.resign()
+        assert counted == [Counter(failed=7)]
+        leader.tick()
+    assert len(counted) == 1
 
 
 def test_workers_of_old_are_forgotten(clock: Clock) -> None:

@@ -12,8 +12,8 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.admission.publishing import JobMessage
+from jobs.maintenance import chores, promoter, pruner
 from jobs.maintenance import leader as election
-from jobs.maintenance import promoter, pruner, steward
 from jobs.maintenance.steward import Steward
 from jobs.models import Job, Lease, Rate
 from tests.app import stages
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_is_survived(
 
     with monkeypatch.context() as patch:
         patch.setattr(election, "elect", away)
-        patch.setattr(steward, "connections", {"default": SimpleNamespace(close=lambda: None)})
+        patch.setattr("jobs.maintenance.steward.connections", {"default": SimpleNamespace(close=lambda: None)})
         assert not leader.tick()
         assert not leader.tick()
     assert not leader.is_leader
@@ -105,7 +105,7 @@ def test_a_database_that_is_away_is_survived(
 
 def test_pruning_has_its_own_pace(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(steward, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(chores, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with override_settings(JOBS={"CLEANUP_INTERVAL": 300, "RETENTION": {"failed": 0}}):
         leader = Steward("leader")
         row = stages.put(job_manager.submit(nothing), "failed")

@@ -49,7 +49,7 @@ def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
     clock: Clock, sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million of them would take longer than the lease, and nobody dead would be seen meanwhile."""
-    monkeypatch.setattr("jobs.maintenance.steward.LONGEST", 0)
+    monkeypatch.setattr("jobs.maintenance.chores.LONGEST", 0)
     monkeypatch.setattr(promoter, "BATCH", 2)
     monkeypatch.setattr(expiry, "BATCH", 2)
     job_manager.submit_many("steward.nobody", [([], {})] * 3, run_after=1)
