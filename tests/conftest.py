@@ -4,8 +4,10 @@ The directory of a test is its tier. How tests are run, and what the fixtures gi
 """
 
 import os
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +26,25 @@ TIERS = ("unit", "tools", "integration", "faults", "property", "browser")
 LIVE = ("integration", "faults")
 HERE = Path(__file__).parent
 NO_STACK = "needs a database and a broker: python -m tests.run {tier}"
+NAMELESS = re.compile(r"0x[0-9a-f]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 SKIPS_FORBIDDEN = os.environ.get("REQUIRE_SERVICES") == "1"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Two processes of `-n 2` must name a test alike, but an address or a random id is another in each of them."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if isinstance(mark.kwargs, dict) and callable(name := mark.kwargs.get("ids")):
+            mark.kwargs["ids"] = partial(_named_alike, name)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    return NAMELESS.sub("…", val) if isinstance(val, str) and NAMELESS.search(val) else None
+
+
+def _named_alike(name: Callable[[object], object], value: object) -> object:
+    told = name(value)
+    return NAMELESS.sub("…", told) if isinstance(told, str) else told
 
 
 @pytest.hookimpl(tryfirst=True)

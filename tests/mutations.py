@@ -180,8 +180,8 @@ def _in_the_order_found() -> None:
 
 
 def _no_fence_at_the_end() -> None:
-    execution: Any = _load("jobs.execution.attempt")
-    execution._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
+    finishing: Any = _load("jobs.execution.finishing")
+    finishing._finish.__kwdefaults__["fence"] = "id = %s AND %s IS NOT NULL"
 
 
 def _deaf_to_its_own_death() -> None:
@@ -305,9 +305,9 @@ _PULSE = "unit/worker/test_heartbeat.py::"
 
 def _let_the_clean_up_have_its_way() -> None:
     """What it raises over TERM goes on to Celery, which keeps the process."""
-    execution: Any = _load("jobs.execution.attempt")
-    kill_in = execution.kill_in
-    execution.kill_in = lambda error: error if kill_in(error) else None
+    attempt: Any = _load("jobs.execution.attempt")
+    kill_in = attempt.kill_in
+    attempt.kill_in = lambda error: error if kill_in(error) else None
 
 
 def _believe_one_look() -> None:
@@ -457,7 +457,7 @@ MUTATIONS = {
         "(CheckViolation|ALREADY_FINAL|job_finished)",
     ),
     "no wish of a person": Mutation(
-        _patch("jobs.execution.back_to_queue._NOBODY_ASKED", ""),
+        _patch("jobs.execution.back_to_queue._NO_REQUEST", ""),
         SQLITE,
         f"{_LIFE}test_a_request_wins_over_a_failure_a_retry_and_a_snooze[snooze]",
         "(the end of|cancelled)",
@@ -520,13 +520,13 @@ MUTATIONS = {
         "the refusal",
     ),
     "no fence at the claim": Mutation(
-        _patch("jobs.execution.attempt._DOORBELL", "id = %s AND %s IS NOT NULL"),
+        _patch("jobs.execution.claims.FENCE", "id = %s AND %s IS NOT NULL"),
         FAULTS,
         "faults/test_broker.py::test_the_doorbell_of_a_bygone_admission_starts_nothing",
         "'claim' != 'release'",
     ),
     "the dead may claim": Mutation(
-        _patch("jobs.execution.attempt._NOT_FENCED", " AND %s IS NOT NULL"),
+        _patch("jobs.execution.claims._NOT_FENCED", " AND %s IS NOT NULL"),
         FAULTS,
         "faults/test_workers.py::test_a_fenced_worker_cannot_claim",
         "'claim' != 'release'",
@@ -556,7 +556,7 @@ MUTATIONS = {
         "lost",
     ),
     "record once": Mutation(
-        _patch("jobs.execution.attempt.FINISH_WITHIN", -1),
+        _patch("jobs.execution.finishing.FINISH_WITHIN", -1),
         FAULTS,
         "faults/test_database.py::test_a_database_that_is_away_at_the_end_of_a_body_gets_the_outcome_later",
         "lost",
@@ -697,7 +697,7 @@ MUTATIONS = {
         "the end of",
     ),
     "expired may start": Mutation(
-        _patch("jobs.execution.attempt._NOT_EXPIRED", ""),
+        _patch("jobs.execution.claims._NOT_EXPIRED", ""),
         "unit",
         "unit/maintenance/test_expiry.py::test_it_is_never_claimed_too_late_however_late_the_steward_is",
         "assert",
@@ -709,7 +709,7 @@ MUTATIONS = {
         "the end of",
     ),
     "failed in spite of a request": Mutation(
-        _patch("jobs.execution.outcomes._NOBODY_ASKED", ""),
+        _patch("jobs.execution.outcomes._NO_CANCEL_REQUEST", ""),
         "unit",
         "unit/execution/test_outcomes.py::test_a_request_between_the_choice_and_the_move_is_not_passed_over[0]",
         "assert",
@@ -751,7 +751,7 @@ MUTATIONS = {
         "assert",
     ),
     "keep what was fetched": Mutation(
-        _patch("jobs.worker.heartbeat.give_back", lambda *_: []),
+        _patch("jobs.worker.heartbeat.release", lambda *_: []),
         UNIT,
         f"{_PULSE}test_what_was_not_begun_is_given_back_when_the_worker_leaves",
         "queued",

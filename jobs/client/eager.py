@@ -11,7 +11,6 @@ ahead of theirs.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -26,10 +25,10 @@ from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.core.conf import settings
 from jobs.core.db.dialects import bound_now, dialect
+from jobs.core.hostname import HOSTNAME
 from jobs.exceptions import UnknownTask
-from jobs.execution import attempt as execution
-from jobs.execution import context, heartbeats
-from jobs.execution import hooks as aftercare
+from jobs.execution import context, heartbeats, hooks
+from jobs.execution.attempt import perform
 from jobs.execution.heartbeats import Identity
 from jobs.execution.hooks import Hooks
 from jobs.execution.progress import flusher
@@ -143,7 +142,7 @@ class InlineWorker:
         if self._bells:
             db = dialect(settings.DATABASE)
             ids = db.id_list(bell.job_id for bell in self._bells)
-            transitions.move("release", db.id_in("id"), [ids], actor=_HOSTNAME, data={"why": "not begun"})
+            transitions.move("release", db.id_in("id"), [ids], actor=HOSTNAME, data={"why": "not begun"})
         for boot_id in self._boot_ids.values():
             heartbeats.retire(boot_id)
 
@@ -158,7 +157,9 @@ class InlineWorker:
         for pool in self._pools():
             if pool not in self._boot_ids:
                 self._boot_ids[pool] = uuid4()
-                heartbeats.register(Identity(self._boot_ids[pool], f"inline@{_HOSTNAME}", os.getpid(), (pool,), SLOTS))
+                heartbeats.register(
+                    Identity(self._boot_ids[pool], f"inline@{HOSTNAME}"[:200], os.getpid(), (pool,), SLOTS)
+                )
         self._beat()
         return passes.admit_everywhere()
 
@@ -166,11 +167,11 @@ class InlineWorker:
         """Run the hooks of jobs that ended without a process of their own."""
         last: UUID | None = NOBODY
         while last is not None:
-            found, last = aftercare.due(last, 0)
+            found, last = hooks.due(last, 0)
             for row in found:
                 task: object = current_app.tasks.get(row.job.task)
                 if isinstance(task, Runnable):
-                    aftercare.answer(row.job_id, row.id, task.hooks, self._boot_ids.get(row.job.pool))
+                    hooks.run_remaining(row.job_id, row.id, task.hooks, self._boot_ids.get(row.job.pool))
 
     def _pools(self) -> list[str]:
         waiting = Job.objects.using(settings.DATABASE).filter(state=JobState.PENDING)
@@ -201,12 +202,12 @@ class InlineWorker:
             raise UnknownTask(bell.task, current_app.tasks)
         request = {"id": str(bell.attempt_id), "delivery_info": {"routing_key": bell.pool}}
         outside = context.bind(None)
-        task.push_request(**request, task=bell.task, is_eager=True, called_directly=False, hostname=_HOSTNAME)
+        task.push_request(**request, task=bell.task, is_eager=True, called_directly=False, hostname=HOSTNAME)
         try:
-            return execution.perform(bell.job_id, bell.attempt_id, task.body, self._boot_ids.get(bell.pool), task.hooks)
+            return perform(bell.job_id, bell.attempt_id, task.body, self._boot_ids.get(bell.pool), task.hooks)
         finally:
             task.pop_request()
-            context.release(outside)
+            context.unbind(outside)
 
 
 _working: ContextVar[InlineWorker | None] = ContextVar("inline_worker", default=None)
@@ -221,6 +222,3 @@ def _everything_in_this_thread() -> Iterator[None]:
         yield
     finally:
         flusher.inline, passes.bell = flushes, bell
-
-
-_HOSTNAME = socket.gethostname()[:190]

@@ -23,12 +23,11 @@ from jobs.client import eager
 from jobs.client.celery_options import as_ours
 from jobs.core.options.job_options import JobOptions
 from jobs.exceptions import InvalidArguments, InvalidOption
-from jobs.execution import attempt as execution
 from jobs.execution import context
-from jobs.execution import hooks as aftercare
+from jobs.execution.attempt import perform
 from jobs.execution.context import JobContext
 from jobs.execution.failures.failure import RetryJob
-from jobs.execution.hooks import Act, Hooks
+from jobs.execution.hooks import HookFunction, Hooks, run_remaining
 from jobs.results import JobResult
 
 DEFAULT_MANAGER = ""
@@ -114,7 +113,7 @@ class JobTask(DjangoTask[Any, Any]):
             return self._adopt(args, kwargs)
         me, hooks = JobTask.worker_id, self.hooks
         try:
-            ran = [execution.perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
+            ran = [perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
         except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
             return None
         if not any(ran):
@@ -180,7 +179,7 @@ class JobTask(DjangoTask[Any, Any]):
                 raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
         raise RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
 
-    def on_cancel(self, act: Act) -> Act:
+    def on_cancel(self, act: HookFunction) -> HookFunction:
         """Decorate a function to be called with the job's context (`self.job`) when a job that was begun is cancelled.
 
         In the process of its body, once that has stopped and before the job counts as cancelled; after a kill in
@@ -191,7 +190,7 @@ class JobTask(DjangoTask[Any, Any]):
         self.hooks.on_cancel = act
         return act
 
-    def cleanup(self, act: Act) -> Act:
+    def cleanup(self, act: HookFunction) -> HookFunction:
         """Decorate a function to be called with the job's context when a job that was begun has ended, however.
 
         After the end is recorded, and after `on_cancel`; else as that.
@@ -229,11 +228,11 @@ class JobTask(DjangoTask[Any, Any]):
             return super().__call__(*args, **kwargs)
         finally:
             detached.end()
-            context.release(token)
+            context.unbind(token)
 
     def _clean_up(self, ended: Sequence[Sequence[str]]) -> None:
         """Run the hooks of jobs that ended without a process of their own."""
-        ran = [aftercare.answer(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in ended]
+        ran = [run_remaining(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in ended]
         if not any(ran):
             raise Ignore
 

@@ -16,7 +16,7 @@ from jobs.exceptions import JobFailed
 logger = logging.getLogger(__name__)
 
 
-def call(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call_body(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call the body; a transaction that it leaves open is rolled back, and a failure.
 
     Else its end would be written into that transaction, which nobody commits, and so would the jobs that follow.

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,12 +22,12 @@ from django.db import connections
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.exceptions import JobAborted, JobFailed, JobTimedOut
-from jobs.execution import progress as flushing
-from jobs.execution.progress import Draft, flusher
+from jobs.execution.progress import Outbox, flusher, store_checkpoint
 from jobs.execution.resources import meter, tmpdirs
 
 DIAGNOSTICS_KEPT = 200
 _FAR_AWAY = 10**9  # seconds
+_FROM_JOB = ("id", "key", "attempt", "args", "kwargs", "metadata", "owner", "attempt_id")
 FALLBACK_OF, FALLBACK_CHAIN, FALLBACK_ERROR = "fallback_of", "fallback_chain", "fallback_error"  # in the metadata
 
 
@@ -73,17 +73,22 @@ class JobContext:
     hook: str = ""
     in_transaction: bool = False
     timeout: float | None = None
-    draft: Draft = field(default_factory=Draft)
+    outbox: Outbox = field(default_factory=Outbox)
     diagnostics: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=DIAGNOSTICS_KEPT))
     _begun: float = field(default_factory=time.monotonic)
     _meter: meter.Meter | None = None
-    _directory: tmpdirs.Held | None = None
+    _directory: tmpdirs.TempDir | None = None
     _used: meter.Columns | None = None
     _has_ended: bool = False
 
+    @classmethod
+    def of_job(cls, row: Mapping[str, Any], **options: Any) -> JobContext:
+        """The context of an attempt, from its job's columns."""
+        return cls(**{name: row[name] for name in _FROM_JOB}, resume_data=row["checkpoint"], **options)
+
     def __post_init__(self) -> None:
         if self.timeout is not None:
-            self.draft.deadline = self._begun + self.timeout
+            self.outbox.deadline = self._begun + self.timeout
 
     def progress(
         self,
@@ -109,13 +114,13 @@ class JobContext:
             stored = encoding.check_json(diagnostics, field="diagnostics")
             self.diagnostics.append({"at": self._now(), "level": "info", **stored})
             said["diagnostics"] = list(self.diagnostics)
-        self.draft.say(**said)
+        self.outbox.update(**said)
         self.check()
 
     def set_state(self, state: Any) -> None:
         """Say what the job's own state is: any JSON, shown as `handle.state`; InvalidPayload for what is none."""
         encoding.dumps(state, field="state")
-        self.draft.say(live_state=state)
+        self.outbox.update(live_state=state)
         self._watch()
 
     def check(self) -> None:
@@ -142,7 +147,7 @@ class JobContext:
         In a hook it never is: nobody asks that to stop.
         """
         self._watch()
-        return not self.hook and (self.draft.should_stop or flusher.is_interrupting)
+        return not self.hook and (self.outbox.should_stop or flusher.is_interrupting)
 
     def on_abort(self, act: Callable[[], object]) -> None:
         """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
@@ -152,9 +157,9 @@ class JobContext:
         """
         if self.hook:
             return
-        self.draft.on_stop(act)
+        self.outbox.on_stop(act)
         if self.aborted:
-            self.draft.tell()
+            self.outbox.run_callbacks()
 
     def checkpoint(self, data: Any) -> None:
         """Keep what the next attempt needs to go on from here: it finds it as `resume_data`.
@@ -172,15 +177,15 @@ class JobContext:
             raise JobFailed(
                 "checkpoint() inside a transaction, which may be rolled back: leave the atomic block first."
             )
-        flushing.keep(self.id, self.attempt_id, self.draft, stored)
+        store_checkpoint(self.id, self.attempt_id, self.outbox, stored)
         self.resume_data = encoding.loads(stored)
         self._stop_if_told()
-        if self.draft.is_pause_requested:
+        if self.outbox.is_pause_requested:
             raise JobPaused
 
     def log(self, line: str, level: str = "info") -> None:
         """Add a line to the job's log, shown on its page."""
-        self.draft.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
+        self.outbox.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
         self._watch()
 
     def snooze(self, seconds: float) -> NoReturn:
@@ -191,13 +196,13 @@ class JobContext:
         """Add to the job's metadata; written with the next flush."""
         stored = encoding.check_json({**self.metadata, **pairs}, field="metadata")  # the body may have written to it
         self.metadata.update(pairs)
-        self.draft.say(metadata=stored)
+        self.outbox.update(metadata=stored)
         self._watch()
 
     def _stop_if_told(self) -> None:
-        if self.draft.stop_reason is not None:
-            raise JobAborted(self.draft.stop_reason)
-        if self.draft.is_late:
+        if self.outbox.stop_reason is not None:
+            raise JobAborted(self.outbox.stop_reason)
+        if self.outbox.is_late:
             raise JobTimedOut(self.timeout or 0, time.monotonic() - self._begun)
         if flusher.is_interrupting:
             raise JobInterrupted
@@ -238,8 +243,8 @@ class JobContext:
         return self._used
 
     def _watch(self) -> None:
-        if self.attempt_id is not None and not self.draft.is_watched and not self.hook:
-            flusher.watch(self.id, self.attempt_id, self.draft)
+        if self.attempt_id is not None and not self.outbox.is_watched and not self.hook:
+            flusher.watch(self.id, self.attempt_id, self.outbox)
 
     def _now(self) -> str:
         elapsed = timedelta(seconds=time.monotonic() - self._begun)
@@ -256,11 +261,11 @@ def current() -> JobContext | None:
 
 
 def bind(job: JobContext | None) -> Any:
-    """Make a job the current one; the token given back ends that with `release`."""
+    """Make a job the current one; the token given back ends that with `unbind`."""
     return _current.set(job)
 
 
-def release(token: Any) -> None:
+def unbind(token: Any) -> None:
     """Undo `bind`."""
     _current.reset(token)
 

@@ -8,10 +8,8 @@ HOOK_TIMEOUT at most. One that raises is recorded, and changes nothing of how th
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +20,9 @@ from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.dialects import DbNow, dialect, prepare, read
 from jobs.core.db.statements import execute, query
-from jobs.execution import body, context
+from jobs.core.hostname import HOSTNAME
+from jobs.execution import context
+from jobs.execution.body import call_body
 from jobs.execution.context import JobContext, JobPaused, JobSnoozed
 from jobs.execution.progress import write_lines
 from jobs.models import Hook, Job, JobEvent, transitions
@@ -30,9 +30,9 @@ from jobs.states import FINAL, JobState
 
 logger = logging.getLogger(__name__)
 
-Act = Callable[[JobContext], object]
-MOST_TAKES = 3  # processes that may die over them before they are given up
-WALKED = 500  # rows looked at in one go
+HookFunction = Callable[[JobContext], object]
+MAX_TAKES = 3  # processes that may die over them before they are given up
+SCAN_BATCH = 500  # rows looked at in one go
 ENDED = f"(j.state IN ({', '.join(repr(str(state)) for state in sorted(FINAL))}) OR j.run > jobs_hook.run)"
 
 
@@ -40,8 +40,8 @@ ENDED = f"(j.state IN ({', '.join(repr(str(state)) for state in sorted(FINAL))})
 class Hooks:
     """The functions that a task has registered; each gets the job's context."""
 
-    on_cancel: Act | None = None
-    cleanup: Act | None = None
+    on_cancel: HookFunction | None = None
+    cleanup: HookFunction | None = None
 
     def __bool__(self) -> bool:
         return self.on_cancel is not None or self.cleanup is not None
@@ -51,7 +51,7 @@ NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True)
-class Held:
+class ClaimedHooks:
     """The row of a run's hooks, taken by this process."""
 
     id: UUID
@@ -61,7 +61,7 @@ class Held:
     on_cancel_done: bool
 
 
-def arm(job_id: UUID, run: int) -> None:
+def note_pending(job_id: UUID, run: int) -> None:
     """Note, in the claim's transaction, that this run has hooks; a later attempt finds them noted."""
     using = settings.DATABASE
     unless_there = dialect(using).on_conflict_update(("job_id", "run"), "run")
@@ -77,12 +77,12 @@ def before_cancel(
     if hooks.on_cancel is None:
         return
     stands = f"EXISTS (SELECT 1 FROM jobs_job WHERE {fence} AND COALESCE(state, '') = 'running')"
-    held = _take(row["id"], row["run"], worker, stands, params)
-    if held is not None and not held.on_cancel_done:
+    claimed = _take(row["id"], row["run"], worker, stands, params)
+    if claimed is not None and not claimed.on_cancel_done:
         job.reason = _reason(row["id"])
-        _run_on_cancel(hooks.on_cancel, held, job)
+        _run_on_cancel(hooks.on_cancel, claimed, job)
         sql = "UPDATE jobs_hook SET taken_at = NULL WHERE id = %s AND takes = %s"
-        execute(settings.DATABASE, sql, [_id(held.id), held.takes])
+        execute(settings.DATABASE, sql, [_id(claimed.id), claimed.takes])
 
 
 def after_end(hooks: Hooks, job: JobContext, row: dict[str, Any], worker: UUID | None) -> None:
@@ -90,19 +90,19 @@ def after_end(hooks: Hooks, job: JobContext, row: dict[str, Any], worker: UUID |
     if not hooks:
         return
     mine = f"EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = jobs_hook.job_id AND j.attempt_id = %s AND {ENDED})"
-    held = _take(row["id"], row["run"], worker, mine, [_id(row["attempt_id"])])
-    if held is not None:
-        _run_rest(hooks, held, job)
+    claimed = _take(row["id"], row["run"], worker, mine, [_id(row["attempt_id"])])
+    if claimed is not None:
+        _run_rest(hooks, claimed, job)
 
 
 def before_run(hooks: Hooks, row: dict[str, Any], worker: UUID | None) -> None:
     """Run what an earlier run of the job has left, before its next one begins: a cleanup must not meet the body."""
     if hooks and row["run"] > 1:
         for run in Hook.objects.using(settings.DATABASE).filter(job_id=row["id"], run__lt=row["run"]):
-            answer(run.job_id, run.id, hooks, worker)
+            run_remaining(run.job_id, run.id, hooks, worker)
 
 
-def answer(job_id: UUID, hook_id: UUID, hooks: Hooks, worker: UUID | None) -> bool:
+def run_remaining(job_id: UUID, hook_id: UUID, hooks: Hooks, worker: UUID | None) -> bool:
     """Run what is left of the hooks of a run that has ended; False when there is nothing left, or another is at it."""
     using = settings.DATABASE
     row = Hook.objects.using(using).filter(pk=hook_id).first()
@@ -110,23 +110,23 @@ def answer(job_id: UUID, hook_id: UUID, hooks: Hooks, worker: UUID | None) -> bo
     if row is None or job is None:
         return False
     ended = f"EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = jobs_hook.job_id AND {ENDED})"
-    held = _take(job_id, row.run, worker, ended)
-    if held is None:
+    claimed = _take(job_id, row.run, worker, ended)
+    if claimed is None:
         return False
-    _run_rest(hooks, held, _context_of(job, job.read_at))  # type: ignore[attr-defined]  # annotated above
+    _run_rest(hooks, claimed, JobContext.of_job(vars(job), started_at=job.read_at))  # type: ignore[attr-defined]  # annotated above
     return True
 
 
 def due(beyond: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
-    """Of the rows after an id, WALKED at most, those that have work to do, with their jobs; and the last one looked at.
+    """Hooks that wait to be run, with their jobs, among the next SCAN_BATCH rows after an id; and the last id scanned.
 
-    None instead of that at the end. `settled` seconds ago the job must have ended: as a rule the process of its body is
-    just about to take them.
+    The id is None at the end of the table. The job must have ended `settled` seconds ago: as a rule the process of its
+    body runs the hooks itself, right after the end.
     """
     using = settings.DATABASE
     db = dialect(using)
     rows = Hook.objects.using(using)
-    ids = list(rows.filter(pk__gt=beyond).order_by("pk").values_list("pk", flat=True)[:WALKED])
+    ids = list(rows.filter(pk__gt=beyond).order_by("pk").values_list("pk", flat=True)[:SCAN_BATCH])
     sql = (
         "SELECT jobs_hook.id FROM jobs_hook JOIN jobs_job j ON j.id = jobs_hook.job_id"
         f" WHERE {db.id_in('jobs_hook.id')} AND {ENDED} AND {_free(using)}"
@@ -134,33 +134,33 @@ def due(beyond: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
     )
     found = query(using, sql, [db.id_list(ids), -settings.HOOK_TIMEOUT, -settled]) if ids else []
     have_work = rows.select_related("job").filter(pk__in=[read(using, Hook, ("id",), row)["id"] for row in found])
-    return list(have_work.order_by("pk")), ids[-1] if len(ids) == WALKED else None
+    return list(have_work.order_by("pk")), ids[-1] if len(ids) == SCAN_BATCH else None
 
 
-def give_up(row: Hook) -> None:
+def discard(row: Hook) -> None:
     """Forget hooks that nobody has survived."""
     gone = execute(settings.DATABASE, "DELETE FROM jobs_hook WHERE id = %s AND takes = %s", [_id(row.id), row.takes])
     if gone:
         data = {"error": f"given up: {row.takes} processes have ended over the hooks"}
-        transitions.note(row.job_id, "cleanup", actor=_HOSTNAME, data=data)
+        transitions.note(row.job_id, "cleanup", actor=HOSTNAME, data=data)
 
 
-def _run_rest(hooks: Hooks, held: Held, job: JobContext) -> None:
-    job.outcome, job.reason = _outcome(held), _reason(held.job_id)
-    if hooks.on_cancel is not None and job.outcome == JobState.CANCELLED and not held.on_cancel_done:
-        _run_on_cancel(hooks.on_cancel, held, job)
+def _run_rest(hooks: Hooks, claimed: ClaimedHooks, job: JobContext) -> None:
+    job.outcome, job.reason = _outcome(claimed), _reason(claimed.job_id)
+    if hooks.on_cancel is not None and job.outcome == JobState.CANCELLED and not claimed.on_cancel_done:
+        _run_on_cancel(hooks.on_cancel, claimed, job)
     if hooks.cleanup is not None:
-        _call("cleanup", hooks.cleanup, held, job)
-    execute(settings.DATABASE, "DELETE FROM jobs_hook WHERE id = %s AND takes = %s", [_id(held.id), held.takes])
+        _call("cleanup", hooks.cleanup, claimed, job)
+    execute(settings.DATABASE, "DELETE FROM jobs_hook WHERE id = %s AND takes = %s", [_id(claimed.id), claimed.takes])
 
 
-def _run_on_cancel(act: Act, held: Held, job: JobContext) -> None:
-    _call("on_cancel", act, held, job)
+def _run_on_cancel(act: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
+    _call("on_cancel", act, claimed, job)
     sql = "UPDATE jobs_hook SET on_cancel_done = TRUE WHERE id = %s AND takes = %s"
-    execute(settings.DATABASE, sql, [_id(held.id), held.takes])
+    execute(settings.DATABASE, sql, [_id(claimed.id), claimed.takes])
 
 
-def _call(name: str, act: Act, held: Held, job: JobContext) -> None:
+def _call(name: str, act: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
     """Call one hook. What it raises is kept beside the job's history; an exit that kills this process is let through.
 
     Then nobody notes that it was done, and another process does it again.
@@ -168,21 +168,21 @@ def _call(name: str, act: Act, held: Held, job: JobContext) -> None:
     data: dict[str, str] = {}
     token, job.hook = context.bind(job), name
     try:
-        body.call(act, job)
+        call_body(act, job)
     except (Exception, JobSnoozed, JobPaused) as error:
-        logger.exception("hook %s of job %s failed", name, held.job_id)
+        logger.exception("hook %s of job %s failed", name, claimed.job_id)
         kind, message, _ = encoding.describe_error(error)
         data = {"error": encoding.clean_text(f"{kind}: {message}", 1000)}
     finally:
-        context.release(token)
+        context.unbind(token)
         job.end()
-    _, lines = job.draft.take() if job.outcome else ({}, [])
+    _, lines = job.outbox.take() if job.outcome else ({}, [])
     if lines and job.attempt_id is not None:
-        write_lines(held.job_id, job.attempt_id, lines)
-    transitions.note(held.job_id, name, actor=_HOSTNAME, data=data)
+        write_lines(claimed.job_id, job.attempt_id, lines)
+    transitions.note(claimed.job_id, name, actor=HOSTNAME, data=data)
 
 
-def _take(job_id: UUID, run: int, worker: UUID | None, when: str, params: Sequence[Any] = ()) -> Held | None:
+def _take(job_id: UUID, run: int, worker: UUID | None, when: str, params: Sequence[Any] = ()) -> ClaimedHooks | None:
     """Take the row of a run's hooks where nobody living is at it."""
     using = settings.DATABASE
     sql = (
@@ -194,7 +194,7 @@ def _take(job_id: UUID, run: int, worker: UUID | None, when: str, params: Sequen
         if not execute(using, sql, [me, _id(job_id), run, -settings.HOOK_TIMEOUT, *params]):
             return None
         row = Hook.objects.using(using).get(job_id=job_id, run=run)
-    return Held(row.id, job_id, run, row.takes, row.on_cancel_done)
+    return ClaimedHooks(row.id, job_id, run, row.takes, row.on_cancel_done)
 
 
 def _free(using: str) -> str:
@@ -208,26 +208,11 @@ def _free(using: str) -> str:
     return f"(taken_at IS NULL OR {silent} OR EXISTS ({ended}) OR EXISTS ({fenced}))"
 
 
-def _context_of(job: Job, now: datetime) -> JobContext:
-    return JobContext(
-        id=job.id,
-        key=job.key,
-        attempt=job.attempt,
-        args=job.args,
-        kwargs=job.kwargs,
-        metadata=job.metadata,
-        owner=job.owner,
-        attempt_id=job.attempt_id,
-        started_at=now,
-        resume_data=job.checkpoint,
-    )
-
-
-def _outcome(held: Held) -> str:
+def _outcome(claimed: ClaimedHooks) -> str:
     """The state at which the run ended: each run has one such event."""
-    ends = JobEvent.objects.using(settings.DATABASE).filter(job_id=held.job_id, to_state__in=FINAL)
+    ends = JobEvent.objects.using(settings.DATABASE).filter(job_id=claimed.job_id, to_state__in=FINAL)
     moves = ends.exclude(from_state__in=FINAL).order_by("seq").values_list("to_state", flat=True)
-    return next(iter(moves[held.run - 1 : held.run]), "")
+    return next(iter(moves[claimed.run - 1 : claimed.run]), "")
 
 
 def _reason(job_id: UUID) -> str:
@@ -237,6 +222,3 @@ def _reason(job_id: UUID) -> str:
 
 def _id(value: UUID) -> Any:
     return prepare(settings.DATABASE, Job, "id", value)
-
-
-_HOSTNAME = socket.gethostname()[:200]

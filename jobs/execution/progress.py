@@ -21,6 +21,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect, prepare, read
 from jobs.core.db.statements import change, execute_many, query
+from jobs.execution.fence import RUNNING, SAME_ATTEMPT
 from jobs.models import Job, JobLog
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,12 @@ logger = logging.getLogger(__name__)
 WRITE_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0
 Line = tuple[str, str, str]  # time, level, text
-FENCE = " AND attempt_id = %s AND COALESCE(state, '') = 'running'"
+FENCE = f"{SAME_ATTEMPT} AND {RUNNING}"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
 
 
-class Draft:
+class Outbox:
     """What a body has said and not yet written; what came back is whether to stop or pause. Used by several threads."""
 
     def __init__(self) -> None:
@@ -67,12 +68,12 @@ class Draft:
         with self._lock:
             self._on_stop.append(act)
 
-    def hush(self) -> None:
+    def clear_callbacks(self) -> None:
         """The body has ended: nobody is to be called any more."""
         with self._lock:
             self._on_stop = []
 
-    def tell(self) -> None:
+    def run_callbacks(self) -> None:
         """Call whoever wanted to be; each once."""
         with self._lock:
             acts, self._on_stop = self._on_stop, []
@@ -82,7 +83,7 @@ class Draft:
             except Exception:
                 logger.exception("on_abort: %r failed", act)
 
-    def say(self, **columns: Any) -> None:
+    def update(self, **columns: Any) -> None:
         """New values of columns; the last one wins."""
         with self._lock:
             self._said.update(columns)
@@ -114,7 +115,7 @@ class Flusher:
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._watched: dict[UUID, tuple[UUID, Draft, float]] = {}
+        self._watched: dict[UUID, tuple[UUID, Outbox, float]] = {}
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition()
         self._stopping = False
@@ -125,24 +126,24 @@ class Flusher:
         """The worker ends and cannot stop its bodies: each is told at its next look. For the rest of this process."""
         self.is_interrupting = True
 
-    def watch(self, job_id: UUID | None, attempt_id: UUID, draft: Draft) -> None:
-        """Write this draft from now on, and ask whether its job should stop."""
+    def watch(self, job_id: UUID | None, attempt_id: UUID, outbox: Outbox) -> None:
+        """Write this outbox from now on, and ask whether its job should stop."""
         if job_id is None:
             return
-        draft.is_watched = True
+        outbox.is_watched = True
         if self.inline:
-            draft.is_watched = False
-            _exchange(job_id, attempt_id, draft)
+            outbox.is_watched = False
+            _exchange(job_id, attempt_id, outbox)
             return
         with self._wake:
-            self._watched[attempt_id] = (job_id, draft, 0.0)
+            self._watched[attempt_id] = (job_id, outbox, 0.0)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jobs-flusher", daemon=True)
                 self._thread.start()
             self._wake.notify()
 
     def forget(self, attempt_id: UUID) -> None:
-        """The body has ended; what is left in the draft goes with the finishing write."""
+        """The body has ended; what is left in the outbox goes with the finishing write."""
         with self._wake:
             self._watched.pop(attempt_id, None)
 
@@ -176,20 +177,20 @@ class Flusher:
         with self._wake:
             watched = list(self._watched.items())
         now, quiet = time.monotonic(), {}
-        for attempt_id, (job_id, draft, last) in watched:
-            if not draft.is_dirty and now - last >= ASK_EVERY:
-                quiet[attempt_id] = job_id, draft
-            elif draft.is_dirty and now - last >= WRITE_EVERY:
-                self._attend({attempt_id: (job_id, draft)}, _exchange, job_id, attempt_id, draft)
+        for attempt_id, (job_id, outbox, last) in watched:
+            if not outbox.is_dirty and now - last >= ASK_EVERY:
+                quiet[attempt_id] = job_id, outbox
+            elif outbox.is_dirty and now - last >= WRITE_EVERY:
+                self._attend({attempt_id: (job_id, outbox)}, _exchange, job_id, attempt_id, outbox)
         if quiet:
             self._attend(quiet, _ask, quiet)
-        for _, (_, draft, _) in watched:
-            if draft.should_stop or self.is_interrupting:
-                draft.tell()
+        for _, (_, outbox, _) in watched:
+            if outbox.should_stop or self.is_interrupting:
+                outbox.run_callbacks()
         return bool(watched)
 
-    def _attend(self, drafts: Mapping[UUID, tuple[UUID, Draft]], act: Callable[..., None], *args: Any) -> None:
-        names = ", ".join(str(job_id) for job_id, _ in drafts.values())
+    def _attend(self, outboxes: Mapping[UUID, tuple[UUID, Outbox]], act: Callable[..., None], *args: Any) -> None:
+        names = ", ".join(str(job_id) for job_id, _ in outboxes.values())
         try:
             act(*args)
         except Error as error:
@@ -198,8 +199,8 @@ class Flusher:
         except Exception:  # the thread serves other bodies as well, and brings them the request to stop
             logger.exception("progress of job %s not written", names)
         with self._wake:
-            for attempt_id in drafts.keys() & self._watched.keys():
-                self._watched[attempt_id] = (*drafts[attempt_id], time.monotonic())
+            for attempt_id in outboxes.keys() & self._watched.keys():
+                self._watched[attempt_id] = (*outboxes[attempt_id], time.monotonic())
 
 
 flusher = Flusher()
@@ -214,47 +215,47 @@ def write_lines(job_id: UUID, attempt_id: UUID, lines: Sequence[Line]) -> None:
     execute_many(using, sql, [(*ids, prepare(using, JobLog, "at", at), level, text) for at, level, text in lines])
 
 
-def keep(job_id: UUID, attempt_id: UUID, draft: Draft, checkpoint: str) -> None:
+def store_checkpoint(job_id: UUID, attempt_id: UUID, outbox: Outbox, checkpoint: str) -> None:
     """Write a checkpoint (encoded) at once, on this thread's own connection, with whatever was said before it.
 
     Reconnects once if the connection is dead: a body may not have used it for hours.
     """
     connection, also = connections[settings.DATABASE], {"checkpoint": checkpoint}
     try:
-        _exchange(job_id, attempt_id, draft, also)
+        _exchange(job_id, attempt_id, outbox, also)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
         connection.close()
-        _exchange(job_id, attempt_id, draft, also)
+        _exchange(job_id, attempt_id, outbox, also)
 
 
-def _exchange(job_id: UUID, attempt_id: UUID, draft: Draft, also: Mapping[str, Any] = _NOTHING) -> None:
+def _exchange(job_id: UUID, attempt_id: UUID, outbox: Outbox, also: Mapping[str, Any] = _NOTHING) -> None:
     """Write what was said, and columns as the database takes them; read whether the job should stop, or pause."""
-    with draft.writing:
-        said, lines = draft.take()
+    with outbox.writing:
+        said, lines = outbox.take()
         try:
             rows = _write(job_id, attempt_id, said, also)
             if lines and rows:
                 write_lines(job_id, attempt_id, lines)
         except Error:
-            draft.put_back(said, lines)
+            outbox.put_back(said, lines)
             raise
-        draft.stop_reason = _stop_reason(rows)
-        draft.is_pause_requested = any(row[-1] is not None for row in rows)
+        outbox.stop_reason = _stop_reason(rows)
+        outbox.is_pause_requested = any(row[-1] is not None for row in rows)
 
 
-def _ask(drafts: Mapping[UUID, tuple[UUID, Draft]]) -> None:
+def _ask(outboxes: Mapping[UUID, tuple[UUID, Outbox]]) -> None:
     """Read whether any of the jobs should stop that have nothing to say, in one statement."""
     using = settings.DATABASE
     db = dialect(using)
     columns = ("attempt_id", "cancel_requested_at", "reason")
-    sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {db.id_in('id')} AND COALESCE(state, '') = 'running'"
+    sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {db.id_in('id')} AND {RUNNING}"
     found: dict[UUID, list[tuple[Any, ...]]] = {}
-    for row in query(using, sql, [db.id_list(job_id for job_id, _ in drafts.values())]):
+    for row in query(using, sql, [db.id_list(job_id for job_id, _ in outboxes.values())]):
         found[read(using, Job, columns, row)["attempt_id"]] = [row[1:]]
-    for attempt_id, (_, draft) in drafts.items():
-        draft.stop_reason = _stop_reason(found.get(attempt_id, []))
+    for attempt_id, (_, outbox) in outboxes.items():
+        outbox.stop_reason = _stop_reason(found.get(attempt_id, []))
 
 
 def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any], also: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:

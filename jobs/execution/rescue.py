@@ -8,15 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
 from jobs.execution import back_to_queue
 from jobs.execution.failures.failure import Failure
+from jobs.execution.fence import Pair, fence_of_many
 from jobs.models import Attempt, transitions
 from jobs.models.transitions import Moved, Sql
 from jobs.states import ErrorCategory
-
-Pair = tuple[UUID, UUID]  # job id, attempt id
 
 
 def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
@@ -26,9 +24,7 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     """
     if not pairs:
         return []
-    db = dialect(settings.DATABASE)
-    where = f"{db.id_in('id')} AND {db.id_in('attempt_id')}"
-    ids = [db.id_list(job_id for job_id, _ in pairs), db.id_list(attempt_id for _, attempt_id in pairs)]
+    where, ids = fence_of_many(pairs)
     lost = Failure(ErrorCategory.LOST, "WorkerLost", why).columns
     cap = settings.MAX_RESCUES
     ends = f"{where} AND state = 'running' AND cancel_requested_at IS NULL"
@@ -42,31 +38,24 @@ def rescue(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     )
     once = {**lost, "error_message": f"not run again, because it may run at most once: {why}"}
     moved += transitions.move("fail", f"{ends} AND at_most_once", ids, sets=once, **told)
-    moved += back_to_queue.give_back("rescue", where, ids, **told)
+    moved += back_to_queue.return_to_queue("rescue", where, ids, **told)
     return moved
 
 
-def give_back(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
+def release(pairs: Sequence[Pair], why: str, actor: str) -> list[Moved]:
     """Put queued jobs back to waiting that their worker has fetched and will not begin; that counts for nothing."""
     if not pairs:
         return []
-    db = dialect(settings.DATABASE)
-    where = f"{db.id_in('id')} AND {db.id_in('attempt_id')}"
-    ids = [db.id_list(job_id for job_id, _ in pairs), db.id_list(attempt_id for _, attempt_id in pairs)]
+    where, ids = fence_of_many(pairs)
     kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells
     return transitions.move("release", where, ids, sets=kept, actor=actor, data={"why": why})
 
 
 def note_unknown(pairs: Sequence[Pair]) -> None:
     """Remember since when workers say that they do not know these jobs' task; the next claim forgets it."""
-    using = settings.DATABASE
-    db = dialect(using)
-    execute(
-        using,
-        "UPDATE jobs_job SET unknown_since = COALESCE(unknown_since, {now})"
-        f" WHERE {db.id_in('id')} AND {db.id_in('attempt_id')} AND state = 'queued'",
-        [db.id_list(job_id for job_id, _ in pairs), db.id_list(attempt_id for _, attempt_id in pairs)],
-    )
+    where, ids = fence_of_many(pairs)
+    sql = "UPDATE jobs_job SET unknown_since = COALESCE(unknown_since, {now})"
+    execute(settings.DATABASE, f"{sql} WHERE {where} AND state = 'queued'", ids)
 
 
 def open_attempts(boot_id: UUID) -> set[Pair]:

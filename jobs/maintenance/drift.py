@@ -18,6 +18,7 @@ from jobs import states
 from jobs.core.conf import settings
 from jobs.core.db.dialects import DbNow, dialect
 from jobs.execution import rescue
+from jobs.execution.fence import Pair
 from jobs.maintenance import lost_messages
 from jobs.maintenance.counters import repaired
 from jobs.models import Attempt, Job, Worker, transitions
@@ -76,12 +77,12 @@ def _drifts(kind: str, pairs: Any) -> Iterator[Drift]:
         yield Drift(kind, job_id, attempt_id)
 
 
-def _take_back(kind: str, pairs: Sequence[rescue.Pair]) -> int:
+def _take_back(kind: str, pairs: Sequence[Pair]) -> int:
     moved = rescue.rescue(pairs, f"drift: {MEANINGS[kind]}", "steward")
     return _told(kind, [(one.id, one.attempt_id) for one in moved])
 
 
-def _close(pairs: Sequence[rescue.Pair]) -> int:
+def _close(pairs: Sequence[Pair]) -> int:
     """Attempts that nobody will end: closed as lost; those of jobs that are gone are deleted like the rest of them."""
     attempts = _left_open().filter(pk__in=[attempt_id for _, attempt_id in pairs])
     orphaned = attempts.exclude(Exists(Job.objects.filter(pk=OuterRef("job_id"))))
@@ -98,7 +99,7 @@ def _told(kind: str, pairs: Sequence[tuple[UUID, UUID | None]]) -> int:
     return repaired(kind, len(pairs))
 
 
-def _pairs(attempts: QuerySet[Attempt]) -> list[rescue.Pair]:
+def _pairs(attempts: QuerySet[Attempt]) -> list[Pair]:
     return list(attempts.values_list("job_id", "id")[:BATCH])
 
 

@@ -29,9 +29,9 @@ class Round:
         found, last = hooks.due(self._beyond, SETTLED)
         self._beyond = last or _NOBODY
         for row in found:
-            if row.takes >= hooks.MOST_TAKES:
-                hooks.give_up(row)
-        return ring([row for row in found if row.takes < hooks.MOST_TAKES])
+            if row.takes >= hooks.MAX_TAKES:
+                hooks.discard(row)
+        return ring([row for row in found if row.takes < hooks.MAX_TAKES])
 
 
 def ring(rows: Sequence[Hook]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect, prepare, read
 from jobs.core.db.statements import query
-from jobs.execution.termination import end, timed_out
+from jobs.execution.termination import end_attempt, timed_out
 from jobs.models import Attempt, Worker
 
 BATCH = 500
@@ -35,5 +35,5 @@ def give_up() -> int:
     moved = 0
     for row in query(using, sql, [settings.GRACE, no, settings.GRACE, BATCH]):
         ids = read(using, Attempt, _COLUMNS, row)
-        moved += len(end((ids["job_id"], ids["id"]), timed_out(*row[2:]), "steward"))
+        moved += len(end_attempt((ids["job_id"], ids["id"]), timed_out(*row[2:]), "steward"))
     return moved

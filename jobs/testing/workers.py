@@ -16,12 +16,11 @@ from jobs import models
 from jobs.admission.publishing import Doorbell
 from jobs.core.conf import settings
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import attempt as execution
-from jobs.execution import heartbeats
-from jobs.execution.attempt import Claimed
+from jobs.execution import attempt, claims, heartbeats
+from jobs.execution.claims import Claimed
 from jobs.execution.context import JobContext
+from jobs.execution.fence import Pair
 from jobs.execution.heartbeats import Identity
-from jobs.execution.rescue import Pair
 from jobs.models import Job
 from jobs.states import JobState
 from jobs.testing.clock import Agenda, Event
@@ -194,7 +193,7 @@ class Crew:
         pair = self.broker.take(worker.pools)
         if pair is None:
             return False
-        claimed = execution.claim(*pair, worker.boot_id)
+        claimed = claims.claim(*pair, worker.boot_id)
         if claimed is not None:
             self._begin(worker, claimed)
         return True
@@ -218,7 +217,7 @@ class Crew:
             if error is not None:
                 raise error
 
-        execution.run(worker.running.pop(attempt_id).claimed, body)
+        attempt.run(worker.running.pop(attempt_id).claimed, body)
         self._let_go(worker)
 
     def _drop_all(self, worker: Worker) -> None:

@@ -25,9 +25,10 @@ from jobs.client.task import JobTask
 from jobs.control import limits
 from jobs.core.conf import settings
 from jobs.execution import heartbeats
+from jobs.execution.fence import Pair
 from jobs.execution.heartbeats import Identity
-from jobs.execution.rescue import Pair, give_back, note_unknown, open_attempts, rescue
-from jobs.execution.termination import end, note_usage
+from jobs.execution.rescue import note_unknown, open_attempts, release, rescue
+from jobs.execution.termination import end_attempt, note_usage
 from jobs.worker import sampler
 from jobs.worker.feeder import Feeder
 from jobs.worker.fork_safety import Statements
@@ -162,7 +163,7 @@ class Pulse:
     def _leave(self, boot_id: UUID) -> None:
         """Take no new work, and give back what was fetched and not begun: Celery hands that back at its very end."""
         heartbeats.drain(boot_id)
-        if give_back(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
+        if release(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
             self._feeder.ring()
         self._not_begun = set()
 
@@ -184,7 +185,7 @@ class Pulse:
         for pair in lost:
             verdict = terminations.verdict_on(pair[1])
             if verdict is not None:
-                end(pair, verdict, str(self._controller.hostname))
+                end_attempt(pair, verdict, str(self._controller.hostname))
         self._rescue([pair for pair in lost if not terminations.verdict_on(pair[1])], "the process that ran it died")
         for _, attempt_id in lost:
             seen = sampler.reading(attempt_id)

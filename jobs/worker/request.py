@@ -14,12 +14,11 @@ from celery.worker.request import Request
 from celery.worker.state import task_ready
 
 from jobs.admission.publishing import JOBS_HEADER
+from jobs.execution.fence import Pair
 from jobs.execution.progress import flusher
 from jobs.execution.termination import INTERRUPTED
 from jobs.worker.guard import descendants, terminations
 from jobs.worker.guard.guard import children
-
-Pair = tuple[UUID, UUID]
 
 
 @dataclass(frozen=True)

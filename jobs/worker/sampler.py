@@ -17,7 +17,7 @@ import psutil
 
 from jobs.core.conf import settings
 from jobs.execution.resources import meter, tmpdirs
-from jobs.execution.resources.scoreboard import Entry, Sample, Scoreboard
+from jobs.execution.resources.scoreboard import RunningAttempt, Sample, Scoreboard
 from jobs.worker.process_usage import Tree, look_at
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Sampler:
         self.readings = readings  # as a whole: another thread reads it
         tmpdirs.sweep()
 
-    def _lasting(self) -> Iterator[tuple[tuple[int, int], Entry]]:
+    def _lasting(self) -> Iterator[tuple[tuple[int, int], RunningAttempt]]:
         """What has run for a while: of all that ends sooner its own process tells, and it costs nothing here."""
         since = time.monotonic() - settings.SAMPLE_EVERY
         for slot, entry in self.board.running():
@@ -115,7 +115,7 @@ class Sampler:
 class _Watched:
     """One attempt, and the most that was seen of it."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: RunningAttempt) -> None:
         self.entry = entry
         self.most = Sample()
         self._process: psutil.Process | None = None

@@ -54,9 +54,9 @@ def _after(path: str) -> Callable[[], None]:
 
 
 def _replace(path: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    execution: Any = import_module("jobs.execution.attempt")  # it cannot be loaded before Django has loaded every app
-    assert path in vars(execution), f"{path}: the point has moved, and this must follow"
-    setattr(execution, path, wrap(getattr(execution, path)))
+    attempt: Any = import_module("jobs.execution.attempt")  # it cannot be loaded before Django has loaded every app
+    assert path in vars(attempt), f"{path}: the point has moved, and this must follow"
+    setattr(attempt, path, wrap(getattr(attempt, path)))
 
 
 def _die_once() -> None:
@@ -99,7 +99,7 @@ def _set_clock(seconds: float) -> None:
 _POINTS: dict[str, Callable[[], None]] = {
     "before_claim": _before("claim"),
     "after_claim": _before("run"),
-    "after_body": _before("_end"),
+    "after_body": _before("complete"),
     "after_finish": _after("perform"),
     "before_blow": _before_blow,
 }

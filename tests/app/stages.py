@@ -13,9 +13,8 @@ from django.db import connection
 from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.core.db.dialects import bound_now, prepare
-from jobs.execution import attempt as execution
-from jobs.execution import heartbeats
-from jobs.execution.attempt import Claimed
+from jobs.execution import attempt, claims, heartbeats
+from jobs.execution.claims import Claimed
 from jobs.execution.heartbeats import Identity
 from jobs.models import Job, transitions
 from jobs.states import FINAL, IN_FLIGHT
@@ -69,14 +68,14 @@ def queue(job: Job) -> UUID:
 
 def claim(job: Job, worker: UUID | None = None) -> Claimed:
     """Bring a pending job to running."""
-    claimed = execution.claim(job.id, queue(job), worker)
+    claimed = claims.claim(job.id, queue(job), worker)
     assert claimed is not None
     return claimed
 
 
 def perform(job: Job, body: Any, worker: UUID | None = None) -> Job:
     """Run a body as a pending job's attempt; returns the row afterwards."""
-    assert execution.perform(job.id, queue(job), body, worker)
+    assert attempt.perform(job.id, queue(job), body, worker)
     return fresh(job)
 
 

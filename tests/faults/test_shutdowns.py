@@ -207,17 +207,17 @@ def test_who_cannot_be_stopped_is_honestly_requested(
 def test_a_cancelled_job_does_not_run_after_a_restart(served: StartWorker, ledger_file: Path, gate: Path) -> None:
     """Fault 36, all workers down; and what waits for its next attempt has none."""
     worker = served()
-    held = job_manager.submit(hold, [str(gate)])
-    wait_for_lines(ledger_file, "begin", 1, 15)
+    held = [job_manager.submit(hold, [str(gate)]) for _ in range(2)]  # in both processes: no other can begin
+    wait_for_lines(ledger_file, "begin", 2, 15)
     queued = [job_manager.submit(touch) for _ in range(4)]
     failing = job_manager.submit(end_badly, ["sys.exit"], max_retries=3, retry_delay=60)
     worker.kill()
-    assert job_manager.cancel_job(held.id) == "REQUESTED"
+    assert {job_manager.cancel_job(job.id) for job in held} == {"REQUESTED"}
     assert {job_manager.cancel_job(job.id) for job in queued} == {"CANCELLED"}
     served()
-    wait_for_end([held, *queued], 15)
+    wait_for_end([*held, *queued], 15)
     wait_for(lambda: state_of(failing) == "scheduled", 10, "its retry")
     assert job_manager.cancel_job(failing.id) == "CANCELLED"
-    assert {state_of(job) for job in [held, *queued, failing]} == {"cancelled"}
-    assert outcomes(held) == ["cancelled"]
+    assert {state_of(job) for job in [*held, *queued, failing]} == {"cancelled"}
+    assert [outcomes(job) for job in held] == [["cancelled"]] * 2
     assert not ledger.read(ledger_file, "effect")

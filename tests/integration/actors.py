@@ -28,8 +28,7 @@ from jobs import job_manager
 from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobRefused
-from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue, rescue
+from jobs.execution import back_to_queue, claims, rescue
 from jobs.execution.context import JobContext
 from jobs.maintenance import promoter, republisher
 from jobs.models import transitions
@@ -191,7 +190,7 @@ def wish(number: int, barrier: Barrier, jobs: Sequence[Any], acts: Sequence[str]
 
 
 def _claim(job_id: Any, attempt_id: Any) -> str:
-    claimed = execution.claim(job_id, attempt_id, None)
+    claimed = claims.claim(job_id, attempt_id, None)
     return "refused" if claimed is None else "claimed"
 
 
@@ -201,7 +200,9 @@ def _finish(job_id: Any, attempt_id: Any) -> str:
 
 
 def _snooze(job_id: Any, attempt_id: Any) -> str:
-    moved = back_to_queue.give_back("snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running")
+    moved = back_to_queue.return_to_queue(
+        "snooze", "id = %s AND attempt_id = %s", [job_id, attempt_id], source="running"
+    )
     return moved[0].to_state if moved else "refused"
 
 

@@ -1,7 +1,7 @@
 """One worker for the tests that can share it. They come last, in random order among themselves: see `house`.
 
-What brings servers of its own (the demo) runs beside the first stack only, not once for each; what only one kind of
-database can do runs on that.
+What brings servers of its own (the demo), and what tests the tests' own workers, runs beside one stack only, not once
+for each; what only one kind of database can do runs on that.
 """
 
 import os
@@ -21,6 +21,8 @@ from tests.services.stacks import NAME, STACKS
 
 _stack = os.environ.get(NAME, STACKS[0])
 collect_ignore = [] if _stack == STACKS[0] else ["test_demo.py"]
+if _stack != "postgres+redis":
+    collect_ignore.append("test_services.py")  # a worker is started and watched alike on each
 if _stack not in (STACKS[0], "postgres+redis"):
     collect_ignore.append("test_spread.py")  # it is about admission, and takes real time
 if not _stack.startswith("postgres"):
@@ -53,7 +55,7 @@ def shared_house(
         call_command("migrate", verbosity=0)  # pytest-django does so only for tests that ask for its own fixtures
         call_command("flush", verbosity=0, interactive=False)
         stack.empty_broker()
-        worker = Worker(directory / "worker.log", env={"JOBCENTER_TEST_JOBS": QUICK})
+        worker = Worker(directory / "worker.log", env={"JOBCENTER_TEST_JOBS": QUICK}, fresh=True)
         yield House(stack, closing.enter_context(worker), directory)
 
 

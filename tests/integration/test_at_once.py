@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from jobs import job_manager
-from jobs.execution import attempt as execution
+from jobs.execution import attempt, claims
 from jobs.models import Job, JobEvent, transitions
 from jobs.states import FINAL
 from tests.app import stages
@@ -30,10 +30,10 @@ def test_a_key_is_asked_for_in_the_moment_its_job_ends(stack: Stack) -> None:
     for number in range(ROUNDS):
         first = job_manager.run_job(number, probe, run_after=3600).job
         transitions.move("run_now", "id = %s", [stages.key(first)])
-        claimed = execution.claim(first.id, stages.queue(first), worker)
+        claimed = claims.claim(first.id, stages.queue(first), worker)
         assert claimed
         answers = at_once(
-            lambda: execution.run(claimed, int),  # noqa: B023 - called in this round
+            lambda: attempt.run(claimed, int),  # noqa: B023 - called in this round
             *[lambda: job_manager.run_job(number, probe, run_after=3600)] * 2,  # noqa: B023
         )[1:]
         assert stages.fresh(first).state == "completed"

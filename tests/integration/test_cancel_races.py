@@ -9,7 +9,8 @@ from typing import NoReturn
 import pytest
 
 from jobs import job_manager
-from jobs.execution import attempt as execution
+from jobs.execution import claims
+from jobs.execution.attempt import perform, run
 from jobs.models import Attempt, transitions
 from tests.app import stages
 from tests.app.jobs import probe
@@ -32,7 +33,7 @@ def test_cancel_against_claim(stack: Stack) -> None:
         attempt_id = stages.queue(row)
         answer, did_run = at_once(
             lambda: job_manager.cancel_job(row.id),  # noqa: B023 - called in this round
-            lambda: execution.perform(row.id, attempt_id, lambda: ran.append(1), worker),  # noqa: B023
+            lambda: perform(row.id, attempt_id, lambda: ran.append(1), worker),  # noqa: B023
         )
         seen[str(answer), did_run] += 1
         assert did_run == bool(ran)
@@ -52,11 +53,11 @@ def test_cancel_against_the_end(stack: Stack, ending: str) -> None:
     for _ in range(ROUNDS // 2):
         row = job_manager.submit(probe, run_after=3600)
         transitions.move("run_now", "id = %s", [stages.key(row)])
-        claimed = execution.claim(row.id, stages.queue(row), worker)
+        claimed = claims.claim(row.id, stages.queue(row), worker)
         assert claimed is not None
         answer, _ = at_once(
             lambda: job_manager.cancel_job(row.id),  # noqa: B023 - called in this round
-            lambda: execution.run(claimed, _fail if ending == "badly" else int),  # noqa: B023
+            lambda: run(claimed, _fail if ending == "badly" else int),  # noqa: B023
         )
         done = stages.fresh(row)
         seen[str(answer), done.state] += 1

@@ -13,6 +13,8 @@ from tests.app.jobs import add, answer_request, count_to, fail_first, hold, igno
 from tests.integration.house import LONG, House, attempts, fresh, outcomes, story
 from tests.services.processes import wait_until
 
+pytestmark = pytest.mark.broker
+
 
 def _scheduled(house: House) -> str:
     return str(house.submit(add, 1, 1, run_after=60).id)

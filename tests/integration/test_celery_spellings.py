@@ -15,6 +15,8 @@ from tests.integration.crowd import elsewhere
 from tests.integration.house import LONG, House, StartWorker, fresh, outcomes, story
 from tests.services.processes import wait_until
 
+pytestmark = pytest.mark.broker
+
 
 def test_delay_submits_a_job_and_its_handle_waits_for_it(house: House) -> None:
     result = add.delay(2, 3)

@@ -13,6 +13,8 @@ from tests.app.jobs import add, ask_again, crash_first, fail_first, leave, raise
 from tests.integration.house import RESCUES, House, StartWorker, attempts, fresh, outcomes, story
 from tests.services.processes import wait_until
 
+pytestmark = pytest.mark.broker
+
 REFUSED = "refused_by_the_test"
 
 

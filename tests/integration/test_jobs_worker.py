@@ -11,6 +11,8 @@ from jobs import JobTask, job, job_manager
 from jobs.admission import passes
 from jobs.models import Worker
 
+pytestmark = pytest.mark.broker
+
 TIMEOUT = 20
 
 

@@ -19,6 +19,8 @@ from tests.invariants import check_invariants, check_probe, peak_in_flight
 from tests.services import Stack
 from tests.services.processes import wait_until
 
+pytestmark = pytest.mark.broker
+
 SUBMITTERS, ROUNDS, MAXIMUM = 12, 8, 5
 
 

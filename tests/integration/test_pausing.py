@@ -16,8 +16,7 @@ from django.db import connections
 from jobs import Job, job_manager
 from jobs.admission import passes, publishing
 from jobs.core.db.dialects import prepare
-from jobs.execution import attempt as execution
-from jobs.execution import rescue
+from jobs.execution import claims, rescue
 from jobs.models import Attempt, TaskPause, transitions
 from tests.app import stages
 from tests.app.jobs import add, hold, probe, walk
@@ -112,7 +111,7 @@ def _queued(number: int) -> list[Pair]:
 def _running(number: int) -> list[Pair]:
     pairs = _queued(number)
     for job_id, attempt_id in pairs:
-        assert execution.claim(job_id, attempt_id, None)
+        assert claims.claim(job_id, attempt_id, None)
     return pairs
 
 

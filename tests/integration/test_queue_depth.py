@@ -2,11 +2,14 @@
 
 from uuid import uuid4
 
+import pytest
 from celery import current_app
 
 from jobs.admission import publishing
 from jobs.admission.publishing import Doorbell
 from tests.services import Stack
+
+pytestmark = pytest.mark.broker
 
 
 def test_the_broker_says_how_much_it_holds_and_that_it_holds_nothing(stack: Stack) -> None:

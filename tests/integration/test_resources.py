@@ -16,6 +16,8 @@ from tests.integration.house import LONG, House, attempts
 from tests.services import Worker
 from tests.services.processes import alive, wait_until
 
+pytestmark = pytest.mark.broker
+
 
 def the_attempt(job: Job) -> Attempt:
     (attempt,) = attempts(job)

@@ -26,6 +26,8 @@ from tests.app.stages import key, queue
 from tests.integration.house import LONG, House, attempts, fresh, outcomes, story
 from tests.services.processes import wait_until
 
+pytestmark = pytest.mark.broker
+
 
 def test_a_job_runs_to_its_end_and_leaves_its_history(house: House) -> None:
     submitted = house.submit(add, 2, 3, owner="ann", metadata={"colour": "red"}, tags=["one"])

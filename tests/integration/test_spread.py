@@ -11,9 +11,10 @@ from jobs.models import Attempt, Job
 from tests.app.jobs import nap
 from tests.integration.house import StartWorker
 from tests.services import Stack
-from tests.services.processes import wait_until
+from tests.services.processes import PATIENCE, wait_until
 
 JOBS, CHILDREN = 300, 8
+LATE = 0.2 * PATIENCE  # seconds
 LONG_TASKS = {"JOBCENTER_TEST_JOBS": '{"LOOK_AHEAD": 0}'}  # nothing is admitted but for a child that idles
 
 
@@ -31,7 +32,7 @@ def test_three_equal_workers_and_one_that_joins_get_their_shares(start_worker: S
     print("finished", sorted(counts.values()), "queued, s:", told, waits[-1])  # noqa: T201  # shown with a failure
     mean = JOBS / 3
     assert all(abs(count - mean) <= 0.15 * mean for count in counts.values())
-    assert waits[len(waits) // 2] <= 0.2
+    assert waits[len(waits) // 2] <= LATE
     waited = _beside_an_idle_child()
     print("waited beside an idle child", waited)  # noqa: T201
     assert stack.is_sqlite or not waited  # there 24 children claim one after the other: it has one writer
@@ -61,7 +62,7 @@ def _beside_an_idle_child() -> int:
     """
     runs = list(Attempt.objects.values_list("started_at", "finished_at"))
     waits = Job.objects.order_by("queued_at").values_list("queued_at", "started_at")[3 * CHILDREN :]
-    late = [(queued, started) for queued, started in waits if (started - queued).total_seconds() > 0.2]
+    late = [(queued, started) for queued, started in waits if (started - queued).total_seconds() > LATE]
     return sum(
         sum(begun < started and ended > queued for begun, ended in runs) < 3 * CHILDREN for queued, started in late
     )

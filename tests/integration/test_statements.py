@@ -12,7 +12,7 @@ from django.db import connection
 from jobs import job_manager
 from jobs.admission import passes
 from jobs.core.db.statements import query
-from jobs.execution import attempt as execution
+from jobs.execution import claims
 from jobs.models import Limit
 from tests.app import stages
 from tests.app.jobs import probe
@@ -36,7 +36,7 @@ def test_a_claim_survives_a_migration_that_changes_a_type(stack: Stack) -> None:
     _change_type("bigint")
     try:
         row = job_manager.submit("nobody.runs.this")
-        assert execution.claim(row.id, stages.queue(row), None) is not None
+        assert claims.claim(row.id, stages.queue(row), None) is not None
     finally:
         _change_type("integer")
 

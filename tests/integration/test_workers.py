@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from jobs import Job, job_manager
 from jobs.models import Attempt
 from jobs.models import Worker as WorkerRow
@@ -12,6 +14,8 @@ from tests.app.jobs import hold, probe, whoami
 from tests.integration.house import LONG, StartWorker, fresh, outcomes, story
 from tests.services import Worker
 from tests.services.processes import wait_until
+
+pytestmark = pytest.mark.broker
 
 EXACT = {"JOBCENTER_TEST_JOBS": '{"LOOK_AHEAD": 0}'}  # no job is admitted that no process is free for
 

@@ -30,9 +30,9 @@ from jobs import Answer, job, job_manager
 from jobs.admission import passes
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import attempt as execution
-from jobs.execution import heartbeats, rescue
-from jobs.execution.attempt import Claimed
+from jobs.execution import claims, heartbeats, rescue
+from jobs.execution.attempt import run_body
+from jobs.execution.claims import Claimed
 from jobs.execution.context import JobSnoozed
 from jobs.execution.failures.failure import RetryJob
 from jobs.maintenance import lost_messages, promoter, republisher
@@ -217,7 +217,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _claim(self, bell: Doorbell, worker: UUID | None) -> bool:
         ((job_id, attempt_id),) = bell.pairs
-        claimed = execution.claim(job_id, attempt_id, worker)
+        claimed = claims.claim(job_id, attempt_id, worker)
         if claimed is None:
             return False
         self.claims.append(claimed)
@@ -235,7 +235,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def _finish(self, claimed: Claimed, end: str) -> None:
         before = Job.objects.get(pk=claimed.row["id"])
-        execution._run(claimed, self._keeping(claimed) if end == "checkpoint" else _ending(ENDS[end]))
+        run_body(claimed, self._keeping(claimed) if end == "checkpoint" else _ending(ENDS[end]))
         after = Job.objects.get(pk=before.pk)
         if before.state == "running" and before.attempt_id == claimed.row["attempt_id"]:
             asked = before.cancel_requested_at is not None and end != "complete"
@@ -315,7 +315,7 @@ class Lifecycle(RuleBasedStateMachine):
             heartbeats.retire(worker)
         rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
         for claimed in self.claims:  # those that no worker stood for
-            execution._run(claimed, work.body)
+            run_body(claimed, work.body)
         drain()
         left = set(Job.objects.unfinished().values_list("state", flat=True))
         assert left <= {"paused"}

@@ -18,6 +18,7 @@ from typing import TypedDict
 import psutil
 
 MARK = "JOBCENTER_TEST_RUN"
+PATIENCE = float(os.environ.get("JOBCENTER_TEST_PATIENCE", "1"))  # by which a machine under load may be slower
 
 
 class Identity(TypedDict, total=False):
@@ -30,6 +31,7 @@ class Identity(TypedDict, total=False):
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
     """Poll until `condition()` is true; after `seconds` raise `TimeoutError` saying what was waited for."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -13,16 +13,19 @@ from typing import Literal, Self
 
 import psutil
 
+from tests.services import nursery
+from tests.services.nursery import MARK, ROOT
 from tests.services.processes import alive, kill_marked, marked, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-MARK = "JOBCENTER_TEST_WORKER"
 PoolName = Literal["prefork", "threads", "solo", "gevent"]
 FEEDER = "jobs-feeder"  # the name that process gives itself
 
 
 class Worker:
     """`celery -A jobcenter worker …` as a process of its own; its output goes to the file `log`.
+
+    It is forked from a process that has the imports behind it (`nursery.py`). With `fresh=True` it has them before it,
+    as anybody's worker; so it has where something must come before them: gevent, a variable that libraries read.
 
     The environment of this process (the stack) is passed on, with `env` over it. Leaving the `with` kills whatever is
     left of it, children that survived their parent included.
@@ -37,6 +40,7 @@ class Worker:
         queues: Sequence[str] = ("default",),
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        fresh: bool = False,
     ) -> None:
         self.log = log
         self.name = f"test-{uuid.uuid4().hex[:8]}@localhost"
@@ -44,11 +48,12 @@ class Worker:
         self._mark = uuid.uuid4().hex
         self._env = os.environ | (env or {}) | {MARK: self._mark, "PYTHONUNBUFFERED": "1"}
         self._words = [
-            *(sys.executable, "-m", "celery", "-A", "jobcenter", "worker", "--hostname", self.name),
+            *("-A", "jobcenter", "worker", "--hostname", self.name),
             *("--pool", pool, "--concurrency", str(concurrency), "--queues", ",".join(queues), "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", *options),
         ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._is_fresh = fresh or pool == "gevent"
+        self._process: subprocess.Popen[bytes] | nursery.Forked | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -58,17 +63,10 @@ class Worker:
 
     def start(self, *, ready_within: float = 30) -> Self:
         """Start it; return when it consumes from its queues."""
-        with self.log.open("ab") as output:
-            begin = self.log.stat().st_size
-            self._process = subprocess.Popen(
-                self._words,
-                cwd=ROOT,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self.log.touch()
+        begin = self.log.stat().st_size
+        forked = None if self._is_fresh else nursery.fork(self._words, self._env, self.log)
+        self._process = forked or self._fresh()
         try:
             wait_until(lambda: f"{self.name} ready." in self.text(begin) or self.ended(), ready_within, "worker ready")
             if self.ended():
@@ -78,6 +76,18 @@ class Worker:
             self.close()
             raise
         return self
+
+    def _fresh(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "celery", *self._words],
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     @property
     def pid(self) -> int:

@@ -10,8 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs import job_manager
-from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue
+from jobs.execution import attempt, back_to_queue, claims
 from jobs.models import Attempt, Hook, Job, JobEvent, Worker, transitions
 from tests.app import ledger, stages
 from tests.app.jobs import probe
@@ -33,13 +32,13 @@ def fence_of(job: Job) -> tuple[UUID, UUID]:
 
 def completed() -> Job:
     job = admitted()
-    assert execution.perform(*fence_of(job), probe.run, None)
+    assert attempt.perform(*fence_of(job), probe.run, None)
     return job_manager.get_job(job.id)
 
 
 def running() -> Job:
     job = admitted()
-    assert execution.claim(*fence_of(job), None)
+    assert claims.claim(*fence_of(job), None)
     return job_manager.get_job(job.id)
 
 
@@ -63,14 +62,14 @@ def test_requeue_begins_a_new_count() -> None:
     transitions.move("fail", "id = %s", [job.id.hex])
     job_manager.retry_job(job.id)
     transitions.move("admit", "id = %s", [job.id.hex])
-    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    assert attempt.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
     check_invariants(limit=1)
 
 
 def test_a_pause_in_place_of_a_retry_counts_as_one() -> None:
     job = running()
     job_manager.pause_job(job.id, reason="maintenance")
-    back_to_queue.give_back("retry", "id = %s", [job.id.hex])
+    back_to_queue.return_to_queue("retry", "id = %s", [job.id.hex])
     check_invariants()
     JobEvent.objects.filter(name="pause").update(data={})
     with pytest.raises(AssertionError) as told:
@@ -133,7 +132,7 @@ def test_an_attempt_that_began_before_the_last_one_ended_is_named() -> None:
     job = running()
     transitions.move("rescue", "id = %s", [job.id.hex])
     transitions.move("admit", "id = %s", [job.id.hex])
-    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    assert attempt.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
     check_invariants()
     Attempt.objects.filter(number=1).update(finished_at=Now() + timedelta(seconds=5))
     with pytest.raises(AssertionError, match="I4: attempt 2 began before"):
@@ -144,7 +143,7 @@ def test_what_may_run_once_and_ran_twice_is_named() -> None:
     job = running()
     transitions.move("rescue", "id = %s", [job.id.hex])
     transitions.move("admit", "id = %s", [job.id.hex])
-    assert execution.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
+    assert attempt.perform(*fence_of(job_manager.get_job(job.id)), probe.run, None)
     Job.objects.update(at_most_once=True)
     with pytest.raises(AssertionError, match="I8: it may run once"):
         check_invariants()

@@ -18,7 +18,7 @@ _MOST_STEPS = 60  # beyond it a power overflows, and every cap is reached
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetryPolicy:
     """One job's policy. Seconds; no deadline is None."""
 
     delay: float
@@ -31,7 +31,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RetryBudget:
     """Where a job's retries stand. `since_first` is seconds since its run began, `left` until it expires, or None."""
 
     used: int
@@ -40,7 +40,7 @@ class Standing:
     left: float | None = None
 
 
-def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> Policy:
+def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> RetryPolicy:
     """What the job itself says, over what its pool says, over the setting. None is nothing said."""
     default = settings.RETRY
     said: dict[str, Any] = {
@@ -52,10 +52,10 @@ def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> Policy:
     }
     for level in (pool, job):
         said |= {name: value for name, value in level.items() if value is not None}
-    return Policy(**said)
+    return RetryPolicy(**said)
 
 
-def seconds_to_next(failure: Failure, policy: Policy, standing: Standing) -> float | None:
+def seconds_to_next(failure: Failure, policy: RetryPolicy, standing: RetryBudget) -> float | None:
     """Seconds until the next attempt; None where this one was the last."""
     if standing.used >= standing.allowed or not _helps(failure, policy):
         return None
@@ -65,7 +65,7 @@ def seconds_to_next(failure: Failure, policy: Policy, standing: Standing) -> flo
     return None if standing.left is not None and seconds >= standing.left else seconds
 
 
-def back_off(retries: int, policy: Policy) -> float:
+def back_off(retries: int, policy: RetryPolicy) -> float:
     """Seconds before the next retry: exponential from the first delay, capped, with jitter over its upper half.
 
     A first delay above the cap is meant as it is said.
@@ -75,7 +75,7 @@ def back_off(retries: int, policy: Policy) -> float:
     return seconds * random.uniform(0.5, 1) if policy.jitter else seconds  # noqa: S311 - spread, not secrecy
 
 
-def _helps(failure: Failure, policy: Policy) -> bool:
+def _helps(failure: Failure, policy: RetryPolicy) -> bool:
     """Whether another attempt may help: what the code said of this failure, then of its exceptions, then rules."""
     if failure.may_retry is not None:
         return failure.may_retry
@@ -87,4 +87,4 @@ def _helps(failure: Failure, policy: Policy) -> bool:
     return classification.is_retried(failure.category, failure.names)
 
 
-NAMES = tuple(field.name for field in fields(Policy))
+NAMES = tuple(field.name for field in fields(RetryPolicy))

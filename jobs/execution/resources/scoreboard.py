@@ -21,7 +21,7 @@ _TURN_AND_PID = struct.Struct("=Qi")
 _NOBODY = bytes(16)
 
 
-class Entry(NamedTuple):
+class RunningAttempt(NamedTuple):
     """An attempt in a child. `turn` grows with each of them, so it tells one from the next in the same process.
 
     `began` is by the monotonic clock, which all processes of a host share; `cpu_seconds` and `memory_kb` are what the
@@ -56,21 +56,21 @@ class Scoreboard:
         return int(_TURN_AND_PID.unpack_from(self._memory, slot * _SIZE)[0])
 
     def begin(self, slot: int, turn: int, pid: int, attempt: bytes, began: float, cpu: float, memory_kb: int) -> None:
-        """The child of that slot says what it runs; see `Entry`."""
+        """The child of that slot says what it runs; see `RunningAttempt`."""
         _ENTRY.pack_into(self._memory, slot * _SIZE, turn, pid, attempt, began, cpu, memory_kb, turn)
 
     def end(self, slot: int, turn: int, pid: int) -> None:
         """It runs nothing; its place is taken all the same."""
         _ENTRY.pack_into(self._memory, slot * _SIZE, turn, pid, _NOBODY, 0.0, 0.0, 0, turn)
 
-    def running(self) -> Iterator[tuple[int, Entry]]:
+    def running(self) -> Iterator[tuple[int, RunningAttempt]]:
         """Slot and entry of every child that runs an attempt. Slots are taken from the first on, without gaps."""
         for slot in range(SLOTS):
             turn, pid, attempt, *figures, again = _ENTRY.unpack_from(self._memory, slot * _SIZE)
             if not pid:
                 return
             if attempt != _NOBODY and turn == again:  # else nobody, or one that is just being written
-                yield slot, Entry(turn, pid, UUID(bytes=attempt), *figures)
+                yield slot, RunningAttempt(turn, pid, UUID(bytes=attempt), *figures)
 
     def note(self, slot: int, turn: int, sample: Sample) -> None:
         """Main says what it has seen of that turn."""

@@ -26,7 +26,7 @@ _BLOCK = 512  # bytes, what `st_blocks` counts in on every system
 
 
 @dataclass(frozen=True)
-class Held:
+class TempDir:
     """A directory in use: `lock` is the descriptor whose lock says so, `cwd` where the process stood before."""
 
     path: Path
@@ -45,7 +45,7 @@ def path_of(name: UUID) -> Path:
     return root() / str(name)
 
 
-def make(name: UUID) -> Held:
+def make(name: UUID) -> TempDir:
     """Make a directory and hold it. PermissionError where the root belongs to somebody else."""
     _make_root()
     path = path_of(name)
@@ -55,11 +55,11 @@ def make(name: UUID) -> Held:
             lock = _open(path)
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_at(path, lock):
-                return Held(path, lock, os.getpid(), _cwd())
+                return TempDir(path, lock, os.getpid(), _cwd())
             os.close(lock)  # it had the lock meanwhile, and has deleted what was opened
 
 
-def remove(held: Held) -> None:
+def remove(held: TempDir) -> None:
     """Delete a directory and let go of it; in any process but the one that made it, nothing happens.
 
     The process is taken out of it first: the next job must not find itself nowhere.

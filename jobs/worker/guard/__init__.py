@@ -6,9 +6,9 @@ of the `reasons` whether that may go on, stops the process that holds the attemp
 
 from __future__ import annotations
 
-from jobs.execution.termination import Verdict
+from jobs.execution.termination import Termination
 from jobs.worker.guard.guard import Guard
 from jobs.worker.guard.kill import stop
 from jobs.worker.guard.running import Holder
 
-__all__ = ["Guard", "Holder", "Verdict", "stop"]
+__all__ = ["Guard", "Holder", "Termination", "stop"]

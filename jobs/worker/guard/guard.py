@@ -17,7 +17,7 @@ from django.db import Error, connections
 
 from jobs.client.task import JobTask
 from jobs.core.conf import settings
-from jobs.execution.termination import INTERRUPTED, Verdict, end, heavier
+from jobs.execution.termination import INTERRUPTED, Termination, end_attempt, stronger
 from jobs.worker.feeder import Feeder
 from jobs.worker.fork_safety import Statements
 from jobs.worker.guard import descendants, terminations
@@ -92,7 +92,7 @@ class Guard:
             self._judge(holder, children(self._controller.pool))
 
     def _judge(self, holder: Holder, pids: Collection[int]) -> None:
-        verdict = heavier(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
+        verdict = stronger(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
         if verdict is None:
             return
         if holder.pid not in pids or is_dead(holder.pid):
@@ -102,7 +102,7 @@ class Guard:
         if number is not None:
             self._stop(holder, verdict, pids, number)
 
-    def _stop(self, holder: Holder, verdict: Verdict, pids: Collection[int], number: signal.Signals) -> None:
+    def _stop(self, holder: Holder, verdict: Termination, pids: Collection[int], number: signal.Signals) -> None:
         """The verdict is written down first: Celery may hear of the death before this thread goes on."""
         before, is_struck = terminations.entry(holder.attempt_id), False
         terminations.pronounce(holder.attempt_id, verdict, is_told=True)
@@ -114,11 +114,11 @@ class Guard:
         if is_struck and number == signal.SIGKILL and wait_for_death(holder.pid):
             self._name(holder, verdict)
 
-    def _name(self, holder: Holder, verdict: Verdict) -> None:
+    def _name(self, holder: Holder, verdict: Termination) -> None:
         """Take the edge, its process being dead; then its slot is free."""
         descendants.bury()
         with self._statements.own():
-            moved = end(holder.pair, verdict, str(self._controller.hostname))
+            moved = end_attempt(holder.pair, verdict, str(self._controller.hostname))
         for one in moved:
             logger.warning("guard: job %s, %s: %s", one.id, one.edge, verdict.why)
         self._feeder.ring()
@@ -129,7 +129,7 @@ class Guard:
             if stop(holder, children(self._controller.pool), signal.SIGKILL, self._reread):
                 wait_for_death(holder.pid)
             if is_dead(holder.pid):
-                found = heavier(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
+                found = stronger(terminations.verdict_on(holder.attempt_id), verdict_on(holder))
                 self._name(holder, found or INTERRUPTED)
 
     def _holders(self) -> list[Holder]:
@@ -141,7 +141,7 @@ class Guard:
         return next((holder for holder in self._holders() if holder.attempt_id == attempt_id), None)
 
 
-def _next_signal(holder: Holder, verdict: Verdict) -> signal.Signals | None:
+def _next_signal(holder: Holder, verdict: Termination) -> signal.Signals | None:
     """TERM where the body may clean up, KILL where it may not, or has had its time; None while it has."""
     entry = terminations.entry(holder.attempt_id)
     told_at = entry.told_at if entry else None

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from jobs.execution.termination import Verdict, heavier
+from jobs.execution.termination import Termination, stronger
 
 _KEPT = 60.0  # seconds; Celery's own news of a death comes within ten
 
@@ -19,7 +19,7 @@ _KEPT = 60.0  # seconds; Celery's own news of a death comes within ten
 class Entry:
     """A verdict, and since when its process knows that it must end; None while it has been told nothing."""
 
-    verdict: Verdict
+    verdict: Termination
     told_at: float | None
     written_at: float = field(default_factory=time.monotonic)
 
@@ -27,13 +27,13 @@ class Entry:
 _entries: dict[UUID, Entry] = {}
 
 
-def pronounce(attempt_id: UUID, verdict: Verdict, *, is_told: bool) -> None:
+def pronounce(attempt_id: UUID, verdict: Termination, *, is_told: bool) -> None:
     """Write a verdict down before its process is touched; one that stands and weighs more stays."""
     before = _entries.get(attempt_id)
     told_at = before.told_at if before else None
     if is_told and told_at is None:
         told_at = time.monotonic()
-    _entries[attempt_id] = Entry(heavier(before.verdict if before else None, verdict) or verdict, told_at)
+    _entries[attempt_id] = Entry(stronger(before.verdict if before else None, verdict) or verdict, told_at)
 
 
 def withdraw(attempt_id: UUID, before: Entry | None = None) -> None:
@@ -49,7 +49,7 @@ def entry(attempt_id: UUID) -> Entry | None:
     return _entries.get(attempt_id)
 
 
-def verdict_on(attempt_id: UUID) -> Verdict | None:
+def verdict_on(attempt_id: UUID) -> Termination | None:
     """The verdict that stands on an attempt."""
     found = _entries.get(attempt_id)
     return found.verdict if found else None

@@ -12,7 +12,7 @@ from django.test import override_settings
 from jobs import job, job_manager
 from jobs.admission import passes, publishing
 from jobs.admission.publishing import Doorbell
-from jobs.execution import attempt as execution
+from jobs.execution import attempt
 from jobs.models import Job, Limit, Pool
 from tests.app import stages
 from tests.app.stages import Clock, refusing
@@ -78,7 +78,7 @@ def test_the_best_ranked_go_first(clock: Clock, rung: list[Doorbell]) -> None:
     while rung:
         ((job_id, attempt_id),) = rung.pop().pairs
         order.append(job_id)
-        assert execution.perform(job_id, attempt_id, nothing.body, None)
+        assert attempt.perform(job_id, attempt_id, nothing.body, None)
     assert order == [critical.id, high.id, medium.id, late_high.id, low.id]
 
 
@@ -274,7 +274,7 @@ def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell])
         if len(order) == 2:
             _of("bob")
         clock.forward(1)
-        assert execution.perform(job_id, attempt_id, nothing.body, worker)
+        assert attempt.perform(job_id, attempt_id, nothing.body, worker)
     assert order == ["acme", "acme", "acme", "bob", "acme", "bob"]
 
 

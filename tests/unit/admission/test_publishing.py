@@ -14,7 +14,7 @@ from jobcenter import celery_app
 from jobs import Job, job, job_manager
 from jobs.admission import publishing
 from jobs.admission.publishing import _OPEN_FOR, Breaker, Doorbell
-from jobs.execution import attempt as execution
+from jobs.execution import claims
 from jobs.models import transitions
 from tests.app import stages
 
@@ -75,7 +75,7 @@ def test_what_was_sent_may_be_marked_later(queue: Any) -> None:
     with publishing.marked_later() as mark:
         publishing.publish([waits, runs])
         assert job_manager.get_job(waits.pairs[0][0]).published_at is None
-        assert execution.claim(*runs.pairs[0], None) is not None
+        assert claims.claim(*runs.pairs[0], None) is not None
         noted = job_manager.get_job(runs.pairs[0][0]).published_at
         assert noted is not None
         mark()

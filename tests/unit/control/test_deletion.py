@@ -66,7 +66,7 @@ def test_a_deleted_job_leaves_nothing(row: Job) -> None:
     def body() -> None:
         this = context.current()
         assert this is not None
-        this.draft.add_line((str(this.started_at), "info", "a line"))
+        this.outbox.add_line((str(this.started_at), "info", "a line"))
 
     other = job_manager.submit("deleting.nobody")
     stages.perform(row, body)

@@ -13,9 +13,9 @@ from django.db import OperationalError, transaction
 
 from jobs import Answer, JobState, JobTask, job, job_manager
 from jobs.exceptions import InvalidPayload, JobAborted, JobFailed, JobNotFound, JobTimedOut
-from jobs.execution import attempt as execution
-from jobs.execution import progress, rescue
-from jobs.execution.attempt import Claimed
+from jobs.execution import claims, progress, rescue
+from jobs.execution.attempt import run
+from jobs.execution.claims import Claimed
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.models import Job, transitions
 from jobs.states import UNFINISHED
@@ -54,7 +54,7 @@ def end(claimed: Claimed, by: BaseException | None = None) -> Job:
         if by is not None:
             raise by
 
-    execution.run(claimed, body)
+    run(claimed, body)
     return Job.objects.get(pk=claimed.row["id"])
 
 
@@ -76,9 +76,9 @@ def test_what_waits_is_paused_at_once(state: str, row: Job) -> None:
 def test_the_doorbell_of_a_paused_job_is_stale(row: Job) -> None:
     attempt_id = stages.queue(row)
     job_manager.pause_job(row.id)
-    assert execution.claim(row.id, attempt_id, None) is None
+    assert claims.claim(row.id, attempt_id, None) is None
     job_manager.resume_job(row.id)
-    assert execution.claim(row.id, attempt_id, None) is None
+    assert claims.claim(row.id, attempt_id, None) is None
     assert stages.queue(row) != attempt_id
 
 
@@ -295,12 +295,12 @@ def test_each_of_many_has_its_answer() -> None:
 
 
 def test_it_is_stored_when_it_returns_with_what_was_said_before(row: Job, running: Claimed) -> None:
-    running.context.draft.say(progress=30.0, stage="tiles")
+    running.context.outbox.update(progress=30.0, stage="tiles")
     running.context.checkpoint({"tile": (1, 2)})
     now = stages.fresh(row)
     assert (now.checkpoint, now.progress, now.stage) == ({"tile": [1, 2]}, 30, "tiles")
     assert running.context.resume_data == {"tile": [1, 2]}
-    assert not running.context.draft.is_dirty
+    assert not running.context.outbox.is_dirty
 
 
 @pytest.mark.parametrize("by", [JobSnoozed(0), ValueError("no")])
@@ -341,7 +341,7 @@ def test_a_body_that_only_checkpoints_is_told_to_stop(
 ) -> None:
     """Of its time-out and of a shutdown as well; what it kept before that stays."""
     if by is JobTimedOut:
-        running.context.draft.deadline = 0.0
+        running.context.outbox.deadline = 0.0
     else:
         monkeypatch.setattr(progress.flusher, "is_interrupting", True)
     with pytest.raises(by):
@@ -401,9 +401,9 @@ def test_a_body_goes_on_from_where_it_was_paused(row: Job) -> None:
             this.checkpoint(step)
 
     first = claimed = stages.claim(row)
-    execution.run(claimed, body)
+    run(claimed, body)
     assert stages.fresh(row).state == "paused"
     job_manager.resume_job(row.id)
     claimed = stages.claim(row)
-    execution.run(claimed, body)
+    run(claimed, body)
     assert (steps, stages.fresh(row).state) == ([1, 2, 3, 4], "completed")

@@ -120,7 +120,7 @@ def test_who_asked_first_is_obeyed(row: Job) -> None:
     claimed = stages.claim(row)
     job_manager.cancel_job(row.id, reason="enough")
     assert job_manager.stop(row.id, WRONG) == Answer.REQUESTED
-    (moved,) = back_to_queue.end_asked("id = %s", [stages.key(row)])
+    (moved,) = back_to_queue.end_as_requested("id = %s", [stages.key(row)])
     assert (moved.edge, claimed.row["id"]) == ("cancel", row.id)
 
 
@@ -148,7 +148,7 @@ def test_waiting_for_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(JobNotFinished):
         handle.stop(WRONG, wait=True, timeout=0)
-    back_to_queue.end_asked("id = %s", [stages.key(row)])
+    back_to_queue.end_as_requested("id = %s", [stages.key(row)])
     assert handle.stop(WRONG, wait=True) == Answer.ALREADY_FINAL
     _is_stopped(row)
 
@@ -161,7 +161,7 @@ def test_awaiting_its_end(row: Job) -> None:
     stages.claim(row)
     with pytest.raises(TimeoutError):
         async_to_sync(bounded)()
-    back_to_queue.end_asked("id = %s", [stages.key(row)])
+    back_to_queue.end_as_requested("id = %s", [stages.key(row)])
     assert async_to_sync(JobHandle[Any, Any](row.id).astop)(WRONG) == Answer.ALREADY_FINAL
 
 

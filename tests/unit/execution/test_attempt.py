@@ -16,8 +16,7 @@ from django.test import override_settings
 from jobs import JobTask, job, job_manager
 from jobs.admission.publishing import Doorbell
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import attempt as execution
-from jobs.execution import back_to_queue, context, heartbeats
+from jobs.execution import attempt, back_to_queue, claims, context, heartbeats
 from jobs.execution.failures.failure import RetryJob
 from jobs.execution.progress import flusher
 from jobs.models import Attempt, Job, transitions
@@ -74,37 +73,37 @@ def test_a_claim_gives_the_arguments_and_opens_the_attempt(clock: Clock) -> None
 
 def test_a_doorbell_is_good_once(row: Job) -> None:
     attempt_id = stages.queue(row)
-    assert execution.claim(row.id, attempt_id, None) is not None
-    assert execution.claim(row.id, attempt_id, None) is None
+    assert claims.claim(row.id, attempt_id, None) is not None
+    assert claims.claim(row.id, attempt_id, None) is None
 
 
 def test_a_stale_doorbell_runs_nothing(row: Job) -> None:
     old = stages.queue(row)
     transitions.move("release", "id = %s", [stages.key(row)])
-    assert not execution.perform(row.id, old, _raise(AssertionError("it must not run")), None)
+    assert not attempt.perform(row.id, old, _raise(AssertionError("it must not run")), None)
     stages.queue(row)
-    assert not execution.perform(row.id, old, _raise(AssertionError("it must not run")), None)
-    assert not execution.perform(uuid4(), uuid4(), _raise(AssertionError("it must not run")), None)
+    assert not attempt.perform(row.id, old, _raise(AssertionError("it must not run")), None)
+    assert not attempt.perform(uuid4(), uuid4(), _raise(AssertionError("it must not run")), None)
 
 
 def test_a_cancelled_job_is_not_claimed(row: Job) -> None:
     attempt_id = stages.queue(row)
     job_manager.cancel_job(row.id)
-    assert execution.claim(row.id, attempt_id, None) is None
+    assert claims.claim(row.id, attempt_id, None) is None
 
 
 def test_a_fenced_worker_claims_nothing(row: Job) -> None:
     worker = stages.start_worker()
     attempt_id = stages.queue(row)
     heartbeats.retire(worker)
-    assert execution.claim(row.id, attempt_id, worker) is None
-    assert execution.claim(row.id, attempt_id, stages.start_worker()) is not None
+    assert claims.claim(row.id, attempt_id, worker) is None
+    assert claims.claim(row.id, attempt_id, stages.start_worker()) is not None
 
 
 def test_the_claim_is_one_statement_and_its_records(row: Job, django_assert_num_queries: Any) -> None:
     attempt_id = stages.queue(row)
     with django_assert_num_queries(5):  # on SQLite: begin and end, update, event, attempt
-        execution.claim(row.id, attempt_id, None)
+        claims.claim(row.id, attempt_id, None)
 
 
 # --- the ends of a body
@@ -199,7 +198,7 @@ def test_sys_exit_in_a_body_is_a_failure(row: Job) -> None:
 def test_the_exit_that_kills_a_child_is_not_recorded(row: Job, signal: int) -> None:
     attempt_id = stages.queue(row)
     with pytest.raises(SystemExit):
-        execution.perform(row.id, attempt_id, _raise(SystemExit(-(256 - signal))), None)
+        attempt.perform(row.id, attempt_id, _raise(SystemExit(-(256 - signal))), None)
     assert stages.fresh(row).state == "running"
 
 
@@ -215,7 +214,7 @@ def test_what_its_clean_up_raises_does_not_keep_the_child_alive(row: Job) -> Non
             raise ValueError("no connection")
 
     with pytest.raises(SystemExit) as raised:
-        execution.perform(row.id, attempt_id, body, None)
+        attempt.perform(row.id, attempt_id, body, None)
     assert raised.value is kill
     assert stages.fresh(row).state == "running"
 
@@ -232,7 +231,7 @@ def test_a_greenlet_that_is_told_to_die_was_interrupted(row: Job, cleanup_fails:
                 raise ValueError("no connection")
 
     with pytest.raises(ValueError if cleanup_fails else greenlet.GreenletExit):
-        execution.perform(row.id, attempt_id, body, None)
+        attempt.perform(row.id, attempt_id, body, None)
     done = stages.fresh(row)
     assert (done.state, done.error_count, stages.edges(done)[-1]) == ("pending", 0, "interrupt")
 
@@ -413,8 +412,8 @@ def _saying(*, end: BaseException | None = None, **said: Any) -> Callable[..., A
         this = context.current()
         assert this is not None
         flusher.inline = False  # nothing is flushed: the finishing write carries it
-        this.draft.say(**said)
-        this.draft.add_line((str(this.started_at), "info", "the last line"))
+        this.outbox.update(**said)
+        this.outbox.add_line((str(this.started_at), "info", "the last line"))
         if end is not None:
             raise end
 
@@ -451,7 +450,7 @@ def test_a_job_that_waits_again_shows_nothing_of_the_attempt_but_its_lines() -> 
 )
 def test_a_late_finisher_changes_nothing_and_leaves_an_event(row: Job, body: Any, edge: str) -> None:
     def late(*args: Any, **kwargs: Any) -> Any:
-        back_to_queue.give_back("rescue", "id = %s", [stages.key(row)])
+        back_to_queue.return_to_queue("rescue", "id = %s", [stages.key(row)])
         stages.claim(row)
         return body(*args, **kwargs)
 
@@ -468,7 +467,7 @@ def test_a_finisher_of_a_deleted_job_harms_nothing(row: Job) -> None:
     def deleted(*_: Any, **__: Any) -> None:
         Job.objects.filter(pk=row.pk).delete()
 
-    assert execution.perform(row.id, stages.queue(row), deleted, None)
+    assert attempt.perform(row.id, stages.queue(row), deleted, None)
 
 
 def test_a_database_that_refuses_the_result_fails_the_job(row: Job, caplog: pytest.LogCaptureFixture) -> None:
@@ -487,11 +486,11 @@ def test_a_database_that_refuses_progress_does_not_stop_the_body(row: Job, monke
     def body(*_: Any, **__: Any) -> str:
         this = context.current()
         assert this is not None
-        this.draft.say(message="refused")
-        flusher._watched[uuid4()] = (row.id, this.draft, 0.0)
+        this.outbox.update(message="refused")
+        flusher._watched[uuid4()] = (row.id, this.outbox, 0.0)
         flusher._flush_due()
         flusher._watched.clear()
-        this.draft.say(message="fine")
+        this.outbox.update(message="fine")
         return "done"
 
     with refusing("UPDATE OF message ON jobs_job WHEN NEW.message = 'refused'"):

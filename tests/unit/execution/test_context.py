@@ -52,7 +52,7 @@ def test_outside_of_a_job_it_remembers_and_writes_nothing(detached: JobContext) 
     detached.update_metadata(a=1)
     detached.check()
     assert not detached.aborted
-    said, lines = detached.draft.take()
+    said, lines = detached.outbox.take()
     assert said["progress"] == 50
     assert [text for _, _, text in lines] == ["a line"]
     assert detached.metadata == {"a": 1}
@@ -71,7 +71,7 @@ def test_current_is_the_bound_one(detached: JobContext) -> None:
     assert context.current() is None
     token = context.bind(detached)
     assert context.current() is detached
-    context.release(token)
+    context.unbind(token)
     assert context.current() is None
 
 
@@ -105,7 +105,7 @@ def test_texts_are_made_storable(running: JobContext) -> None:
 @pytest.mark.parametrize("percent", [0, 100, 0.5, True])
 def test_a_percentage(detached: JobContext, percent: float) -> None:
     detached.progress(percent, sub_progress=percent)
-    assert detached.draft.take()[0]["progress"] == percent
+    assert detached.outbox.take()[0]["progress"] == percent
 
 
 @pytest.mark.parametrize("percent", [-1, 100.1, math.nan, math.inf, 10**400])
@@ -114,7 +114,7 @@ def test_what_is_no_percentage(detached: JobContext, percent: float) -> None:
         detached.progress(percent)
     with pytest.raises(ValueError, match="sub_progress must be from 0 to 100"):
         detached.progress(1, sub_progress=percent)
-    assert not detached.draft.is_dirty
+    assert not detached.outbox.is_dirty
 
 
 def test_diagnostics_are_kept_newest_last_and_not_for_ever(running: JobContext) -> None:
@@ -132,7 +132,7 @@ def test_diagnostics_and_metadata_are_plain_json(detached: JobContext, value: An
         detached.progress(1, files=value)
     with pytest.raises(InvalidPayload, match="metadata"):
         detached.update_metadata(files=value)
-    assert not detached.draft.is_dirty
+    assert not detached.outbox.is_dirty
     assert detached.metadata == {}
 
 
@@ -210,9 +210,9 @@ def test_who_wants_to_be_called_is_called_once(running: JobContext, caplog: pyte
 
 
 def test_nobody_is_called_once_the_body_has_ended(running: JobContext) -> None:
-    running.draft.on_stop(lambda: pytest.fail("it has ended"))
-    running.draft.hush()
-    running.draft.tell()
+    running.outbox.on_stop(lambda: pytest.fail("it has ended"))
+    running.outbox.clear_callbacks()
+    running.outbox.run_callbacks()
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -229,7 +229,7 @@ def test_over_its_time_out_it_is_told_at_its_next_look(db: None, monkeypatch: py
 
 
 def test_a_request_comes_before_the_time_out(running: JobContext) -> None:
-    running.draft.deadline = 0.0
+    running.outbox.deadline = 0.0
     assert running.id is not None
     job_manager.cancel_job(running.id)
     with pytest.raises(JobAborted):

@@ -6,8 +6,8 @@ import pytest
 
 from jobs import JobTask, job, job_manager
 from jobs.exceptions import JobAborted, JobFailed
-from jobs.execution import attempt as execution
-from jobs.execution import rescue
+from jobs.execution import attempt, finishing, rescue
+from jobs.execution.claims import Claimed
 from jobs.execution.failures.failure import RetryJob
 from jobs.models import Job
 from tests.app import stages
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def idle(self: JobTask) -> None: ...
 
 
-def rescue_from(claimed: execution.Claimed) -> None:
+def rescue_from(claimed: Claimed) -> None:
     rescue.rescue([(claimed.row["id"], claimed.row["attempt_id"])], "its worker was declared dead", "test")
 
 
@@ -34,7 +34,7 @@ def test_a_rescued_job_that_waits_is_out_of_reach_of_its_last_attempt(end: Excep
         if end is not None:
             raise end
 
-    execution._run(claimed, body)
+    attempt.run_body(claimed, body)
     assert stages.fresh(row).state == "pending"
     assert stages.edges(row) == ["create", "admit", "claim", "rescue", "stale"]
     stages.check_history(stages.fresh(row))
@@ -47,7 +47,7 @@ def test_a_requeued_job_is_out_of_reach_of_the_last_run() -> None:
     rescue_from(claimed)
     assert stages.fresh(row).state == "failed"
     assert job_manager.retry_job(row.id) == "REQUEUED"
-    execution._fail(claimed, ValueError("too late"))
+    finishing.fail(claimed, ValueError("too late"))
     assert stages.fresh(row).state == "pending"
 
 

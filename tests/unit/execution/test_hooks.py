@@ -14,9 +14,8 @@ from django.test import override_settings
 from jobs import JobTask, job, job_manager
 from jobs.admission.publishing import HOOKS_HEADER, Doorbell
 from jobs.exceptions import InvalidOption, JobAborted, JobFailed
-from jobs.execution import attempt as execution
-from jobs.execution import context, heartbeats, hooks, rescue
-from jobs.execution.attempt import Claimed
+from jobs.execution import attempt, claims, context, heartbeats, hooks, rescue
+from jobs.execution.claims import Claimed
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.execution.hooks import Hooks
 from jobs.execution.progress import flusher
@@ -80,7 +79,7 @@ def row() -> Job:
 
 
 def claim(row: Job, worker: UUID | None = None) -> Claimed:
-    claimed = execution.claim(row.id, stages.queue(row), worker, render.hooks)
+    claimed = claims.claim(row.id, stages.queue(row), worker, render.hooks)
     assert claimed is not None
     return claimed
 
@@ -90,7 +89,7 @@ def end(claimed: Claimed, by: BaseException | None = None) -> Job:
         if by is not None:
             raise by
 
-    execution.run(claimed, body)
+    attempt.run(claimed, body)
     return Job.objects.get(pk=claimed.row["id"])
 
 
@@ -98,7 +97,7 @@ def run_due(clock: Clock, seconds: float = 3) -> int:
     """What a steward would ask a worker for."""
     clock.forward(seconds)
     found, _ = hooks.due(NOBODY, 2)
-    return sum(hooks.answer(one.job_id, one.id, render.hooks, None) for one in found)
+    return sum(hooks.run_remaining(one.job_id, one.id, render.hooks, None) for one in found)
 
 
 # --- in the process of the body
@@ -139,10 +138,10 @@ def test_a_hook_has_a_directory_that_goes_with_it(place: str, row: Job, clock: C
 
     acts = Hooks(cleanup=fill)
     with override_settings(JOBS={"TMPDIR": str(tmp_path)}):
-        claimed = execution.claim(row.id, stages.queue(row), None, acts)
+        claimed = claims.claim(row.id, stages.queue(row), None, acts)
         assert claimed is not None
         if place == "here":
-            execution.run(claimed, lambda *_: seen.append(claimed.context.tmpdir))
+            attempt.run(claimed, lambda *_: seen.append(claimed.context.tmpdir))
             claimed.context.hook = ""
             with pytest.raises(JobFailed, match="its directory is gone"):
                 _ = claimed.context.tmpdir
@@ -150,7 +149,7 @@ def test_a_hook_has_a_directory_that_goes_with_it(place: str, row: Job, clock: C
             rescue.rescue([(row.id, claimed.row["attempt_id"])], "its process died", "steward")
             job_manager.cancel_job(row.id)
             clock.forward(3)
-            assert hooks.answer(row.id, Hook.objects.get().id, acts, None)
+            assert hooks.run_remaining(row.id, Hook.objects.get().id, acts, None)
     assert len(seen) == (2 if place == "here" else 1)
     assert "error" not in row.events.get(name="cleanup").data
     assert not any(path.exists() for path in seen)
@@ -176,13 +175,13 @@ def test_nobody_asks_a_hook_to_stop(row: Job) -> None:
 
     def undo(this: JobContext) -> None:
         this.on_abort(lambda: seen.append("told to stop"))
-        this.draft.tell()
+        this.outbox.run_callbacks()
         seen.append(this.aborted)
 
-    claimed = execution.claim(row.id, stages.queue(row), None, Hooks(on_cancel=undo))
+    claimed = claims.claim(row.id, stages.queue(row), None, Hooks(on_cancel=undo))
     assert claimed is not None
     job_manager.cancel_job(row.id)
-    execution.run(claimed, lambda *_: claimed.context.check())
+    attempt.run(claimed, lambda *_: claimed.context.check())
     assert seen == [False]
 
 
@@ -328,11 +327,11 @@ def test_two_answers_run_them_once(row: Job, clock: Clock) -> None:
     clock.forward(3)
     (one,), _ = hooks.due(NOBODY, 2)
     stolen: list[bool] = []
-    steal = Hooks(on_cancel=lambda _: stolen.append(hooks.answer(row.id, one.id, render.hooks, None)))
-    assert hooks.answer(row.id, one.id, steal, None)
+    steal = Hooks(on_cancel=lambda _: stolen.append(hooks.run_remaining(row.id, one.id, render.hooks, None)))
+    assert hooks.run_remaining(row.id, one.id, steal, None)
     assert (stolen, told) == ([False], [])
-    assert not hooks.answer(row.id, one.id, render.hooks, None)
-    assert not hooks.answer(row.id, uuid4(), render.hooks, None)
+    assert not hooks.run_remaining(row.id, one.id, render.hooks, None)
+    assert not hooks.run_remaining(row.id, uuid4(), render.hooks, None)
 
 
 def test_a_new_run_begins_when_the_last_one_is_cleaned_up(row: Job) -> None:
@@ -373,7 +372,7 @@ def test_the_task_answers_the_message(row: Job, clock: Clock) -> None:
 
 
 def test_rows_are_gone_round(row: Job, monkeypatch: pytest.MonkeyPatch, clock: Clock, rung: list[Doorbell]) -> None:
-    monkeypatch.setattr(hooks, "WALKED", 2)
+    monkeypatch.setattr(hooks, "SCAN_BATCH", 2)
     rows = [row, *(job_manager.submit(render) for _ in range(4))]
     for one in rows:
         claim(one)

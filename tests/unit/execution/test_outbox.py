@@ -9,7 +9,7 @@ import pytest
 from jobs import job_manager
 from jobs.execution import context, progress
 from jobs.execution.context import JobContext
-from jobs.execution.progress import Draft, Flusher
+from jobs.execution.progress import Flusher, Outbox
 from jobs.models import Job
 from tests.app import stages
 
@@ -52,8 +52,8 @@ def test_a_level_is_cut_to_what_the_log_holds() -> None:
 
 def test_the_flusher_outlives_what_it_cannot_write(caplog: pytest.LogCaptureFixture) -> None:
     claimed = stages.claim(job_manager.submit("saying.nobody"))
-    draft = Draft()
-    draft.say(metadata=object())
+    outbox = Outbox()
+    outbox.update(metadata=object())
     job_id, attempt_id = claimed.row["id"], claimed.row["attempt_id"]
-    Flusher()._attend({attempt_id: (job_id, draft)}, progress._exchange, job_id, attempt_id, draft)
+    Flusher()._attend({attempt_id: (job_id, outbox)}, progress._exchange, job_id, attempt_id, outbox)
     assert "not JSON serializable" in caplog.text

@@ -11,11 +11,11 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.exceptions import JobAborted
-from jobs.execution import attempt as execution
-from jobs.execution import outcomes
-from jobs.execution.attempt import Claimed
+from jobs.execution import finishing, outcomes
+from jobs.execution.claims import Claimed
 from jobs.execution.failures.failure import Failure
 from jobs.execution.progress import flusher
+from jobs.execution.termination import end_failed
 from jobs.models import Job, Pool, transitions
 from tests.app import stages
 from tests.app.stages import Clock, perform
@@ -156,7 +156,7 @@ def test_what_may_run_once_is_not_tried_again() -> None:
 def test_a_time_out_is_a_failure_as_any_other(clock: Clock) -> None:
     row = job_manager.submit(careful)
     claimed = stages.claim(row)
-    (moved,) = outcomes.end(*_pair(claimed), SLOW, "guard", attempt={"peak_memory_mb": 12.5}, data={"why": "slow"})
+    (moved,) = end_failed(_pair(claimed), SLOW, "guard", attempt={"peak_memory_mb": 12.5}, data={"why": "slow"})
     waiting = stages.fresh(row)
     assert (moved.edge, waiting.state, waiting.run_after - clock.moment) == (
         "retry",
@@ -166,7 +166,7 @@ def test_a_time_out_is_a_failure_as_any_other(clock: Clock) -> None:
     attempt = row.attempts.get()
     assert (attempt.outcome, attempt.error_category, attempt.peak_memory_mb) == ("retried", "timeout", 12.5)
     assert row.events.get(name="retry").data == {"why": "slow"}
-    assert outcomes.end(*_pair(claimed), SLOW, "guard") == []
+    assert end_failed(_pair(claimed), SLOW, "guard") == []
     stages.check_history(waiting)
 
 
@@ -174,7 +174,7 @@ def test_a_request_to_stop_wins_over_it() -> None:
     row = job_manager.submit(careful)
     claimed = stages.claim(row)
     job_manager.cancel_job(row.id)
-    (moved,) = outcomes.end(*_pair(claimed), SLOW, "guard")
+    (moved,) = end_failed(_pair(claimed), SLOW, "guard")
     assert (moved.edge, stages.fresh(row).state) == ("cancel", "cancelled")
 
 
@@ -183,14 +183,14 @@ def test_a_request_between_the_choice_and_the_move_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, max_retries: int
 ) -> None:
     row = job_manager.submit(nothing, max_retries=max_retries)
-    choose = outcomes.choose
+    decide = outcomes.decide
 
     def late(*args: Any, **options: Any) -> Any:
-        chosen = choose(*args, **options)
+        chosen = decide(*args, **options)
         job_manager.cancel_job(row.id, reason="enough")
         return chosen
 
-    monkeypatch.setattr(outcomes, "choose", late)
+    monkeypatch.setattr(outcomes, "decide", late)
     done = perform(row, _raise(AWAY))
     assert (done.state, done.reason, done.attempts.get().outcome) == ("cancelled", "enough", "cancelled")
     stages.check_history(done)
@@ -198,14 +198,14 @@ def test_a_request_between_the_choice_and_the_move_is_not_passed_over(
 
 def test_an_error_to_stop_with_between_the_choice_and_the_move(monkeypatch: pytest.MonkeyPatch) -> None:
     row = job_manager.submit(nothing, max_retries=1)
-    choose = outcomes.choose
+    decide = outcomes.decide
 
     def late(*args: Any, **options: Any) -> Any:
-        chosen = choose(*args, **options)
+        chosen = decide(*args, **options)
         job_manager.stop(row.id, ValueError("enough"))
         return chosen
 
-    monkeypatch.setattr(outcomes, "choose", late)
+    monkeypatch.setattr(outcomes, "decide", late)
     done = perform(row, _raise(AWAY))
     assert (done.state, done.error_category, done.error_message) == ("failed", "stopped", "enough")
     stages.check_history(done)
@@ -214,15 +214,15 @@ def test_an_error_to_stop_with_between_the_choice_and_the_move(monkeypatch: pyte
 def test_a_failure_reads_once_and_writes_once(django_assert_num_queries: Any) -> None:
     claimed = stages.claim(job_manager.submit(nothing))
     with django_assert_num_queries(6):  # the choice; on SQLite: begin and end, row, event, attempt
-        execution._fail(claimed, ValueError())
+        finishing.fail(claimed, ValueError())
 
 
 def test_of_an_attempt_that_has_ended_nothing_is_chosen() -> None:
     row = job_manager.submit(nothing)
     claimed = stages.claim(row)
     transitions.move("complete", "id = %s", [stages.key(row)])
-    assert outcomes.choose(claimed.fence, SLOW) is None
-    assert outcomes.choose(claimed.fence, SLOW, is_abort=True) is None
+    assert outcomes.decide(claimed.fence, SLOW) is None
+    assert outcomes.decide(claimed.fence, SLOW, is_abort=True) is None
 
 
 def test_a_body_that_aborts_by_itself_is_cancelled() -> None:

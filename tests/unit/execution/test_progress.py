@@ -13,7 +13,7 @@ from django.db import Error
 from jobs import job, job_manager
 from jobs.execution import context, progress
 from jobs.execution.context import JobContext
-from jobs.execution.progress import Draft, flusher
+from jobs.execution.progress import Outbox, flusher
 from jobs.models import Job
 from tests.app import stages
 
@@ -79,27 +79,27 @@ def _message(this: JobContext) -> str:
     return Job.objects.get(pk=str(this.id)).message
 
 
-# --- the draft
+# --- the outbox
 
 
 def test_a_draft_gives_what_was_said_once() -> None:
-    draft = Draft()
-    draft.say(progress=1, message="a")
-    draft.say(progress=2)
-    draft.add_line(("t", "info", "line"))
-    assert draft.take() == ({"progress": 2, "message": "a"}, [("t", "info", "line")])
-    assert draft.take() == ({}, [])
+    outbox = Outbox()
+    outbox.update(progress=1, message="a")
+    outbox.update(progress=2)
+    outbox.add_line(("t", "info", "line"))
+    assert outbox.take() == ({"progress": 2, "message": "a"}, [("t", "info", "line")])
+    assert outbox.take() == ({}, [])
 
 
 def test_what_was_put_back_gives_way_to_what_was_said_since() -> None:
-    draft = Draft()
-    draft.say(progress=1, message="a")
-    draft.add_line(("t", "info", "first"))
-    taken = draft.take()
-    draft.say(progress=2)
-    draft.add_line(("t", "info", "second"))
-    draft.put_back(*taken)
-    said, lines = draft.take()
+    outbox = Outbox()
+    outbox.update(progress=1, message="a")
+    outbox.add_line(("t", "info", "first"))
+    taken = outbox.take()
+    outbox.update(progress=2)
+    outbox.add_line(("t", "info", "second"))
+    outbox.put_back(*taken)
+    said, lines = outbox.take()
     assert said == {"progress": 2, "message": "a"}
     assert [text for _, _, text in lines] == ["first", "second"]
 
@@ -124,9 +124,9 @@ def test_a_hot_loop_is_written_seldom_and_the_last_value_wins(
     while time.monotonic() - begin < 0.5:
         number += 1
         running.progress(50, f"message {number}")
-    while running.draft.is_dirty:
+    while running.outbox.is_dirty:
         turns.wait(len(turns.done) + 1)
-    with running.draft.writing:  # the last turn has ended
+    with running.outbox.writing:  # the last turn has ended
         pass
     assert 3 <= len(turns.done) <= (turns.done[-1] - begin) / 0.1 + 2
     assert _message(running) == f"message {number}"
@@ -143,7 +143,7 @@ def test_a_request_is_seen_by_a_body_that_says_nothing(
     job_manager.cancel_job(running.id, reason="enough")
     turns.wait(2)
     assert running.aborted
-    assert running.draft.stop_reason == "enough"
+    assert running.outbox.stop_reason == "enough"
 
 
 def test_a_failed_write_is_tried_again_and_loses_nothing(
@@ -151,7 +151,7 @@ def test_a_failed_write_is_tried_again_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(progress, "WRITE_EVERY", 0.3)
     with stages.refusing("UPDATE OF message ON jobs_job WHEN NEW.message = 'precious'"):
-        running.draft.say(message="precious")
+        running.outbox.update(message="precious")
         running.log("a precious line")
         turns.wait(1, "failed")
     turns.wait(1)
@@ -195,7 +195,7 @@ def test_a_thread_that_died_is_replaced(running: JobContext, turns: Turns, monke
         assert died.wait(DEADLINE)
     other = stages.claim(job_manager.submit(nothing)).context
     other.progress(1, "second")
-    turns.wait(2)  # the first body's draft is taken up again as well
+    turns.wait(2)  # the first body's outbox is taken up again as well
     assert _message(other) == "second"
 
 
@@ -212,7 +212,7 @@ def test_the_end_waits_for_a_write_under_way(monkeypatch: pytest.MonkeyPatch) ->
     def body() -> None:
         this = context.current()
         assert this is not None
-        this.draft.say(message="the last word")
+        this.outbox.update(message="the last word")
         this.log("the last line")
         assert taken.wait(DEADLINE)
 

@@ -9,8 +9,9 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.execution import back_to_queue, heartbeats
-from jobs.execution.attempt import Claimed
-from jobs.execution.rescue import Pair, attempts_of_the_fenced, note_unknown, open_attempts, rescue
+from jobs.execution.claims import Claimed
+from jobs.execution.fence import Pair
+from jobs.execution.rescue import attempts_of_the_fenced, note_unknown, open_attempts, rescue
 from jobs.models import Job, transitions
 from tests.app import stages
 from tests.app.stages import Clock
@@ -79,7 +80,7 @@ def test_no_edge_lets_it_run_again(edge: str) -> None:
         row = job_manager.submit(nothing, at_most_once=True)
         stages.claim(row)
         Job.objects.filter(pk=row.pk).update(**begin)
-        (moved,) = back_to_queue.give_back(edge, "id = %s", [stages.key(row)])
+        (moved,) = back_to_queue.return_to_queue(edge, "id = %s", [stages.key(row)])
         done = stages.fresh(row)
         assert (moved.edge, done.state, done.error_category, done.error_type) == ("fail", "failed", "lost", "RunsOnce")
         stages.check_history(done)

@@ -10,15 +10,16 @@ import pytest
 
 from jobs import job, job_manager
 from jobs.execution.failures.failure import Failure
-from jobs.execution.termination import INTERRUPTED, Pair, Verdict, end, heavier, timed_out
+from jobs.execution.fence import Pair
+from jobs.execution.termination import INTERRUPTED, Termination, end_attempt, stronger, timed_out
 from jobs.models import Attempt, Job
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
 
-CANCELLED = Verdict("cancel", "stopped by force")
-MEMORY = Verdict("fail", "too large", Failure("memory", "MemoryExceeded", "900 MB of 512 MB"))
-DISK = Verdict("fail", "too full", Failure("disk", "DiskExceeded", "900 MB of 512 MB"))
+CANCELLED = Termination("cancel", "stopped by force")
+MEMORY = Termination("fail", "too large", Failure("memory", "MemoryExceeded", "900 MB of 512 MB"))
+DISK = Termination("fail", "too full", Failure("disk", "DiskExceeded", "900 MB of 512 MB"))
 LATE = timed_out(20.25, 10, 10)
 BY_WEIGHT = [INTERRUPTED, LATE, DISK, MEMORY, CANCELLED]
 
@@ -34,10 +35,10 @@ def _running(**options: Any) -> tuple[Job, Pair]:
 
 
 @pytest.mark.parametrize(("lighter", "weightier"), list(itertools.combinations(BY_WEIGHT, 2)))
-def test_the_weightier_verdict_counts(lighter: Verdict, weightier: Verdict) -> None:
-    assert heavier(lighter, weightier) is weightier
-    assert heavier(weightier, lighter) is weightier
-    assert heavier(None, lighter) is heavier(lighter, None) is lighter
+def test_the_weightier_verdict_counts(lighter: Termination, weightier: Termination) -> None:
+    assert stronger(lighter, weightier) is weightier
+    assert stronger(weightier, lighter) is weightier
+    assert stronger(None, lighter) is stronger(lighter, None) is lighter
 
 
 @pytest.mark.parametrize(
@@ -49,47 +50,47 @@ def test_the_weightier_verdict_counts(lighter: Verdict, weightier: Verdict) -> N
     ],
     ids=["interrupt", "timeout", "memory"],
 )
-def test_each_verdict_has_its_edge(verdict: Verdict, state: str, outcome: str, category: str) -> None:
+def test_each_verdict_has_its_edge(verdict: Termination, state: str, outcome: str, category: str) -> None:
     row, pair = _running()
-    (moved,) = end(pair, verdict, "celery@host")
+    (moved,) = end_attempt(pair, verdict, "celery@host")
     done, attempt = stages.fresh(row), Attempt.objects.get(job=row)
     assert (done.state, done.error_category) == (state, category)
     assert (attempt.outcome, attempt.error_category) == (outcome, category)
     assert (moved.actor, row.events.get(name=moved.edge).data) == ("celery@host", {"why": verdict.why})
     assert (done.retry_count, done.rescue_count) == (0, 0)
-    assert not end(pair, verdict, "celery@host")
+    assert not end_attempt(pair, verdict, "celery@host")
     stages.check_history(stages.fresh(row))
 
 
 @pytest.mark.parametrize("verdict", BY_WEIGHT, ids=lambda verdict: verdict.edge)
-def test_a_request_to_cancel_wins_over_every_verdict(verdict: Verdict) -> None:
+def test_a_request_to_cancel_wins_over_every_verdict(verdict: Termination) -> None:
     row, pair = _running(max_retries=3)
     job_manager.cancel_job(row.id, reason="enough", actor="ann")
-    (moved,) = end(pair, verdict, "celery@host")
+    (moved,) = end_attempt(pair, verdict, "celery@host")
     assert (moved.edge, Attempt.objects.get(job=row).outcome) == ("cancel", "cancelled")
     assert (stages.fresh(row).reason, stages.fresh(row).cancel_requested_by) == ("enough", "ann")
 
 
 def test_a_failure_uses_one_retry_while_there_are_any() -> None:
     row, pair = _running(max_retries=1)
-    (moved,) = end(pair, LATE, "celery@host")
+    (moved,) = end_attempt(pair, LATE, "celery@host")
     assert (moved.edge, stages.fresh(row).state, stages.fresh(row).retry_count) == ("retry", "scheduled", 1)
     stages.put(row, "pending")
     claimed = stages.claim(row)
-    (moved,) = end((row.id, claimed.row["attempt_id"]), LATE, "celery@host")
+    (moved,) = end_attempt((row.id, claimed.row["attempt_id"]), LATE, "celery@host")
     done = stages.fresh(row)
     assert (moved.edge, done.state, done.error_count) == ("fail", "failed", 2)
     assert done.error_message == "ran for 20.2 s: over its time-out of 10 s, and over its grace of 10 s"
 
 
 @pytest.mark.parametrize(
-    "verdict", [INTERRUPTED, Verdict("cancel", "asked to", is_gentle=True)], ids=["lost", "stopped"]
+    "verdict", [INTERRUPTED, Termination("cancel", "asked to", is_gentle=True)], ids=["lost", "stopped"]
 )
-def test_whoever_ends_it_job_and_attempt_say_the_same_of_why(verdict: Verdict) -> None:
+def test_whoever_ends_it_job_and_attempt_say_the_same_of_why(verdict: Termination) -> None:
     row, pair = _running(at_most_once=verdict is INTERRUPTED)
     if verdict is not INTERRUPTED:
         job_manager.stop(row.id, ValueError("no scene 7"))
-    end(pair, replace(verdict, attempt={"peak_memory_mb": 900.5}), "celery@host")
+    end_attempt(pair, replace(verdict, attempt={"peak_memory_mb": 900.5}), "celery@host")
     done, attempt = stages.fresh(row), Attempt.objects.get(job=row)
     assert (done.state, done.error_category) == ("failed", "lost" if verdict is INTERRUPTED else "stopped")
     for name in ("error_category", "error_type", "error_message", "error_fingerprint"):
@@ -101,7 +102,9 @@ def test_whoever_ends_it_job_and_attempt_say_the_same_of_why(verdict: Verdict) -
 
 def test_what_was_measured_lands_on_the_attempt() -> None:
     row, pair = _running()
-    end(pair, Verdict("fail", "too large", MEMORY.failure, attempt={"peak_memory_mb": 900.5}), "celery@host")
+    end_attempt(
+        pair, Termination("fail", "too large", MEMORY.failure, attempt={"peak_memory_mb": 900.5}), "celery@host"
+    )
     assert Attempt.objects.get(job=row).peak_memory_mb == 900.5
 
 
@@ -110,5 +113,5 @@ def test_an_attempt_that_has_ended_is_left_alone() -> None:
     stages.put(row, "pending")
     stages.claim(row)
     for verdict in BY_WEIGHT:
-        assert not end(pair, verdict, "celery@host")
+        assert not end_attempt(pair, verdict, "celery@host")
     assert stages.fresh(row).state == "running"

@@ -23,7 +23,7 @@ def running() -> Iterator[JobContext]:
     stand_in = JobContext(attempt=1)
     token = context.bind(stand_in)
     yield stand_in
-    context.release(token)
+    context.unbind(token)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_indexing_tells_the_numbers_of_the_real_library() -> None:
 
 def test_indexing_says_how_far_it_is(running: JobContext, small_library: Path) -> None:
     tasks.index_package.run("json")
-    said, lines = running.draft.take()
+    said, lines = running.outbox.take()
     assert (said["progress"], said["stage"], said["message"]) == (50.0, "json/decoder.py", "1 of 2 files")
     assert [text for _, _, text in lines] == [
         "json/__init__.py: 2 lines, 0 functions",
@@ -157,6 +157,6 @@ def test_twin_primes_are_counted_as_far_as_asked() -> None:
 
 
 def test_long_work_stops_when_it_is_asked_to(running: JobContext) -> None:
-    running.draft.stop_reason = "seen enough"
+    running.outbox.stop_reason = "seen enough"
     with pytest.raises(JobAborted, match="seen enough"):
         tasks.count_twin_primes.run()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs import job, job_manager
-from jobs.execution import attempt as execution
+from jobs.execution import claims
 from jobs.maintenance import expiry
 from jobs.models import Job
 from jobs.states import NOT_RUNNING
@@ -72,7 +72,7 @@ def test_it_is_never_claimed_too_late_however_late_the_steward_is(clock: Clock) 
     row = job_manager.submit(nothing)
     attempt_id = stages.queue(row)
     clock.forward(60)
-    assert execution.claim(row.id, attempt_id, None) is None
+    assert claims.claim(row.id, attempt_id, None) is None
     assert stages.fresh(row).state == "queued"
     assert expiry.give_up() == 1
 

@@ -103,7 +103,7 @@ def test_patience_doubles_up_to_ten_minutes(row: Job, clock: Clock) -> None:
         waits.append(waited)
     assert waits == [15, 30, 60, 120, 240, 480, 600, 600]
     claimed = stages.claim(row)
-    back_to_queue.give_back("interrupt", "id = %s", [stages.key(row)])
+    back_to_queue.return_to_queue("interrupt", "id = %s", [stages.key(row)])
     assert stages.fresh(row).release_count == 0
     assert claimed.row["state"] == "running"
 

@@ -8,7 +8,7 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from jobs import Job, job, job_manager
-from jobs.execution import attempt as execution
+from jobs.execution import attempt
 from jobs.maintenance import promoter
 from jobs.maintenance import scores as scoring
 from jobs.maintenance.scores import Scoring, score
@@ -47,7 +47,7 @@ def done(clock: Clock, seconds: float, *, used_mb: float | None = None, **option
     row = job_manager.submit(work, **options)
     claimed = stages.claim(row)
     clock.forward(seconds)
-    execution.run(claimed, lambda: None)
+    attempt.run(claimed, lambda: None)
     Attempt.objects.filter(job=row).update(peak_memory_mb=used_mb)
     return row
 

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.exceptions import JobAborted
-from jobs.execution import attempt as execution
+from jobs.execution import attempt
 from jobs.maintenance import timeouts
 from jobs.models import Job, Worker
 from tests.app import stages
@@ -55,7 +55,7 @@ def test_a_late_end_is_refused(clock: Clock) -> None:
     claimed = stages.claim(row, stages.start_worker())
     clock.forward(2)
     timeouts.give_up()
-    execution.run(claimed, lambda: "late")
+    attempt.run(claimed, lambda: "late")
     done = stages.fresh(row)
     assert (done.state, done.result, stages.edges(row)[-1]) == ("failed", None, "stale")
 
@@ -72,7 +72,7 @@ def test_what_was_asked_to_stop_ends_only_once_its_code_has(ask: Callable[[UUID]
     def body() -> None:
         raise JobAborted("asked to")
 
-    execution.run(claimed, body)
+    attempt.run(claimed, body)
     assert stages.fresh(row).is_final
 
 

@@ -321,7 +321,9 @@ def test_show_tells_what_bounds_it_and_why_it_ended() -> None:
     row = job_manager.submit(nothing, timeout=300, grace=5, memory_mb=64, expires=3600)
     claimed = stages.claim(row)
     job_manager.stop(row.id, ValueError("wrong file"))
-    termination.end((row.id, claimed.row["attempt_id"]), termination.Verdict("cancel", "it did not end"), "here")
+    termination.end_attempt(
+        (row.id, claimed.row["attempt_id"]), termination.Termination("cancel", "it did not end"), "here"
+    )
     shown = run("jobs_show", row.id).out
     for text in (
         "time-out:         5 min 00 s",

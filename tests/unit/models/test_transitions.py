@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from jobs import job, job_manager, signals
 from jobs.core.db.dialects import prepare
-from jobs.execution.back_to_queue import give_back
+from jobs.execution.back_to_queue import return_to_queue
 from jobs.models import Job, transitions
 from jobs.models.transitions import HOOKS, Hook, Moved, Sql, move, note
 from jobs.states import EDGES
@@ -56,7 +56,7 @@ def test_a_move_is_fenced_by_the_attempt(row: Job) -> None:
 
 def test_an_attempt_id_of_an_earlier_admission_changes_nothing(row: Job) -> None:
     first = stages.claim(row)
-    assert give_back("interrupt", FENCE, first.fence)
+    assert return_to_queue("interrupt", FENCE, first.fence)
     second = stages.claim(row)
     assert first.row["attempt_id"] != second.row["attempt_id"]
     assert move("complete", FENCE, first.fence) == []
@@ -79,7 +79,7 @@ def test_no_match_writes_nothing(row: Job) -> None:
 
 def test_events_count_without_a_gap_over_a_long_life(row: Job) -> None:
     claimed = stages.claim(row)
-    give_back("retry", FENCE, claimed.fence, sets={"run_after": Sql("{now}")})
+    return_to_queue("retry", FENCE, claimed.fence, sets={"run_after": Sql("{now}")})
     note(row.id, "drift")
     move("due", "id = %s", [stages.key(row)])
     claimed = stages.claim(row)
@@ -150,7 +150,7 @@ def test_a_requeue_begins_anew(row: Job) -> None:
 @pytest.mark.parametrize("edge", sorted(transitions.BACK_TO_WAITING))
 def test_nobody_asked_and_the_job_goes_back_to_waiting(row: Job, edge: str) -> None:
     claimed = stages.claim(row)
-    (moved,) = give_back(edge, FENCE, claimed.fence)
+    (moved,) = return_to_queue(edge, FENCE, claimed.fence)
     assert moved.edge == edge
     assert stages.fresh(row).state in {"scheduled", "pending"}
 
@@ -167,7 +167,7 @@ def test_nobody_asked_and_the_job_goes_back_to_waiting(row: Job, edge: str) -> N
 def test_a_request_takes_the_place_of_going_back(row: Job, edge: str, asked: set[str], instead: str) -> None:
     claimed = stages.claim(row)
     Job.objects.filter(pk=row.pk).update(**dict.fromkeys(asked, timezone.now()))
-    (moved,) = give_back(
+    (moved,) = return_to_queue(
         edge, FENCE, claimed.fence, attempt={"error_message": "kept"}, sets={"run_after": Sql("{now}")}
     )
     assert moved.to_state == stages.fresh(row).state == instead
@@ -179,7 +179,7 @@ def test_a_request_takes_the_place_of_going_back(row: Job, edge: str, asked: set
 def test_a_pause_answers_its_request(row: Job) -> None:
     claimed = stages.claim(row)
     Job.objects.filter(pk=row.pk).update(pause_requested_at=timezone.now())
-    give_back("retry", FENCE, claimed.fence)
+    return_to_queue("retry", FENCE, claimed.fence)
     assert stages.fresh(row).pause_requested_at is None
 
 

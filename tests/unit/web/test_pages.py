@@ -104,8 +104,8 @@ def test_what_bounds_an_attempt_and_why_it_ended_is_told(admin_client: Client) -
     shown = page(admin_client, url("detail", row))
     for text in ("Time-out", "5 min 00 s", "Grace", "Memory declared", "stopped by force"):
         assert text in shown
-    termination.end(
-        (row.id, claimed.row["attempt_id"]), termination.Verdict("cancel", "stopped by force: pid 7"), "here"
+    termination.end_attempt(
+        (row.id, claimed.row["attempt_id"]), termination.Termination("cancel", "stopped by force: pid 7"), "here"
     )
     transitions.note(row.id, "cleanup", data={"error": "OSError: no disk <b>"})
     shown = page(admin_client, url("detail", row))

@@ -23,7 +23,7 @@ from django.test import override_settings
 
 from jobs import JobTask, job, job_manager
 from jobs.execution.resources.scoreboard import Scoreboard
-from jobs.execution.termination import INTERRUPTED, Verdict
+from jobs.execution.termination import INTERRUPTED, Termination
 from jobs.models import Attempt, Job
 from jobs.worker import sampler
 from jobs.worker.feeder import Feeder
@@ -35,7 +35,7 @@ from jobs.worker.guard.running import Holder, holders
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
-FORCED = Verdict("cancel", "stopped by force")
+FORCED = Termination("cancel", "stopped by force")
 QUIET = Holder(
     uuid4(), uuid4(), 1, elapsed=5, timeout=None, grace=10, asked=None, is_forced=False, memory_mb=None, disk_mb=None
 )

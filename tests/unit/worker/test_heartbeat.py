@@ -16,8 +16,9 @@ from django.test import override_settings
 
 from jobs import JobTask, job, job_manager
 from jobs.execution import heartbeats
-from jobs.execution.attempt import Claimed
-from jobs.execution.rescue import Pair, open_attempts
+from jobs.execution.claims import Claimed
+from jobs.execution.fence import Pair
+from jobs.execution.rescue import open_attempts
 from jobs.execution.termination import INTERRUPTED, timed_out
 from jobs.models import Job, Worker
 from jobs.worker import heartbeat, request

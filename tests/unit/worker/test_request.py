@@ -15,7 +15,7 @@ from celery.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from jobs.execution.progress import flusher
-from jobs.execution.termination import INTERRUPTED, Verdict
+from jobs.execution.termination import INTERRUPTED, Termination
 from jobs.worker.guard import descendants, terminations
 from jobs.worker.request import JobRequest, news
 
@@ -53,7 +53,7 @@ def test_a_death_is_told_before_celery_deals_with_it(
 
 
 def test_a_death_on_purpose_is_no_failure_to_celery(request_: JobRequest, celerys: list[Any]) -> None:
-    terminations.pronounce(PAIR[1], Verdict("cancel", "by force"), is_told=True)
+    terminations.pronounce(PAIR[1], Termination("cancel", "by force"), is_told=True)
     request_.on_failure(SimpleNamespace(exception=WorkerLostError("gone")))
     assert news.get_nowait().are_lost
     assert celerys == ["task_ready"]

@@ -264,4 +264,4 @@ def test_memory_weighs_more_than_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict is not None
     assert verdict.failure is not None
     assert verdict.failure.category == "memory"
-    assert termination.heavier(verdict, None) is verdict
+    assert termination.stronger(verdict, None) is verdict

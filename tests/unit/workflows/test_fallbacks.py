@@ -123,7 +123,7 @@ def test_what_was_cancelled_or_stopped_has_none() -> None:
             if is_running:
                 stages.claim(row)
             stop(row.id)
-            back_to_queue.end_asked("id = %s", [stages.key(row)])
+            back_to_queue.end_as_requested("id = %s", [stages.key(row)])
             assert stages.fresh(row).state in {"cancelled", "failed"}
             assert not stages.fresh(row).fallback_due
             assert not _of(row)

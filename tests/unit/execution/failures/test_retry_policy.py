@@ -8,15 +8,15 @@ import pytest
 from django.test import override_settings
 
 from jobs.execution.failures.failure import Failure, failure_of
-from jobs.execution.failures.retry_policy import Policy, Standing, back_off, policy_of, seconds_to_next
+from jobs.execution.failures.retry_policy import RetryBudget, RetryPolicy, back_off, policy_of, seconds_to_next
 
 HOUR = 3600
-PLAIN = Policy(delay=1, multiplier=2, cap=60, jitter=False)
-LEFT = Standing(used=0, allowed=3)
+PLAIN = RetryPolicy(delay=1, multiplier=2, cap=60, jitter=False)
+LEFT = RetryBudget(used=0, allowed=3)
 
 
-def _policy(**said: Any) -> Policy:
-    return Policy(**{**vars(PLAIN), **said})
+def _policy(**said: Any) -> RetryPolicy:
+    return RetryPolicy(**{**vars(PLAIN), **said})
 
 
 @pytest.mark.parametrize("retries", range(8))
@@ -42,29 +42,29 @@ def test_the_extremes_of_the_back_off() -> None:
 def test_the_job_goes_before_the_pool_and_the_pool_before_the_setting() -> None:
     retry = {"initial_delay": 7, "multiplier": 3, "cap": 70, "jitter": False, "deadline": 700}
     with override_settings(JOBS={"RETRY": retry}):
-        assert policy_of({}, {}) == Policy(7, 3, 70, False, 700)
+        assert policy_of({}, {}) == RetryPolicy(7, 3, 70, False, 700)
         pool = {"delay": 8, "multiplier": None, "cap": 80, "jitter": True, "deadline": None}
-        assert policy_of({}, pool) == Policy(8, 3, 80, True, 700)
+        assert policy_of({}, pool) == RetryPolicy(8, 3, 80, True, 700)
         job = {"delay": None, "cap": 90, "retry_on": ["ValueError"]}
-        assert policy_of(job, pool) == Policy(8, 3, 90, True, 700, ["ValueError"])
+        assert policy_of(job, pool) == RetryPolicy(8, 3, 90, True, 700, ["ValueError"])
 
 
 def test_it_ends_with_the_number_of_retries() -> None:
     failure = failure_of(ValueError("no"))
-    assert seconds_to_next(failure, PLAIN, Standing(2, 3)) == 4
-    assert seconds_to_next(failure, PLAIN, Standing(3, 3)) is None
-    assert seconds_to_next(failure, PLAIN, Standing(0, 0)) is None
+    assert seconds_to_next(failure, PLAIN, RetryBudget(2, 3)) == 4
+    assert seconds_to_next(failure, PLAIN, RetryBudget(3, 3)) is None
+    assert seconds_to_next(failure, PLAIN, RetryBudget(0, 0)) is None
 
 
 @pytest.mark.parametrize(("since_first", "expected"), [(0, 1), (9, 1), (9.5, None), (100, None)])
 def test_none_begins_after_the_deadline(since_first: float, expected: float | None) -> None:
-    standing = Standing(0, 3, since_first)
+    standing = RetryBudget(0, 3, since_first)
     assert seconds_to_next(failure_of(ValueError()), _policy(deadline=10), standing) == expected
 
 
 @pytest.mark.parametrize(("left", "expected"), [(None, 1), (2, 1), (1, None), (-5, None)])
 def test_none_is_planned_for_after_the_expiry(left: float | None, expected: float | None) -> None:
-    assert seconds_to_next(failure_of(ValueError()), PLAIN, Standing(0, 3, 0, left)) == expected
+    assert seconds_to_next(failure_of(ValueError()), PLAIN, RetryBudget(0, 3, 0, left)) == expected
 
 
 def test_what_the_code_says_itself_counts_most() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from uuid import uuid4
 
-from jobs.execution.resources.scoreboard import Entry, Sample, Scoreboard
+from jobs.execution.resources.scoreboard import RunningAttempt, Sample, Scoreboard
 from tests.services.processes import forked
 
 
@@ -18,7 +18,7 @@ def test_what_a_child_says_main_reads() -> None:
 
     pid = forked(say)
     os.waitpid(pid, 0)
-    assert list(board.running()) == [(1, Entry(3, pid, attempt, 12.5, 0.25, 4096))]
+    assert list(board.running()) == [(1, RunningAttempt(3, pid, attempt, 12.5, 0.25, 4096))]
     assert board.last_turn(1) == 3
 
 
