@@ -6,9 +6,9 @@ Django's settings are read once per process, so plain environment variables say 
 stack for which there is no server is reported with the reason, and is a failure with REQUIRE_SERVICES=1.
 
 Groups run one after the other, and the table at the end says what CPU each took; one that takes twice what is recorded
-fails (`budget.py`). `LANES=2` runs unit, tools and property beside the others, in a lane at idle priority: the kernel takes no
-cycle for it from a steward that wants one. (Beside work of equal rank, on two slow cores, a steward missed its lease of
-a second now and then.) Each group's output is then shown when it has ended.
+fails (`budget.py`). `LANES=2` runs unit, tools and property beside the others, in a lane at idle priority: the kernel
+takes no cycle for it from a steward that wants one. (Beside work of equal priority, on two slow cores, a steward missed
+its lease of a second now and then.) Each group's output is then shown when it has ended.
 """
 
 import os
@@ -36,10 +36,8 @@ GROUPS = ("unit", "tools", "property", *(f"{tier}:{stack}" for tier in LIVE for 
 FULL_FAULTS = "postgres+redis"  # the whole fault list runs there; elsewhere what is marked `every_stack`
 FULL = "JOBCENTER_TEST_FULL"  # =1: elsewhere as well, but for what is marked `main_stack_only`; and `BROKER_ONLY`'s all
 BROKER_ONLY = "postgres+rabbitmq"  # of `integration` what is marked `broker`: its database is that of another stack
-IDLE, IDLE_LANE = (
-    ("unit", "tools", "property"),
-    "JOBCENTER_TEST_IDLE",
-)  # the groups, and the variable that says: step back
+IDLE = ("unit", "tools", "property")  # the groups that step back for live tests
+IDLE_LANE = "JOBCENTER_TEST_IDLE"  # and the variable that says so
 SPLIT = {"unit": ["-n", "2"]}  # a whole tier whose tests share nothing but the CPU
 NOTHING_COLLECTED = 5
 
