@@ -103,7 +103,7 @@ class Steward:
             lost_messages.release,
             republisher.publish,
             pools.restore,
-            tasks.take_back,
+            tasks.release_queued,
             self._round.run,
             passes.admit_everywhere,
             self._scoring.run,

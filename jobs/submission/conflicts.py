@@ -22,7 +22,7 @@ from jobs.models.querysets import JobQuerySet
 from jobs.states import IN_FLIGHT, JobState
 
 ACTOR = "conflict policy"
-_NOT_YET = Q(state=JobState.SCHEDULED, attempt=0) | Q(state=JobState.PAUSED, reason=NOT_STARTED)  # a retry has started before
+_NOT_YET = Q(state=JobState.SCHEDULED, attempt=0) | Q(state=JobState.PAUSED, reason=NOT_STARTED)  # not a retry
 
 
 def lock(task: str, partitions: Iterable[str]) -> None:

@@ -36,7 +36,7 @@ KEY_WAIT = 2  # seconds to wait for another open transaction that has inserted t
 
 @done_again
 def insert(batch: Batch, rows: Sequence[Row]) -> list[Inserted]:
-    """Insert all or none. One statement takes many; under a conflict rule each job is decided and inserted by itself."""
+    """Insert all or none: many by one statement; under a conflict rule each job is decided and inserted by itself."""
     chunks = _one_by_one(batch, rows) if batch.conflict_rule else list(_chunks(rows))
     is_one = isinstance(chunks, list) and len(chunks) == 1
     with nullcontext() if is_one else transaction.atomic(using=batch.using):
@@ -45,7 +45,7 @@ def insert(batch: Batch, rows: Sequence[Row]) -> list[Inserted]:
 
 @dataclass(frozen=True)
 class Inserted:
-    """What one statement has inserted, and whether the caller must admit it; None if it did not try to wake a feeder."""
+    """What one statement has inserted, and whether the caller must admit it; None if it woke no feeder."""
 
     jobs: list[Job]
     is_left_to_caller: bool | None
@@ -74,14 +74,16 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 def _insert(batch: Batch, rows: Sequence[Row]) -> Inserted:
-    """One statement for jobs, events and the wake-up (two on SQLite and MariaDB). Rows whose key is taken do not return."""
+    """One statement for jobs, events and the wake-up (two on SQLite and MariaDB). It omits rows whose key is taken."""
     db = dialect(batch.using)
     names = tuple(batch.columns)
     when, when_params = _moment(batch.options.run_after, db)
     wakes = db.notifies and batch.options.start and not when_params and passes.bell is None
     given = tuple(_given(batch.using, name, value) for name, value in batch.columns.items())
     texts = tuple(text for text, _ in given)
-    sql = _insert_sql(db, names, texts, _returned_columns(batch), when, batch.options.start, batch.active_key is not None, wakes)
+    sql = _insert_sql(
+        db, names, texts, _returned_columns(batch), when, batch.options.start, batch.active_key is not None, wakes
+    )
     params = [*(value for _, values in given for value in values), batch.options.priority, *when_params]
     params += db.payload([(*row, batch.lane(row.partition)) for row in rows])
     if db.writes_in_cte:

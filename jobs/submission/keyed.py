@@ -51,7 +51,7 @@ def _insert_if_free(batch: Batch, row: Row) -> Inserted:
 
 
 class _key_wait:  # noqa: N801 - reads as a function where it is used
-    """On PostgreSQL, wait at most KEY_WAIT for another transaction that has inserted the key; else `with_lock_timeout`."""
+    """On PostgreSQL, limit the wait for another open transaction with the same key. (MariaDB: `with_lock_timeout`.)"""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -67,7 +67,7 @@ class _key_wait:  # noqa: N801 - reads as a function where it is used
 
 
 def _is_held(error: OperationalError) -> bool:
-    """Whether another open transaction holds the key: a lock time-out, or a deadlock of two that took each other's keys.
+    """Whether another open transaction holds the key: a lock time-out, or a deadlock of two such transactions.
 
     On MariaDB a deadlock rolls back the caller's whole transaction, so the error must reach the caller.
     """

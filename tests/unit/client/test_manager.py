@@ -372,7 +372,7 @@ def test_cancel_jobs_counts_every_answer(row: Job) -> None:
     assert job_manager.cancel_jobs(task="manager.double", force=True) == {Answer.CANCELLED: 1, Answer.REQUESTED: 1}
     asked = stages.fresh(others[0])
     assert (asked.cancel_force, asked.reason, asked.cancel_requested_by) == (True, "wrong file", "ann")
-    with pytest.raises(InvalidOption, match="Say which jobs to cancel"):
+    with pytest.raises(InvalidOption, match="at least one filter for the jobs to cancel"):
         job_manager.cancel_jobs(reason="all of them")
     with pytest.raises(UnknownFilter, match="Did you mean 'task'"):
         job_manager.cancel_jobs(tsk="manager.double")
