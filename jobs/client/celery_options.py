@@ -14,7 +14,7 @@ _NAMES = frozenset({"autoretry_for", "dont_autoretry_for", *_BACK_OFF})
 
 
 def as_ours(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a declaration with Celery's retry options translated; InvalidOption if one is given in both ways."""
+    """The options of a declaration with Celery's retry options translated; InvalidOption if one is given twice."""
     theirs = {name: options[name] for name in options if name in _NAMES}
     if not theirs:
         return dict(options)

@@ -204,7 +204,9 @@ class InlineWorker:
         outside = context.bind(None)
         task.push_request(**request, task=delivery.task, is_eager=True, called_directly=False, hostname=HOSTNAME)
         try:
-            return perform(delivery.job_id, delivery.attempt_id, task.body, self._boot_ids.get(delivery.pool), task.hooks)
+            return perform(
+                delivery.job_id, delivery.attempt_id, task.body, self._boot_ids.get(delivery.pool), task.hooks
+            )
         finally:
             task.pop_request()
             context.unbind(outside)

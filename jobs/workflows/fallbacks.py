@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import current_app
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from jobs import submission
 from jobs.core import encoding
@@ -90,8 +90,7 @@ def _settle(job_id: UUID) -> bool:
 
 def _take(job_id: UUID) -> Job | None:
     """Lock a job whose mark is set, and clear the mark; None if the mark is cleared, or the row is locked."""
-    skips_locked = connections[settings.DATABASE].features.has_select_for_update_skip_locked
-    job = _due().filter(pk=job_id).select_for_update(skip_locked=skips_locked).first()
+    job = _due().filter(pk=job_id).select_for_update(skip_locked=True).first()
     if job is not None:
         _due().filter(pk=job_id).update(fallback_due=False)
     return job

@@ -100,7 +100,7 @@ class RequestMethods(ManagerBase, Generic[State, Action]):
         return self._all("resume", filters, lambda ids: pausing.resume(ids, reason=reason, actor=actor))
 
     def retry_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
-        """Retry all failed and cancelled jobs that the filters choose, as `retry_job`; returns how many gave each answer."""
+        """Retry all failed or cancelled jobs that the filters choose; returns how many gave each answer."""
         return self._all("retry", filters, lambda ids: retries.retry(ids, reason=reason, actor=actor))
 
     def cleanup_old_jobs(self, /, days: float | None = None) -> int:

@@ -51,7 +51,7 @@ class SubmissionMethods(ManagerBase, Generic[Key]):
     def submit_many(
         self, /, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], **options: Any
     ) -> list[Job]:
-        """Submit one job per pair (args, kwargs), all with the same options. If one call is wrong, none is submitted."""
+        """Submit one job per pair (args, kwargs), all with the same options. If one is wrong, none is submitted."""
         return submission.submit(self.name, task, calls, options)
 
     def run_job(
