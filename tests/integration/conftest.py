@@ -1,7 +1,7 @@
 """One worker for the tests that can share it. They come last, in random order among themselves: see `house`.
 
-What brings servers of its own (the demo), and what tests the tests' own workers, runs beside one stack only, not once
-for each; what only one kind of database can do runs on that.
+What brings servers or a project of its own (demo, quickstart), and what tests the tests' own workers, runs beside
+one stack only, not once for each; what only one kind of database can do runs on that.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.services import Stack, Worker
 from tests.services.stacks import NAME, STACKS
 
 _stack = os.environ.get(NAME, STACKS[0])
-collect_ignore = [] if _stack == STACKS[0] else ["test_demo.py"]
+collect_ignore = [] if _stack == STACKS[0] else ["test_demo.py", "test_quickstart.py"]
 if _stack != "postgres+redis":
     collect_ignore.append("test_services.py")  # a worker is started and watched alike on each
 if _stack not in (STACKS[0], "postgres+redis"):

@@ -38,7 +38,7 @@ def test_every_setting_is_documented(key: str) -> None:
 @pytest.mark.parametrize("category", list(states.ErrorCategory))
 def test_every_category_is_described_in_its_own_words(category: states.ErrorCategory) -> None:
     row = f"| `{category}` | {states.CATEGORIES[category]} | {'yes' if category in states.RETRIED else 'no'} |"
-    assert row in (DOCS / "failing.md").read_text()
+    assert row in (DOCS / "retries.md").read_text()
 
 
 @pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(JobOptions)])
@@ -48,7 +48,7 @@ def test_every_option_is_documented(option: str) -> None:
 
 @pytest.mark.parametrize("field", [field.name for field in Pool._meta.fields if "retr" in field.name])
 def test_every_retry_column_of_a_pool_is_documented(field: str) -> None:
-    assert f"`{field}`" in (DOCS / "failing.md").read_text()
+    assert f"`{field}`" in (DOCS / "retries.md").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name in dir(JobManager) if not name.startswith(("_", "a"))])
@@ -60,4 +60,4 @@ def test_every_method_is_documented(name: str) -> None:
     "field", [field.name for field in Limit._meta.fields if field.editable and not field.primary_key]
 )
 def test_every_column_of_a_limit_is_documented(field: str) -> None:
-    assert f"`{field}`" in (DOCS / "admission.md").read_text()
+    assert f"`{field}`" in (DOCS / "limits.md").read_text()
