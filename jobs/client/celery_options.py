@@ -13,13 +13,13 @@ _BACK_OFF = ("retry_backoff", "retry_backoff_max", "retry_kwargs", "default_retr
 _NAMES = frozenset({"autoretry_for", "dont_autoretry_for", *_BACK_OFF})
 
 
-def as_ours(options: Mapping[str, Any]) -> dict[str, Any]:
+def translate(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a declaration with Celery's retry options translated; InvalidOption if one is given twice."""
     theirs = {name: options[name] for name in options if name in _NAMES}
     if not theirs:
         return dict(options)
     ours = {name: value for name, value in options.items() if name not in _NAMES}
-    for name, value in _translated(theirs, ours).items():
+    for name, value in _translate(theirs, ours).items():
         if name in ours:
             given = ", ".join(sorted(theirs))
             raise InvalidOption(f"{name}: already set by {given}. Leave one of them out.", option=name)
@@ -27,7 +27,7 @@ def as_ours(options: Mapping[str, Any]) -> dict[str, Any]:
     return ours
 
 
-def _translated(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def _translate(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     given = _kwargs(theirs.get("retry_kwargs") or {})
     options: dict[str, Any] = {}
     if "autoretry_for" in theirs:

@@ -20,7 +20,7 @@ from celery.exceptions import Ignore
 from jobs import submission
 from jobs.admission.publishing import HOOKS_HEADER, JOBS_HEADER
 from jobs.client import eager
-from jobs.client.celery_options import as_ours
+from jobs.client.celery_options import translate
 from jobs.core.options.job_options import JobOptions
 from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.execution import context
@@ -256,7 +256,7 @@ def job(
     default module.function. The other options are the defaults of each submission: see `JobOptions`. Celery's retry
     options (`autoretry_for`, `retry_backoff` …) are translated. An unknown or wrong option raises InvalidOption.
     """
-    declared = JobOptions().but(as_ours(options))
+    declared = JobOptions().but(translate(options))
 
     def make(body: Callable[..., Any]) -> JobTask:
         if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):

@@ -14,13 +14,13 @@ from jobs.admission import passes
 from jobs.control.answers import Answer, Answers
 from jobs.control.requests import (
     ELIGIBLE_AT,
-    WHERE_IT_BELONGS,
+    RESUMED_STATE,
     RequestState,
     answer_all,
-    because,
     clean_actor,
     in_order,
     rank_at,
+    reason_data,
 )
 from jobs.core import encoding
 from jobs.core.conf import settings
@@ -48,7 +48,7 @@ def pause(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     A running job is paused at its next checkpoint, or when its attempt ends in a retry or another wait.
     """
     reason, actor = encoding.clean_text(reason, 10_000), clean_actor(actor)
-    data, db = because(reason), dialect(settings.DATABASE)
+    data, db = reason_data(reason), dialect(settings.DATABASE)
 
     def act(left: Sequence[UUID]) -> Answers:
         ids_param = db.id_list(left)
@@ -65,7 +65,7 @@ def pause(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
 def resume(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     """RESUMED what was paused, and what runs with a pause request, which is withdrawn; else NOT_PAUSED."""
     db = dialect(settings.DATABASE)
-    event: dict[str, Any] = {"actor": clean_actor(actor), "data": because(reason)}
+    event: dict[str, Any] = {"actor": clean_actor(actor), "data": reason_data(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
         ids_param = db.id_list(left)
@@ -91,7 +91,7 @@ def start(ids: Sequence[UUID], *, actor: str = "") -> Answers:
 
 def _pause_waiting(where: str, params: list[object], reason: str, actor: str) -> list[Moved]:
     """Pause waiting jobs. A queued one frees its slot; its message is stale."""
-    sets, data = {"reason": reason, "paused_by": actor}, because(reason)
+    sets, data = {"reason": reason, "paused_by": actor}, reason_data(reason)
     moved = transitions.move("pause", where, params, sets=sets, actor=actor, data=data)
     for pool in {move.row["pool"] for move in moved if move.from_state == JobState.QUEUED}:
         after_commit(passes.after_finish, pool)
@@ -102,7 +102,7 @@ def _resume(where: str, params: list[object], **event: Any) -> list[Moved]:
     """Resume: each job becomes scheduled or pending, and is eligible from now on."""
     sets = {"eligible_at": Sql(ELIGIBLE_AT), "rank": rank_at(ELIGIBLE_AT)}
     held = in_order(f"{where} AND state = 'paused'")
-    moved = transitions.move("resume", held, params, to=WHERE_IT_BELONGS, sets=sets, **event)
+    moved = transitions.move("resume", held, params, to=RESUMED_STATE, sets=sets, **event)
     for pool in {move.row["pool"] for move in moved}:
         passes.admit_on_commit(pool)
     return moved

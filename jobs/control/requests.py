@@ -20,7 +20,7 @@ from jobs.models.transitions import Sql
 RELEASE_BATCH = 500
 _LATER = "run_after > {now}"
 ELIGIBLE_AT = f"CASE WHEN {_LATER} THEN run_after ELSE {{now}} END"
-WHERE_IT_BELONGS = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
+RESUMED_STATE = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
 """SQL: the state a job returns to when a person lets it go. (Later: `blocked`, if it has unmet dependencies.)"""
 
 
@@ -35,7 +35,7 @@ def clean_actor(actor: str) -> str:
     return encoding.clean_text(actor, 200)
 
 
-def because(reason: str) -> dict[str, str]:
+def reason_data(reason: str) -> dict[str, str]:
     """The reason as the data of an event; empty if there is none."""
     return {"reason": encoding.clean_text(reason, 10_000)} if reason else {}
 

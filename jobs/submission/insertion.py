@@ -144,9 +144,11 @@ def _insert_sql(
     )
     if not db.writes_in_cte:
         return db.with_lock_timeout(insert, KEY_WAIT) if keyed else insert
-    event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
+    event = (
+        f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM inserted"
+    )
     woken = f", {wakeup.wake_sql(db)}" if wakes else ""
-    return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
+    return f"WITH inserted AS ({insert}), event AS ({event}) SELECT *{woken} FROM inserted"
 
 
 def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
