@@ -6,6 +6,7 @@ exhaustive (state x edge) test are computed from the tables here. This module kn
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -144,6 +145,11 @@ _COARSE = dict.fromkeys(WAITING, "pending")
 def status(state: str) -> str:
     """The coarse word of a state: scheduled, blocked, pending and queued are `pending`, the others as they are."""
     return _COARSE.get(JobState(state), state)
+
+
+def sql_in(states: Collection[JobState]) -> str:
+    """SQL: whether a row is in one of these states."""
+    return "state IN ('{}')".format("', '".join(states))
 
 
 def is_final(state: str) -> bool:

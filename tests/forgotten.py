@@ -94,7 +94,7 @@ def _moved_at(history: History) -> datetime:
 
 
 def _has_room(pool: str) -> bool:
-    seen = limits.look(pool)
+    seen = limits.take_snapshot(pool)
     if seen is None:
         raise AssertionError(f"I1: a job waits in {pool!r}, which is none of {list(Pool.objects.all())}")
     return bool(limits.plan(seen, 1).lanes)

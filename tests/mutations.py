@@ -23,6 +23,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from django.db.models import Q
+
 VARIABLE = "JOBCENTER_TEST_MUTATION"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -108,16 +110,18 @@ def _no_lock_of_shared_limits() -> None:
 
 def _count_one_pool() -> None:
     limits: Any = _load("jobs.admission.limits")
-    look = limits.look
-    limits.look = lambda pool, *, everywhere, **how: look(pool, everywhere=False, **how)
+    look = limits.take_snapshot
+    limits.take_snapshot = lambda pool, *, everywhere, **how: look(pool, everywhere=False, **how)
 
 
 def _count_before_the_lock() -> None:
     """The first count of an admission serves again behind the lock."""
     limits: Any = _load("jobs.admission.limits")
-    count = limits.look
+    count = limits.take_snapshot
     seen: dict[str, Any] = {}
-    limits.look = lambda pool, **how: seen.pop(pool) if pool in seen else seen.setdefault(pool, count(pool, **how))
+    limits.take_snapshot = lambda pool, **how: (
+        seen.pop(pool) if pool in seen else seen.setdefault(pool, count(pool, **how))
+    )
 
 
 def _take_from_any_lane() -> None:
@@ -365,26 +369,26 @@ MUTATIONS = {
     ),
     "one tenant before the others": Mutation(
         _patch(
-            "jobs.admission.limits.tally.Tally.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
+            "jobs.admission.limits.turns.Turns.order", lambda _, head: (2, head.facts.partition != "x", 0, head.rank)
         ),
         "property",
         "property/test_waits.py::test_no_order_of_events_lets_a_tenant_starve",
         "assert",
     ),
     "writers starve": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.hold_back", lambda *_: None),
+        _patch("jobs.admission.limits.reservations.Reservations.block_behind", lambda *_: None),
         SQLITE,
         f"{_PARTITIONS}test_readers_share_and_a_writer_is_alone",
         "assert",
     ),
     "a lane of readers is one": Mutation(
-        _patch("jobs.admission.limits.ordering.Plan.is_simple", property(lambda plan: len(plan.lanes) == 1)),
+        _patch("jobs.admission.limits.ordering.AdmissionPlan.is_simple", property(lambda plan: len(plan.lanes) == 1)),
         SQLITE,
         f"{_PARTITIONS}test_one_admission_lets_no_reader_behind_a_writer_pass_it",
         "assert",
     ),
     "a rate before a slot": Mutation(
-        _patch("jobs.admission.limits.tally.Tally.lacks_slot", lambda *_: False),
+        _patch("jobs.admission.limits.blockers.needs_free_slot", lambda *_: False),
         SQLITE,
         f"{_PARTITIONS}test_a_rate_spaces_real_starts_where_every_slot_was_taken",
         "assert",
@@ -487,7 +491,7 @@ MUTATIONS = {
         "DID NOT RAISE",
     ),
     "hooks of anybody": Mutation(
-        _patch("jobs.execution.hooks._free", lambda using: "%s < 0"),
+        _patch("jobs.execution.hooks._is_free", Q),
         "unit",
         "unit/execution/test_hooks.py::test_two_answers_run_them_once",
         "assert",
@@ -502,7 +506,7 @@ MUTATIONS = {
         "assert .*UUID",
     ),
     "leavers take room": Mutation(
-        _patch("jobs.admission.queries.beyond", lambda words: "(SELECT 0 WHERE %s < 0)"),
+        _patch("jobs.admission.queries.without_slot_sql", lambda words: "(SELECT 0 WHERE %s < 0)"),
         SQLITE,
         "integration/test_workers.py::test_a_worker_that_leaves_ends_what_it_runs_and_gives_back_the_rest",
         "JobNotFinished",

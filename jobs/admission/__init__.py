@@ -1,1 +1,1 @@
-"""From pending to the broker: what may go, in which order, within which limits, and the message about it."""
+"""From pending to the broker: which jobs may start, in which order, within which limits, and the message about it."""

@@ -1,24 +1,25 @@
-"""The one way from pending to queued: under the pool's lock, in order, within every limit.
+"""Admits jobs, from pending to queued: under the pool's lock, in order, within every limit.
 
-Group commit: whoever finds the lock busy leaves; the holder looks once more after its commit, without the lock, so a
-row that was committed before a failed try is always seen. Where the holder has taken every slot it need not look: the
-next slot that becomes free rings a feeder, and a feeder that finds the lock busy comes back by itself. Publishing
-follows each commit. Nothing here waits for a broker longer than `publishing` does.
+A process that finds the lock busy leaves. The holder of the lock reads the pool once more after its commit, without the
+lock, so it sees every row that was committed before another process failed to lock. When the holder has filled every
+slot it skips that read: the next free slot wakes a feeder, and a feeder that found the lock busy retries by itself.
+Messages are published after each commit. Nothing here waits for a broker longer than `publishing` does.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from django.db import Error, transaction
 
 from jobs.admission import limits, publishing, queries, wakeup
-from jobs.admission.limits import Look, Plan, Tally
-from jobs.admission.publishing import Doorbell
+from jobs.admission.limits import AdmissionPlan, Snapshot, Tally
+from jobs.admission.publishing import JobMessage
 from jobs.admission.queries import FIRST_LANE
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
@@ -31,26 +32,36 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per admission transaction
 MOST_EMPTY = 3  # passes in a row that move nothing, after which a call ends
-LONGEST = 0.5  # seconds after which a call ends though there is room: whoever called has other work
-BACK_IN = (0.003, 0.1)  # seconds after which a feeder that has found the lock busy tries again: at first, at most
+LONGEST = 0.5  # seconds after which a call ends even if there is room: the caller has other work
+BACK_IN = (0.003, 0.1)  # seconds until a feeder that found the lock busy tries again: at first, at most
 
-bell: Callable[[], None] | None = None
-"""Wakes this process's feeder, where it has one: set by the worker."""
 
-_opens: dict[str, float] = {}  # pool → when (monotonic) to look again: a rate lets its next job start, the lock is free
-_busy: dict[str, float] = {}  # pool → seconds after which to try again, where the lock was busy the last time
-_spanning: dict[str, list[str]] = {}  # pool → the limits spanning pools that its last look has found
-_crowded: set[str] = set()  # pools with more lanes than a look sees
+@dataclass
+class _LastPass:
+    """What this process remembers of a pool from one pass to the next.
+
+    `opens_at` (monotonic) is when to try again, where a rate or the lock was in the way; `back_in` the seconds until
+    then, where it was the lock. `spanning` names the limits in the last snapshot that span pools. `is_crowded`: there
+    are more lanes than one snapshot reads.
+    """
+
+    opens_at: float | None = None
+    back_in: float = 0.0
+    spanning: Sequence[str] = ()
+    is_crowded: bool = False
+
+
+last_passes: defaultdict[str, _LastPass] = defaultdict(_LastPass)
 
 
 def admit(pool: str) -> int:
     """Admit what has room in a pool and publish it; returns how many jobs were admitted by this call.
 
-    Runs outside the caller's transaction (after its commit). With the broker known to be away it does nothing: what is
-    admitted is out of reach of priority and pause, so it had better stay pending. While others finish jobs as fast as
-    this admits there is always room, so time ends it; the next end of a job, or the steward's tick, goes on from there.
+    Runs outside the caller's transaction (after its commit). Does nothing while the broker is known to be away: an
+    admitted job is out of reach of priority and pause, so it is better pending. If jobs finish as fast as this admits
+    there is always room, so LONGEST ends the call; the next finished job or the steward's tick continues.
     """
-    _opens.pop(pool, None)
+    last_passes[pool].opens_at = None
     return _admit(pool) if limits.has_room(pool) else 0
 
 
@@ -61,47 +72,51 @@ def admit_everywhere() -> int:
 
 def admit_on_commit(pool: str) -> None:
     """After the caller's commit: wake a feeder, this process's own or another's, or admit here where there is none."""
-    if bell is not None:
-        after_commit(bell)
+    wake = wakeup.own_feeder.wake
+    if wake is not None:
+        after_commit(wake)
     elif wakeup.is_left_to_caller(pool):
         after_commit(admit, pool)
 
 
 def admit_everywhere_on_commit() -> None:
-    """As `admit_on_commit`, for all pools: what was changed concerns more than one."""
-    after_commit(admit_everywhere if bell is None else bell)
+    """As `admit_on_commit`, for a change that concerns several pools."""
+    after_commit(wakeup.own_feeder.wake or admit_everywhere)
 
 
 def after_finish(pool: str) -> None:
     """A slot of this pool has become free: wake the feeder, or admit here where this process has none."""
-    if bell is not None:
-        bell()
+    wake = wakeup.own_feeder.wake
+    if wake is not None:
+        wake()
         return
     try:
         admit(pool)
     except Error:
-        logger.warning("no admission after a finish; the steward will do it", exc_info=True)
+        logger.warning("no admission after a job has finished; the steward will admit", exc_info=True)
 
 
 def seconds_until_open() -> float | None:
-    """How long until a rate, or the lock, that was in the way of this process may let a job start; None: none was."""
-    return max(0.0, min(_opens.values()) - time.monotonic()) if _opens else None
+    """Seconds until this process should try again where a rate or the lock was in its way; None where none was."""
+    opens = [last.opens_at for last in list(last_passes.values()) if last.opens_at is not None]
+    return max(0.0, min(opens) - time.monotonic()) if opens else None
 
 
 def admit_opened() -> int:
-    """Admit in the pools where a rate, or the lock, that was in the way may let the next job start by now."""
+    """Admit in the pools where a rate or the lock was in the way and it is time to try again."""
     now = time.monotonic()
-    return sum(admit(pool) for pool, opens in list(_opens.items()) if opens <= now)
+    due = [pool for pool, last in list(last_passes.items()) if last.opens_at is not None and last.opens_at <= now]
+    return sum(map(admit, due))
 
 
 def _admit(pool: str) -> int:
-    """Pass after pass, for as long as there is somebody to admit."""
+    """Pass after pass, as long as there are jobs to admit."""
     total, empty, until = 0, 0, time.monotonic() + LONGEST
     while not publishing.breaker.is_open:
         done = _admit_batch(pool)
         if done is None:
             break
-        publishing.publish([_doorbell(one) for one in done.moved])
+        publishing.publish([_message(moved) for moved in done.moved])
         total, empty = total + len(done.moved), 0 if done.moved else empty + 1
         if time.monotonic() >= until or empty >= MOST_EMPTY or not _has_more(pool, done):
             break
@@ -109,23 +124,23 @@ def _admit(pool: str) -> int:
 
 
 def _has_more(pool: str, done: _Pass) -> bool:
-    """The last look, when the lock is free again: whoever came before that, and found it busy, is seen by it.
+    """Whether another pass would move a job, read after the lock is free: other processes may have found it busy.
 
-    What is seen to have room and does not move, pass after pass, is locked by somebody's open transaction.
+    A job that has room and does not move in several passes is locked by an open transaction.
     """
     if done.took_every_slot or not limits.has_room(pool):
         return False
-    seen = limits.look(pool, everywhere=bool(_spanning.get(pool)), start=_start(pool))
-    if seen is None:
+    snapshot = limits.take_snapshot(pool, everywhere=bool(last_passes[pool].spanning), start=_start(pool))
+    if snapshot is None:
         return False
-    plan = limits.plan(seen, 1)
+    plan = limits.plan(snapshot, 1)
     _remember(pool, plan)
     return bool(plan.lanes)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one locked pass has moved, and whether only the number of slots has kept it from more."""
+    """The jobs that one locked pass moved, and whether the number of slots alone kept it from moving more."""
 
     moved: Sequence[Moved]
     took_every_slot: bool = False
@@ -133,40 +148,43 @@ class _Pass:
 
 @done_again
 def _admit_batch(pool: str) -> _Pass | None:
-    """One locked pass; None when another process holds the lock, which will look again after its commit."""
+    """One locked pass; None when another process holds the lock; it reads the pool again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
-            spanning = _spanning.get(pool, [])
+            spanning = last_passes[pool].spanning
             if not _lock(pool, spanning):
                 _come_back(pool)
                 return None
-            _busy.pop(pool, None)
-            seen = limits.look(pool, everywhere=bool(spanning), start=_start(pool))
-            if seen is None:
+            last_passes[pool].back_in = 0.0
+            snapshot = limits.take_snapshot(pool, everywhere=bool(spanning), start=_start(pool))
+            if snapshot is None:
                 return _Pass(())
-            if not _is_whole(seen, spanning):
-                continue  # with all locks, from the beginning: they are taken in the order of names
-            plan = limits.plan(seen, BATCH)
+            if not _is_whole(snapshot, spanning):
+                continue  # again from the start: locks are taken in the order of names
+            plan = limits.plan(snapshot, BATCH)
             _remember(pool, plan)
             moved = _take(pool, plan) if plan.lanes else []
             done = _Pass(moved, bool(moved) and len(moved) == plan.free < BATCH)
             break
-    limits.lookahead.note(pool, {one.row["task"] for one in moved}, len(moved), seen.slots, filled=done.took_every_slot)
+    limits.lookahead.note(
+        pool, {one.row["task"] for one in moved}, len(moved), snapshot.slots, filled=done.took_every_slot
+    )
     return done
 
 
 def _come_back(pool: str) -> None:
-    """Soon, for a pass takes milliseconds; later each time, for its holder may have been stopped in the midst of it."""
-    _busy[pool] = min(2 * _busy[pool], BACK_IN[1]) if pool in _busy else BACK_IN[0]
-    _opens[pool] = time.monotonic() + _busy[pool]
+    """Retry after 3 ms, doubling up to 0.1 s: a pass takes milliseconds, but its process may be frozen."""
+    last = last_passes[pool]
+    last.back_in = min(2 * last.back_in, BACK_IN[1]) if last.back_in else BACK_IN[0]
+    last.opens_at = time.monotonic() + last.back_in
 
 
 def _lock(pool: str, spanning: Sequence[str]) -> bool:
-    """Lock the pool row, with nothing read before it, then the limits that span pools; the busy pool locks none.
+    """Lock the pool's row, then the limits that span pools; False, and no limit locked, where the pool is busy.
 
-    What is counted afterwards is read in a later statement, which at READ COMMITTED sees every commit that came before
-    the locks were won. On SQLite BEGIN IMMEDIATE has locked already. The commit is not waited for: should the database
-    die before it is on the disk, nobody has run what was admitted, for a claim is flushed, and all before it.
+    Nothing is read before the lock. The snapshot is a later statement, which at READ COMMITTED sees every commit made
+    before the lock was taken. On SQLite, BEGIN IMMEDIATE is the lock. This transaction commits without waiting for the
+    disk. If the database dies before it is written no job has run: a claim is flushed, and everything before it.
     """
     using = settings.DATABASE
     db = dialect(using)
@@ -180,31 +198,27 @@ def _lock(pool: str, spanning: Sequence[str]) -> bool:
     return bool(query(using, sql, [pool, list(spanning)]))
 
 
-def _is_whole(seen: Look, spanning: Sequence[str]) -> bool:
-    """Whether every limit that spans pools was locked, and counted everywhere; the next try knows them."""
-    found = seen.shared
-    _spanning[seen.pool.name] = found
-    if settings.MAX_CONCURRENT is not None and limits.SYSTEM_LIMIT not in {rule.name for rule in seen.rules.all}:
+def _is_whole(snapshot: Snapshot, spanning: Sequence[str]) -> bool:
+    """Whether all limits that span pools were locked, and counted in all pools; if not, the next try locks them."""
+    spanning_now = last_passes[snapshot.pool.name].spanning = snapshot.shared
+    if settings.MAX_CONCURRENT is not None and limits.SYSTEM_LIMIT not in {rule.name for rule in snapshot.rules.all}:
         raise LookupError("the row of the system-wide limit is missing: run `manage.py migrate`, which puts it back")
-    return set(found) <= set(spanning)
+    return set(spanning_now) <= set(spanning)
 
 
 def _start(pool: str) -> UUID:
-    """Where to begin among the lanes: where there are more than one look sees, somewhere else each time."""
-    return uuid4() if pool in _crowded else FIRST_LANE
+    """The lane to start at: a random one where there are more than one snapshot reads."""
+    return uuid4() if last_passes[pool].is_crowded else FIRST_LANE
 
 
-def _remember(pool: str, plan: Plan) -> None:
-    look = plan.tally.look
-    _crowded.add(pool) if look.is_crowded else _crowded.discard(pool)
-    if plan.opens_at is None:
-        _opens.pop(pool, None)
-    else:
-        _opens[pool] = time.monotonic() + plan.opens_at - look.now
+def _remember(pool: str, plan: AdmissionPlan) -> None:
+    snapshot, last = plan.tally.snapshot, last_passes[pool]
+    last.is_crowded = snapshot.is_crowded
+    last.opens_at = None if plan.opens_at is None else time.monotonic() + plan.opens_at - snapshot.now
 
 
-def _take(pool: str, plan: Plan) -> list[Moved]:
-    """Move the best; they come back best first, which is the order their doorbells ring in."""
+def _take(pool: str, plan: AdmissionPlan) -> list[Moved]:
+    """Move the best jobs; returns them best first, the order in which their messages are sent."""
     db = dialect(settings.DATABASE)
     if plan.is_simple:
         best, lane = "pool = %s AND lane = {} AND state = 'pending' ORDER BY rank, id LIMIT %s", plan.lanes[0].lane
@@ -216,7 +230,7 @@ def _take(pool: str, plan: Plan) -> list[Moved]:
         lanes = limits.first_lanes(plan)
         picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
         order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
-        # COALESCE leaves no index but the ids': before the first ANALYZE all that waits in the pool would be read
+        # COALESCE rules out all indexes but the primary key: before the first ANALYZE the whole pool would be read
         still = f"{db.id_in('id')} AND pool = %s AND {db.id_in('lane')} AND COALESCE(state, '') = 'pending'"
         where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
         moved = _move(where, [db.id_list(order), pool, db.id_list(map(UUID, lanes))])
@@ -228,17 +242,17 @@ def _move(where: str, params: list[object]) -> list[Moved]:
     return transitions.move("admit", where, params, actor="admission", returning=("rank", "lane"))
 
 
-def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
-    """Move the rates on by what was really started, from when it was: between the look and the move time has passed.
+def _count_starts(plan: AdmissionPlan, moved: Sequence[Moved], planned: int) -> None:
+    """Advance the rates by the jobs that were really moved, from the moment of the move and not of the snapshot.
 
-    Of the planned ones some may have been locked by others.
+    Fewer jobs than planned move when other transactions have locked some of them.
     """
     if not moved:
         return
     tally = plan.tally
     if len(moved) < planned:
         heads = {UUID(head.lane): head for head in plan.lanes}
-        tally = Tally(tally.look)
+        tally = Tally(tally.snapshot)
         for one in moved:
             tally.take(heads[one.row["lane"]])
     _move_rates_on(tally, moved[0].at.timestamp())
@@ -246,21 +260,25 @@ def _count_starts(plan: Plan, moved: Sequence[Moved], planned: int) -> None:
 
 
 def _move_rates_on(tally: Tally, at: float) -> None:
-    look = tally.look
-    before = {counter: look.tats.get(counter, 0.0) for counter in tally.tats}
+    snapshot = tally.snapshot
+    before = {counter: snapshot.next_arrivals.get(counter, 0.0) for counter in tally.usage.next_arrivals}
     changed = [
-        (*counter, max(before[counter], at) + tat - max(before[counter], look.now))
-        for counter, tat in tally.tats.items()
+        (*counter, max(before[counter], at) + tat - max(before[counter], snapshot.now))
+        for counter, tat in tally.usage.next_arrivals.items()
         if tat != before[counter]
     ]
     _upsert("jobs_rate", ("limit_name", "partition"), "tat", changed)
 
 
 def _note_turns(tally: Tally) -> None:
-    """Whose turn it is matters only where several partitions wait."""
-    look = tally.look
-    if any(head.facts.tenant != look.heads[0].facts.tenant for head in look.heads):
-        served = [(look.pool.name, *who, at) for who, at in tally.turns.items() if at != look.turns.get(who)]
+    """Write when each partition was served; only where several partitions wait does this decide anything."""
+    snapshot = tally.snapshot
+    if any(head.facts.tenant != snapshot.heads[0].facts.tenant for head in snapshot.heads):
+        served = [
+            (snapshot.pool.name, *who, at)
+            for who, at in tally.turns.last_served.items()
+            if at != snapshot.last_served.get(who)
+        ]
         _upsert("jobs_turn", ("pool", "partition_by", "partition"), "at", served)
 
 
@@ -271,6 +289,6 @@ def _upsert(table: str, keys: Sequence[str], column: str, rows: Sequence[Sequenc
         execute_many(settings.DATABASE, f"INSERT INTO {table} ({names}) VALUES ({slots}) {on_conflict}", rows)
 
 
-def _doorbell(admitted: Moved) -> Doorbell:
-    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge draws it
-    return Doorbell(admitted.row["pool"], admitted.row["task"], ((admitted.id, admitted.attempt_id),))
+def _message(admitted: Moved) -> JobMessage:
+    assert admitted.attempt_id is not None  # noqa: S101 - the admit edge creates it
+    return JobMessage(admitted.row["pool"], admitted.row["task"], ((admitted.id, admitted.attempt_id),))

@@ -1,4 +1,4 @@
-"""Which pools there are; remembered per process, because each submit asks for it."""
+"""Which pools exist; remembered per process, because every submit asks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _certain: set[str] = set()
 
 
 def known(name: str, declared: Callable[[], set[str]]) -> str:
-    """The name of a pool that exists, or that a task declares and so comes into being; else UnknownPool."""
+    """The name of a pool that exists, or that a task declares, which creates it; else UnknownPool."""
     if name in _certain:
         return name
     using = settings.DATABASE
@@ -29,7 +29,7 @@ def known(name: str, declared: Callable[[], set[str]]) -> str:
         if name not in declared():
             raise UnknownPool(name, there | declared())
         Pool.objects.using(using).get_or_create(name=name)
-    # Remembered after the commit: what this transaction has seen may be its own, and be rolled back.
+    # Remembered after the commit: this transaction may have read its own row, which a rollback removes.
     transaction.on_commit(functools.partial(_certain.update, there), using=using)
     return name
 
@@ -40,16 +40,16 @@ def forget() -> None:
 
 
 def restore() -> list[str]:
-    """Bring back pools that were deleted while a job was on its way into them; returns their names.
+    """Recreate pools that were deleted while a job was being submitted to them; returns their names.
 
-    The pools of what is pending are found by walking the index from one to the next, so it costs nothing.
+    The pools of pending jobs are found by walking the index from pool to pool, which costs almost nothing.
     """
     using = settings.DATABASE
     waited_for = _SKIPPING if dialect(using).skips_in_index else _WAITED_FOR
     names = [name for (name,) in query(using, waited_for)]
     for name in names:
         Pool.objects.using(using).get_or_create(name=name)
-        logger.warning("pool %s: jobs wait in it, so it is there again", name)
+        logger.warning("pool %s: recreated, because jobs wait in it", name)
     return names
 
 
@@ -71,7 +71,7 @@ SELECT pool FROM (SELECT DISTINCT pool, state FROM jobs_job WHERE state = 'pendi
 
 
 def must_exist(name: str) -> None:
-    """UnknownPool."""
+    """Raise UnknownPool unless the pool exists."""
     there = _names()
     if name not in there:
         raise UnknownPool(name, there)

@@ -1,8 +1,8 @@
-"""The way out to Celery: doorbells, and nothing but doorbells.
+"""Publishes messages to Celery's broker. A message names the user's task and carries ids, never a payload.
 
-A doorbell names the user's task and carries ids, never a payload. Publishing is a hint that the steward repeats, so a
-broker that is away is no error to the caller: `publish` says what was sent, remembers for a while that the broker is
-away, and answers at once meanwhile. This module changes no state but `published_at`.
+A message that is not sent is sent later by the steward, so a broker that is away is no error for the caller: `publish`
+returns how many were sent. It remembers for a while that the broker is away, and returns 0 at once then. This module
+changes no state but `published_at`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _BOUNDS: dict[str, dict[str, Any]] = {
 }
 _BODY = dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
 JOBS_HEADER = "jobs"
-HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.hooks`
+HOOKS_HEADER = "hooks"  # of a message that asks for the hooks of a job that has ended: see `jobs.execution.hooks`
 
 
 @dataclass(frozen=True)
-class Doorbell:
+class JobMessage:
     """One message: the pool's queue, the task's name, and the (job id, attempt id) pairs that it carries."""
 
     pool: str
@@ -57,14 +57,14 @@ class Doorbell:
     header: str = JOBS_HEADER
 
 
-Transport = Callable[[Sequence[Doorbell]], None]
+Transport = Callable[[Sequence[JobMessage]], None]
 Depth = Callable[[str], int | None]
 _instead: ContextVar[tuple[Transport, Depth] | None] = ContextVar("instead_of_the_broker", default=None)
-_unmarked: ContextVar[list[Doorbell] | None] = ContextVar("doorbells_to_be_marked", default=None)
+_unmarked: ContextVar[list[JobMessage] | None] = ContextVar("messages_to_be_marked", default=None)
 
 
 class Breaker:
-    """Remembers that the broker is away, so that callers need not find out one by one."""
+    """Remembers that the broker is away, so that not every caller waits for a time-out."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -89,29 +89,29 @@ breaker = Breaker()
 _local = threading.local()
 
 
-def publish(doorbells: Sequence[Doorbell]) -> int:
-    """Send doorbells and mark their jobs as published; returns how many were sent: all, or none."""
-    if not doorbells or breaker.is_open:
+def publish(messages: Sequence[JobMessage]) -> int:
+    """Send messages and mark their jobs as published; returns how many were sent: all, or none."""
+    if not messages or breaker.is_open:
         return 0
     try:
-        _send(doorbells)
-    except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
+        _send(messages)
+    except Exception as error:  # noqa: BLE001 - kombu's transports raise many types
         breaker.failed()
         disconnect()
-        logger.warning("broker away, %d doorbells wait for the steward: %r", len(doorbells), error)
+        logger.warning("broker away, %d messages wait for the steward: %r", len(messages), error)
         return 0
     breaker.succeeded()
     unmarked = _unmarked.get()
     if unmarked is None:
-        _mark_published(doorbells)
+        _mark_published(messages)
     else:
-        unmarked.extend(doorbells)
-    return len(doorbells)
+        unmarked.extend(messages)
+    return len(messages)
 
 
 @contextmanager
 def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterator[None]:
-    """Hand doorbells to `transport` and not to the broker, in this thread or asyncio task: see `jobs.inline`.
+    """Hand messages to `transport` and not to the broker, in this thread or asyncio task: see `jobs.client.eager`.
 
     `depth` answers `queue_depth` for it; by default it cannot say.
     """
@@ -124,17 +124,17 @@ def delivered_by(transport: Transport, depth: Depth = lambda _: None) -> Iterato
 
 @contextmanager
 def marked_later() -> Iterator[Callable[[], None]]:
-    """Inside, what was sent is marked by calling what this yields: for a thread that does so twice per PUBLISH_AFTER.
+    """Inside, sent messages are marked only when the yielded function is called, at least twice per PUBLISH_AFTER.
 
-    Most jobs have been claimed by then, and need no mark.
+    Most jobs have been claimed by then and need no mark.
     """
-    unmarked: list[Doorbell] = []
+    unmarked: list[JobMessage] = []
 
     def mark() -> None:
-        doorbells = unmarked.copy()
+        messages = unmarked.copy()
         unmarked.clear()
-        if doorbells:
-            _mark_published(doorbells)
+        if messages:
+            _mark_published(messages)
 
     token = _unmarked.set(unmarked)
     try:
@@ -151,7 +151,7 @@ def disconnect() -> None:
 
 
 def queue_depth(pool: str) -> int | None:
-    """How many messages the broker holds for a pool's queue; None when it cannot say just now."""
+    """How many messages the broker holds for a pool's queue; None when it does not answer."""
     if breaker.is_open:
         return None
     instead = _instead.get()
@@ -163,40 +163,40 @@ def queue_depth(pool: str) -> int | None:
     except Exception:  # noqa: BLE001 - the same
         disconnect()
         if time.monotonic() - begun >= SOCKET_TIMEOUT:
-            breaker.failed()  # it hangs; the steward, who asks for each pool, must not wait for each
+            breaker.failed()  # it hangs; the steward asks for every pool and must not wait each time
         return None
 
 
 def _length(channel: Any, queue: str) -> int:
-    """In Redis an empty queue does not exist, and to declare it passively is an error; kombu can ask for its size."""
+    """In Redis an empty queue does not exist, so a passive declare is an error; kombu can ask for its size."""
     size = getattr(channel, "_size", None)  # of kombu's virtual transports, all but AMQP
     return int(channel.queue_declare(queue, passive=True).message_count if size is None else size(queue))
 
 
-def _send(doorbells: Sequence[Doorbell]) -> None:
+def _send(messages: Sequence[JobMessage]) -> None:
     instead = _instead.get()
     if instead is not None:
-        instead[0](doorbells)
+        instead[0](messages)
         return
     reused, begun = "producer" in _local.__dict__, time.monotonic()
     try:
-        _send_batch(_producer(), doorbells)
+        _send_batch(_producer(), messages)
     except Exception:
         if not reused or time.monotonic() - begun >= SOCKET_TIMEOUT:
             raise  # it was refused, or it hangs
         disconnect()  # the broker may have been restarted since this connection was last used
-        _send_batch(_producer(), doorbells)
+        _send_batch(_producer(), messages)
 
 
-def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
+def _send_batch(producer: Producer, messages: Sequence[JobMessage]) -> None:
     with producer.batch():  # type: ignore[attr-defined]  # new in kombu 5.7, not in its stubs
-        for bell in doorbells:
-            message_id = str(bell.pairs[0][1])
+        for message in messages:
+            message_id = str(message.pairs[0][1])
             producer.publish(
                 _BODY,
                 exchange="",
-                routing_key=bell.pool,
-                headers=_headers(bell, message_id),
+                routing_key=message.pool,
+                headers=_headers(message, message_id),
                 correlation_id=message_id,
                 content_type="application/json",
                 content_encoding="utf-8",
@@ -204,9 +204,9 @@ def _send_batch(producer: Producer, doorbells: Sequence[Doorbell]) -> None:
             )
 
 
-def _headers(bell: Doorbell, message_id: str) -> dict[str, Any]:
-    pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in bell.pairs]
-    return {**_template(bell.task), "id": message_id, "root_id": message_id, bell.header: pairs}
+def _headers(message: JobMessage, message_id: str) -> dict[str, Any]:
+    pairs = [[str(job_id), str(attempt_id)] for job_id, attempt_id in message.pairs]
+    return {**_template(message.task), "id": message_id, "root_id": message_id, message.header: pairs}
 
 
 @functools.cache
@@ -244,11 +244,11 @@ def _quietly_close(producer: Producer) -> None:
         logger.debug("closing a broken broker connection failed", exc_info=True)
 
 
-def _mark_published(doorbells: Sequence[Doorbell]) -> None:
-    """Note the hand-over. A job that a worker has claimed meanwhile needs no note."""
+def _mark_published(messages: Sequence[JobMessage]) -> None:
+    """Set `published_at`, except for jobs that a worker has already claimed."""
     using = settings.DATABASE
     db = dialect(using)
-    pairs = [pair for bell in doorbells for pair in bell.pairs]
+    pairs = [pair for message in messages for pair in message.pairs]
     execute(
         using,
         f"UPDATE {Job._meta.db_table} SET published_at = {{now}}"

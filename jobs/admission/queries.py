@@ -1,6 +1,6 @@
-"""What admission reads: everything about a pool in one statement, and the best jobs of some lanes in another.
+"""The reads of admission: one statement for everything about a pool, another for the best jobs of some lanes.
 
-The lanes are found by walking the index from lane to lane, one probe for each, so neither depends on how many wait.
+Lanes are found by walking the index, one probe for each lane, so the cost does not grow with the number of jobs.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from jobs import states
 from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import query
 
-MOST_LANES = 10_000  # seen by one admission; beyond it each begins somewhere else
+MOST_LANES = 10_000  # read by one admission; with more, each admission starts at another lane
 FIRST_LANE = UUID(int=0)
-IN_FLIGHT = "state IN ('queued', 'running')"
+_IN_FLIGHT = states.sql_in(states.IN_FLIGHT)
 
 
 class Candidate(NamedTuple):
@@ -29,23 +30,25 @@ class Candidate(NamedTuple):
 
 
 def with_room(pool: str | None, ahead: int) -> list[str]:
-    """Names of the pools, or the one pool, that are open, have somebody waiting, and a slot for it.
+    """Names of the pools (or the one pool) that are open and have a job waiting and a slot for it.
 
     `ahead` is how many jobs may be in flight beyond each slot.
     """
     using = settings.DATABASE
     db = dialect(using)
     only, given = (" WHERE p.name = %s", [pool]) if pool is not None else ("", [])
-    sql = _WITH_ROOM.format(slots=_slots(db), beyond=beyond(db), only=only)
+    sql = _WITH_ROOM.format(
+        slots=live_slots_sql(db), without_slot=without_slot_sql(db), in_flight=_IN_FLIGHT, only=only
+    )
     silent = -settings.STALE_AFTER
     return [name for (name,) in query(using, sql, [silent, silent, *given, 1 + ahead])]
 
 
-def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
-    """What `limits.look` makes a `Look` of; None when there is no such pool. JSON texts as the database made them."""
+def read_snapshot(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> Any:
+    """The row that `limits.take_snapshot` parses, lists as JSON text; None when there is no such pool."""
     using = settings.DATABASE
     db = dialect(using)
-    sql = _look_sql(db, tuple(rules), everywhere)
+    sql = _snapshot_sql(db, tuple(rules), everywhere)
     lane = str(start) if db.has_lateral else start.hex
     walk = (pool, lane, pool) if db.has_lateral or db.skips_in_index else (pool, lane, pool, pool)
     flight = (pool,) if everywhere else (pool, pool)
@@ -54,7 +57,7 @@ def look(pool: str, rules: Sequence[str], *, everywhere: bool, start: UUID) -> A
 
 
 def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight: Sequence[str]) -> list[Any]:
-    """Rows of (lane, columns): for each lane one job of it, waiting in the pool or in flight anywhere."""
+    """Rows of (lane, columns): one job of each lane, waiting in this pool or in flight in any pool."""
     db = dialect(settings.DATABASE)
     given = db.id_rows()
     first = (
@@ -64,14 +67,14 @@ def samples(pool: str, columns: Sequence[str], waiting: Sequence[str], in_flight
     names = ", ".join(["lane", *columns])
     sql = (
         f"SELECT {names} FROM jobs_job WHERE id IN ({first})"
-        f" UNION SELECT {names} FROM jobs_job WHERE {IN_FLIGHT} AND {db.id_in('lane')}"
+        f" UNION SELECT {names} FROM jobs_job WHERE {_IN_FLIGHT} AND {db.id_in('lane')}"
     )
     ids = [db.id_list(map(UUID, waiting)), db.id_list(map(UUID, in_flight))]
     return query(settings.DATABASE, sql, [pool, *ids])
 
 
 def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
-    """The first jobs of some lanes, by rank: so many of each."""
+    """The first jobs of some lanes by rank; `counts` says how many of each."""
     using = settings.DATABASE
     columns = "lane, rank, id, priority = 'critical'"
     if dialect(using).has_lateral:
@@ -97,23 +100,23 @@ def has_pending(pool: str) -> bool:
 
 
 def live_slots(pool: str) -> int:
-    """The slots of the workers that serve a pool just now."""
+    """The slots of the live workers that serve a pool."""
     using = settings.DATABASE
-    sql = f"SELECT {_slots(dialect(using))} FROM jobs_pool p WHERE p.name = %s"
+    sql = f"SELECT {live_slots_sql(dialect(using))} FROM jobs_pool p WHERE p.name = %s"
     return sum(int(slots) for (slots,) in query(using, sql, [-settings.STALE_AFTER, pool]))
 
 
 def place(pool: str, lane: Any, rank: float, job_id: Any, most: int) -> int:
-    """How many waiting jobs of a lane come before one of them; counts no further than `most`."""
+    """How many waiting jobs of a lane come before this one; counts up to `most`."""
     before = "pool = %s AND lane = %s AND state = 'pending' AND rank <= %s AND (rank, id) < (%s, %s)"
     sql = f"SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {before} LIMIT %s) b"
     return int(query(settings.DATABASE, sql, (pool, lane, rank, rank, job_id, most))[0][0])
 
 
-def beyond(db: Dialect) -> str:
-    """SQL: how many jobs of pool `p` run on workers whose slots do not count. One parameter: minus STALE_AFTER.
+def without_slot_sql(db: Dialect) -> str:
+    """SQL: how many jobs of pool `p` run on silent or draining workers, whose slots do not count.
 
-    Spelled so that it begins with those workers: as a rule there are none.
+    One parameter: minus STALE_AFTER. Starts from those workers, because usually there are none.
     """
     here = (
         "SELECT count(*) FROM jobs_attempt a JOIN jobs_job j ON j.id = a.job_id AND j.pool = p.name"
@@ -126,30 +129,32 @@ def beyond(db: Dialect) -> str:
     )
 
 
-def _slots(db: Dialect) -> str:
+def live_slots_sql(db: Dialect) -> str:
     """SQL: the live slots of pool `p`. One parameter: minus STALE_AFTER."""
-    serves = db.contains("w.pools").replace("%s", "p.name")
-    return (
-        "(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE fenced_at IS NULL AND draining_at IS NULL"
-        f" AND beat_at >= {db.later('{now}')} AND {serves})"
-    )
+    return f"(SELECT COALESCE(sum(slots), 0) FROM jobs_worker w WHERE {serves_sql(db, 'p.name')})"
 
 
-# The first that waits is ordered as the index is: else, with estimates that are behind, all jobs are searched for it.
+def serves_sql(db: Dialect, pool: str = "%s") -> str:
+    """SQL: whether worker `w` takes jobs of a pool. Parameters: minus the seconds a worker may be silent; the pool."""
+    pools = db.contains("w.pools").replace("%s", pool)
+    return f"w.fenced_at IS NULL AND w.draining_at IS NULL AND w.beat_at >= {db.later('{now}')} AND {pools}"
+
+
+# The first waiting job is ordered as the index is: with stale statistics all jobs would be searched for it otherwise.
 _WITH_ROOM = """
 SELECT name FROM (
-    SELECT p.name, p.paused_at, p.draining_at, p.max_concurrent, {slots} AS slots, {beyond} AS beyond,
-           (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state IN ('queued', 'running')) AS in_flight,
+    SELECT p.name, p.paused_at, p.draining_at, p.max_concurrent, {slots} AS slots, {without_slot} AS without_slot,
+           (SELECT count(*) FROM jobs_job WHERE pool = p.name AND {in_flight}) AS in_flight,
            (SELECT id FROM jobs_job WHERE pool = p.name AND state = 'pending' ORDER BY lane, rank, id LIMIT 1) AS first
       FROM jobs_pool p{only}) seen
- WHERE paused_at IS NULL AND draining_at IS NULL AND first IS NOT NULL AND in_flight - beyond < %s * slots
+ WHERE paused_at IS NULL AND draining_at IS NULL AND first IS NOT NULL AND in_flight - without_slot < %s * slots
    AND (max_concurrent IS NULL OR in_flight < max_concurrent)
  ORDER BY name
 """
 
 
 @functools.cache
-def _look_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
+def _snapshot_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     now = db.epoch("{now}")
     heads = db.json_columns(
         ("lane", "rank", db.epoch("eligible_at"), "priority = 'critical'"),
@@ -165,15 +170,15 @@ def _look_sql(db: Dialect, rules: tuple[str, ...], everywhere: bool) -> str:
     return db.long_aggregates(
         f"{_walk(db)} SELECT {now}, p.paused_at IS NOT NULL, p.draining_at IS NOT NULL, p.max_concurrent,"
         f" p.max_memory_mb, p.max_cpu_weight, p.max_disk_mb, {db.as_text('p.resources')},"
-        f" {_slots(db)}, {beyond(db)}, {limits}, {rates}, {turns}, {paused},"
-        f" {_flights(db, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
+        f" {live_slots_sql(db)}, {without_slot_sql(db)}, {limits}, {rates}, {turns}, {paused},"
+        f" {_in_flight_by_lane(db, everywhere)}, {heads} FROM jobs_pool p WHERE p.name = %s"
     )
 
 
-def _flights(db: Dialect, everywhere: bool) -> str:
-    """What is in flight, by lane: its pool, how many, the newest admission, and the starts of what has a time-out."""
+def _in_flight_by_lane(db: Dialect, everywhere: bool) -> str:
+    """Jobs in flight by lane: the pool, their number, the newest admission, and when those with a time-out started."""
     starts = db.json_list(db.epoch("COALESCE(started_at, {now})"), "timeout IS NOT NULL AND pool = %s")
-    where = IN_FLIGHT if everywhere else f"{IN_FLIGHT} AND pool = %s"
+    where = _IN_FLIGHT if everywhere else f"{_IN_FLIGHT} AND pool = %s"
     rows = (
         f"(SELECT pool, lane, count(*) AS number, max({db.epoch('queued_at')}) AS newest, {starts} AS starts"
         f" FROM jobs_job WHERE {where} GROUP BY pool, lane) f"
@@ -192,7 +197,7 @@ def _walk(db: Dialect) -> str:
         )
     step = "SELECT lane FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane"
     first = "SELECT id FROM jobs_job WHERE pool = %s AND state = 'pending' AND lane = s.lane ORDER BY rank, id LIMIT 1"
-    if db.skips_in_index:  # named in full, the columns are those of the index; a recursion would read all it passes
+    if db.skips_in_index:  # these are all columns of the index: MariaDB jumps in it; a recursion would read every entry
         jump = f"{step.replace('SELECT lane', 'SELECT DISTINCT pool, state, lane')} >= %s LIMIT {MOST_LANES}"
         return f"WITH steps AS ({jump}), walk AS (SELECT j.* FROM steps s JOIN jobs_job j ON j.id = ({first}))"
     order = "ORDER BY lane LIMIT 1"

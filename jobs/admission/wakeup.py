@@ -1,24 +1,45 @@
-"""Wakes one worker's feeder, by a notification that PostgreSQL sends with the commit of the caller's transaction.
+"""Wakes a feeder: this process's own, or one worker's by a notification that PostgreSQL sends on commit.
 
-Whoever makes jobs wait for admission, and is no worker itself, draws one worker among those that listen, and has
-nothing more to do. A notification that reaches nobody (its worker died just now) is made good by the steward's next
-tick. Where nobody listens (SQLite, a pooler in transaction mode) the caller admits. Admits and publishes nothing.
+A process without a feeder notifies one random worker among those that listen. If that worker has just died, the
+steward's next tick admits instead. Where no worker listens (SQLite, a pooler in transaction mode) the caller admits.
+This module admits and publishes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from jobs.admission.queries import serves_sql
 from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import execute, query
 
-_FRESH = 2  # heartbeats; whoever is silent for longer is no safe choice, and long before `STALE_AFTER` passed over
+_FRESH = 2  # heartbeats; a worker that is silent for longer is not notified, long before `STALE_AFTER`
+
+
+class OwnFeeder:
+    """How this process wakes its own feeder: `wake` is None where it has none, and jobs are admitted right here."""
+
+    wake: Callable[[], None] | None = None
+
+    @contextmanager
+    def woken_by(self, wake: Callable[[], None] | None) -> Iterator[None]:
+        """Inside, `wake` wakes this process's feeder; None: it has none."""
+        before, self.wake = self.wake, wake
+        try:
+            yield
+        finally:
+            self.wake = before
+
+
+own_feeder = OwnFeeder()
 
 
 def channel(boot_id: UUID) -> str:
-    """What a worker's feeder listens to."""
+    """The channel that a worker's feeder listens to."""
     return f"jobs_{boot_id.hex}"
 
 
@@ -28,9 +49,8 @@ def wake_sql(db: Dialect) -> str:
     False: a feeder will be woken by the commit. NULL: no living worker serves the pool. Parameters: `wake_params`.
     """
     serving = (
-        "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker"
-        f" WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {db.later('{now}')}"
-        f" AND {db.contains('pools')} ORDER BY listens DESC, random() LIMIT 1"
+        "SELECT listens, 'jobs_' || replace(boot_id::text, '-', '') AS channel FROM jobs_worker w"
+        f" WHERE {serves_sql(db)} ORDER BY listens DESC, random() LIMIT 1"
     )
     return f"(SELECT CASE WHEN listens THEN pg_notify(channel, %s) IS NULL ELSE TRUE END FROM ({serving}) AS serving)"
 
@@ -50,5 +70,5 @@ def is_left_to_caller(pool: str) -> bool:
 
 
 def listens(boot_id: UUID) -> bool:
-    """Note in a worker's row that its feeder hears of new jobs; False while there is no such row."""
+    """Note in a worker's row that its feeder listens for new jobs; False while there is no such row."""
     return execute(settings.DATABASE, "UPDATE jobs_worker SET listens = TRUE WHERE boot_id = %s", [boot_id]) == 1

@@ -22,9 +22,11 @@ from celery import current_app
 from django.db.models import Min
 
 from jobs.admission import passes, publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
+from jobs.admission.wakeup import own_feeder
 from jobs.core.conf import settings
-from jobs.core.db.dialects import bound_now, dialect
+from jobs.core.db.clock import bound_now
+from jobs.core.db.dialects import dialect
 from jobs.core.hostname import HOSTNAME
 from jobs.exceptions import UnknownTask
 from jobs.execution import context, heartbeats, hooks
@@ -129,7 +131,7 @@ class InlineWorker:
         while self._deliveries:
             self._run_attempt(heappop(self._deliveries))
 
-    def receive(self, messages: Sequence[Doorbell]) -> None:
+    def receive(self, messages: Sequence[JobMessage]) -> None:
         """Take messages in place of the broker, in the order of rank."""
         ids = [job_id for message in messages for job_id, _ in message.pairs]
         ranks = dict(Job.objects.using(settings.DATABASE).filter(pk__in=ids).values_list("pk", "rank"))
@@ -218,9 +220,9 @@ _working: ContextVar[InlineWorker | None] = ContextVar("inline_worker", default=
 @contextmanager
 def _everything_in_this_thread() -> Iterator[None]:
     """Progress is written at once, by the body's own connection; the process that frees a slot admits by itself."""
-    flushes, bell = flusher.inline, passes.bell
-    flusher.inline, passes.bell = True, None
+    before, flusher.inline = flusher.inline, True
     try:
-        yield
+        with own_feeder.woken_by(None):
+            yield
     finally:
-        flusher.inline, passes.bell = flushes, bell
+        flusher.inline = before

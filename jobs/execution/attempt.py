@@ -16,8 +16,9 @@ from jobs.execution.body import call_body
 from jobs.execution.claims import Claimed, claim
 from jobs.execution.context import JobContext, JobInterrupted, JobPaused, JobSnoozed
 from jobs.execution.failures.failure import is_end_of_greenlet, kill_in
-from jobs.execution.finishing import complete, fail, finish, run_after
+from jobs.execution.finishing import complete, fail, finish
 from jobs.execution.hooks import NO_HOOKS, Hooks
+from jobs.execution.outcomes import run_after
 from jobs.execution.progress import flusher
 from jobs.models.fields import Unreadable
 

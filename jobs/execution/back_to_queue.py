@@ -1,7 +1,7 @@
-"""How an attempt leaves `running` when it did not end well by itself: back to waiting, or as a person has asked.
+"""Returns running jobs to the queue, unless a request says otherwise: then they are cancelled, failed or paused.
 
-Cancel wins, then an error that somebody gave, then what may run once only, then a pause. What would have been counted
-of the edge in whose place another is taken is counted all the same.
+In this order: a cancel request, a stop request with an error, `at_most_once`, a pause request. A pause in place of a
+retry still counts as that retry.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def leave_running(edge_name: str, where: str, params: Sequence[Any] = (), **opti
 
 
 def return_to_queue(edge_name: str, where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
-    """Take an edge from running to a waiting state, unless a person asked otherwise: then cancel, or pause, instead.
+    """Take an edge from running to a waiting state; where a cancel or pause was requested, take that edge instead.
 
-    A job that may run at most once fails as `lost`: whatever it has begun, nobody begins it again.
+    A job that may run at most once fails as `lost`: it has started, and must not start again.
     """
     moved = move(edge_name, where + _NO_REQUEST + _MAY_RUN_AGAIN, params, **options)
     if moved and where.startswith(BY_ID):
@@ -45,7 +45,7 @@ def return_to_queue(edge_name: str, where: str, params: Sequence[Any] = (), **op
 
 
 def end_as_requested(where: str, params: Sequence[Any] = (), **options: Any) -> list[Moved]:
-    """End running jobs that were asked to stop, once they have: cancelled, or failed with the error they were given."""
+    """End jobs whose body has stopped on request: cancelled, or failed with the error of the request."""
     moved = move(
         "cancel", f"{where}{_CANCEL_REQUESTED} AND stop_error_type = ''", params, source=JobState.RUNNING, **options
     )
@@ -55,40 +55,42 @@ def end_as_requested(where: str, params: Sequence[Any] = (), **options: Any) -> 
 
 
 def _end_stopped(where: str, params: Sequence[Any], options: Mapping[str, Any]) -> list[Moved]:
-    """Fail what was given an error to end with: one move for all that were given the same."""
-    texts = "SELECT DISTINCT stop_error_type, stop_error_message FROM jobs_job"
-    given = query(settings.DATABASE, f"{texts} WHERE {where} AND stop_error_type <> '' AND {RUNNING}", params)
-    same, moved = f"{where} AND stop_error_type = %s AND stop_error_message = %s", []
-    for kind, message in given:
+    """Fail the jobs that were stopped with an error: one move for each error."""
+    select = "SELECT DISTINCT stop_error_type, stop_error_message FROM jobs_job"
+    errors = query(settings.DATABASE, f"{select} WHERE {where} AND stop_error_type <> '' AND {RUNNING}", params)
+    same_error, moved = f"{where} AND stop_error_type = %s AND stop_error_message = %s", []
+    for kind, message in errors:
         stopped = Failure(ErrorCategory.STOPPED, kind, message)
-        moved += _fail(stopped, same, [*params, kind, message], options, {"fallback_due": False})
+        moved += _fail(stopped, same_error, [*params, kind, message], options, {"fallback_due": False})
     return moved
 
 
 def _fail(
-    failure: Failure, where: str, params: Sequence[Any], options: Mapping[str, Any], also: Mapping[str, Any]
+    failure: Failure, where: str, params: Sequence[Any], options: Mapping[str, Any], sets: Mapping[str, Any]
 ) -> list[Moved]:
-    attempt = {**options.get("attempt", {}), **failure.columns}
-    how = {**options, "attempt": attempt, "sets": {**options.get("sets", {}), **failure.columns, **also}}
-    return move("fail", where, params, **{**how, "source": JobState.RUNNING})
+    columns = {
+        "attempt": {**options.get("attempt", {}), **failure.columns},
+        "sets": {**options.get("sets", {}), **failure.columns, **sets},
+    }
+    return move("fail", where, params, **{**options, **columns, "source": JobState.RUNNING})
 
 
 @done_again
 def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
-    """The same for what somebody asked to stop, or to pause, and for what may not run again: cancel wins.
+    """Take the edge that each job's request, or `at_most_once`, demands; then return the remaining jobs.
 
-    The rows are locked, so that no request comes or is withdrawn between two of the moves: who was between them all
-    would run on with nobody running it, or be paused although it was to be cancelled.
+    The rows are locked first. Otherwise a cancel that arrives between two of these UPDATEs would be missed, and the job
+    would stay `running` without a process.
     """
     using = settings.DATABASE
-    carried = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
+    shared = {name: value for name, value in options.items() if name in {"attempt", "actor", "data"}}
     with transaction.atomic(using=using):
         locked = f"SELECT id FROM jobs_job WHERE {where} AND {RUNNING} ORDER BY id{dialect(using).for_update}"
         if not query(using, locked, params):
             return []
-        moved = end_as_requested(where, params, **carried)
+        moved = end_as_requested(where, params, **shared)
         once = f"{where} AND at_most_once AND cancel_requested_at IS NULL"
-        moved += _fail(_ONCE, once, params, carried, {})
+        moved += _fail(_ONCE, once, params, shared, {})
         moved += _pause(edge_name, f"{where} AND pause_requested_at IS NOT NULL", params, options)
         return moved + move(edge_name, where + _NO_REQUEST + _MAY_RUN_AGAIN, params, **options)
 
@@ -96,11 +98,12 @@ def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[s
 def _pause(edge_name: str, where: str, params: Sequence[Any], options: Mapping[str, Any]) -> list[Moved]:
     """Pause in place of an edge.
 
-    A failure stays one, with its outcome and its count: else a job that is paused each time would fail for ever.
+    A failed attempt keeps its outcome and counts as a retry: otherwise a job that is paused at each failure would be
+    retried for ever.
     """
-    how = {**options, "source": JobState.RUNNING}
+    changed = {**options, "source": JobState.RUNNING}
     if edge_name in COUNTED:
-        how["sets"] = {**(options.get("sets") or {}), **COUNTED[edge_name]}
-        how["attempt"] = {**(options.get("attempt") or {}), "outcome": EDGES[edge_name].outcome}
-        how["data"] = {**(options.get("data") or {}), "instead_of": edge_name}
-    return move("pause", where, params, **how)
+        changed["sets"] = {**(options.get("sets") or {}), **COUNTED[edge_name]}
+        changed["attempt"] = {**(options.get("attempt") or {}), "outcome": EDGES[edge_name].outcome}
+        changed["data"] = {**(options.get("data") or {}), "instead_of": edge_name}
+    return move("pause", where, params, **changed)

@@ -1,4 +1,4 @@
-"""Calls a body, and sees to it that no transaction outlives it. Knows nothing of jobs' states."""
+"""Calls a body and rolls back a transaction that it left open."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 def call_body(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call the body; a transaction that it leaves open is rolled back, and a failure.
+    """Call the body. If it leaves a transaction open, that is rolled back and the attempt fails.
 
-    Else its end would be written into that transaction, which nobody commits, and so would the jobs that follow.
+    Otherwise the end of this job, and the jobs after it, would be written in a transaction that is never committed.
     """
     connection = connections[settings.DATABASE]
-    inside = connection.in_atomic_block  # a test's transaction, or that of whoever runs jobs eagerly
+    inside = connection.in_atomic_block  # a transaction of a test, or of a caller that runs jobs eagerly
     try:
         result = body(*args, **kwargs)
     except BaseException:
@@ -34,12 +34,12 @@ def call_body(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _roll_back(connection: BaseDatabaseWrapper, *, inside: bool) -> bool:
-    """Leave a transaction that was not open before; False where there is none."""
+    """Roll back a transaction that was not open before the body; False if there is none."""
     is_open = connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
     if inside or not is_open:
         return False
     logger.error("a body left a transaction open; it is rolled back")
     connection.close()
-    with suppress(Error):  # away for the moment: the writes to come see to that
-        connection.connect()  # forgets the atomic blocks
+    with suppress(Error):  # the database is away: later writes handle that
+        connection.connect()  # resets Django's atomic blocks
     return True

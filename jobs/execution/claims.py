@@ -10,10 +10,10 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connections, transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.core.hostname import HOSTNAME
 from jobs.execution.context import JobContext
-from jobs.execution.fence import FENCE, fence_params
+from jobs.execution.fence import FENCE, Pair, fence_params
 from jobs.execution.hooks import NO_HOOKS, Hooks, note_pending
 from jobs.models import Attempt, transitions
 from jobs.models.transitions import Moved
@@ -33,8 +33,12 @@ class Claimed:
     hooks: Hooks = NO_HOOKS
 
     @property
+    def pair(self) -> Pair:
+        return self.row["id"], self.row["attempt_id"]
+
+    @property
     def fence(self) -> list[Any]:
-        return fence_params(self.row["id"], self.row["attempt_id"])
+        return fence_params(*self.pair)
 
 
 def claim(job_id: UUID, attempt_id: UUID, worker: UUID | None, hooks: Hooks = NO_HOOKS) -> Claimed | None:

@@ -1,6 +1,7 @@
-"""`self.job` inside a running body: what it may ask and say. Saying touches memory; a flusher writes.
+"""`self.job` in a running body: progress, logs, checkpoints, and whether to stop.
 
-Nothing here moves a job: a body that must stop is told so by an exception, and `execution` takes the edge.
+Its methods write to memory; a background thread, the flusher, writes to the database. Nothing here changes the state of
+a job: an exception ends the body, and `attempt` takes the edge.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FALLBACK_OF, FALLBACK_CHAIN, FALLBACK_ERROR = "fallback_of", "fallback_chain", "
 
 
 class JobSnoozed(BaseException):
-    """Raised by `snooze()`: ends this attempt; the job comes back after `seconds` and no retry is used."""
+    """Raised by `snooze()`: ends this attempt; the job runs again after `seconds`. No retry is used."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"snoozed for {seconds} s")
@@ -40,22 +41,23 @@ class JobSnoozed(BaseException):
 
 
 class JobPaused(BaseException):
-    """Raised by `checkpoint()` when a pause is requested: ends this attempt; the job waits until it is resumed."""
+    """Raised by `checkpoint()` when a pause is requested: ends this attempt; the job is paused until it is resumed."""
 
 
 class JobInterrupted(BaseException):
-    """Raised inside a body whose worker is shut down and cannot stop it otherwise: no attempt is used."""
+    """Raised in a body whose worker shuts down and cannot kill it: the job runs again. No retry is used."""
 
 
 @dataclass
 class JobContext:
-    """What `self.job` is. Times are the database's clock: the claim's, carried on by a monotonic one.
+    """The running job, as its body sees it: `self.job`.
 
-    `args`, `kwargs`, `metadata` are the job's own, `owner` a string; `attempt` counts from 1 in each run.
-    `resume_data` is what the last checkpoint of this run kept, None where there was none. In a hook, whose name is
-    `hook`, `reason` says why the job was cancelled, `outcome` is the state it ended at, and nobody asks to stop any
-    more. A detached one (a direct call of the function, outside any job)
-    has no id and remembers what it is told without writing it.
+    `args`, `kwargs`, `metadata` and `owner` are those of the submit. `attempt` counts from 1 in each run. `resume_data`
+    is the data of this run's last checkpoint, or None. `started_at` is by the database's clock.
+
+    In a hook, `hook` is the hook's name, `outcome` the state in which the job ended, and `reason` why it was cancelled;
+    `check()` raises nothing there. When the function is called directly, outside any job, `id` is None and nothing is
+    written to the database.
     """
 
     id: UUID | None = None
@@ -80,6 +82,7 @@ class JobContext:
     _directory: tmpdirs.TempDir | None = None
     _used: meter.Columns | None = None
     _has_ended: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # threads of a body may ask for `tmpdir` at once
 
     @classmethod
     def of_job(cls, row: Mapping[str, Any], **options: Any) -> JobContext:
@@ -98,62 +101,63 @@ class JobContext:
         sub_progress: float | None = None,
         **diagnostics: Any,
     ) -> None:
-        """Say how far the job is: `percent` 0-100 of the whole, `sub_progress` 0-100 of the stage.
+        """Report progress: `percent` is 0-100 of the whole job, `sub_progress` 0-100 of the stage.
 
-        Cheap enough for a hot loop: it writes to memory, and at most twice a second to the database. Further keywords
-        become a diagnostic entry. Raises what `check` raises.
+        Cheap enough for a hot loop: the database is written at most twice a second. Further keywords become a
+        diagnostic entry. Raises what `check` raises.
         """
-        said: dict[str, Any] = {"progress": _percent("percent", percent)}
+        columns: dict[str, Any] = {"progress": _percent("percent", percent)}
         if message is not None:
-            said["message"] = encoding.clean_text(message, 1000)
+            columns["message"] = encoding.clean_text(message, 1000)
         if stage is not None:
-            said["stage"] = encoding.clean_text(stage, 200)
+            columns["stage"] = encoding.clean_text(stage, 200)
         if sub_progress is not None:
-            said["sub_progress"] = _percent("sub_progress", sub_progress)
+            columns["sub_progress"] = _percent("sub_progress", sub_progress)
         if diagnostics:
             stored = encoding.check_json(diagnostics, field="diagnostics")
             self.diagnostics.append({"at": self._now(), "level": "info", **stored})
-            said["diagnostics"] = list(self.diagnostics)
-        self.outbox.update(**said)
+            columns["diagnostics"] = list(self.diagnostics)
+        self.outbox.update(**columns)
         self.check()
 
     def set_state(self, state: Any) -> None:
-        """Say what the job's own state is: any JSON, shown as `handle.state`; InvalidPayload for what is none."""
+        """Set the job's live state, shown as `handle.state`: any JSON value, else InvalidPayload."""
         encoding.dumps(state, field="state")
         self.outbox.update(live_state=state)
         self._watch()
 
     def check(self) -> None:
-        """Raise JobAborted when the job's cancellation was requested, or when this attempt no longer counts.
+        """Raise if the job should stop, else return.
 
-        Raises JobTimedOut when it is over its time-out.
+        JobAborted: a cancellation was requested, or this attempt no longer counts because the job was given to another
+        worker. JobTimedOut: the job is over its time-out.
         """
         self._watch()
         if not self.hook:
-            self._stop_if_told()
+            self._raise_if_stopped()
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """In a fallback: what the job in whose place it runs has failed of; else None.
+        """In a fallback job: the failure of the job it replaces, else None.
 
-        Its category, type, message (1,000 characters), fingerprint and number of attempts.
+        A dict with its category, type, message (1,000 characters), fingerprint and number of attempts.
         """
         return self.metadata.get(FALLBACK_ERROR)
 
     @property
     def aborted(self) -> bool:
-        """Whether the job should stop, without raising: it was asked to, is over its time-out, or its worker ends.
+        """Whether the job should stop: on request, over its time-out, or because its worker shuts down.
 
-        In a hook it never is: nobody asks that to stop.
+        Like `check()`, without an exception. Always False in a hook.
         """
         self._watch()
         return not self.hook and (self.outbox.should_stop or flusher.is_interrupting)
 
     def on_abort(self, act: Callable[[], object]) -> None:
-        """Call `act()` once, as soon as the job should stop: to close a socket, or to end a process, that it waits for.
+        """Call `act()` once when the job should stop, for example to close a socket that the body waits for.
 
-        It is called in another thread than the body's, within about a second, or here where the job should stop
-        already; what it raises is logged. The exception comes in the body, at its next `check()` or `progress()`.
+        It is called in another thread within about a second; if the job should stop already, at once in this thread.
+        Its exceptions are logged. The body itself ends at its next `check()` or `progress()`.
         """
         if self.hook:
             return
@@ -162,12 +166,12 @@ class JobContext:
             self.outbox.run_callbacks()
 
     def checkpoint(self, data: Any) -> None:
-        """Keep what the next attempt needs to go on from here: it finds it as `resume_data`.
+        """Store data from which the next attempt continues: it reads the data as `resume_data`.
 
-        Stored when this returns, by one small write (JSON as arguments are, `MAX_PAYLOAD` at most); the last one wins.
-        With a pause requested it does not return: the attempt ends, its slot is free, and the job goes on from here
-        once it is resumed. Raises what `check` raises, after the data is stored, and JobFailed inside a transaction of
-        the body's own, which could take it back.
+        The data is in the database when this returns. It must be JSON, at most `MAX_PAYLOAD`; the last checkpoint
+        replaces earlier ones. If a pause was requested this does not return: the attempt ends, and the job continues
+        from here after it is resumed. Raises what `check` raises, after the data is stored. Raises JobFailed in a
+        transaction that the body has opened, because a rollback would lose the data.
         """
         stored = encoding.dumps(data, field="checkpoint")
         if self.id is None or self.attempt_id is None or self.hook:
@@ -179,27 +183,27 @@ class JobContext:
             )
         store_checkpoint(self.id, self.attempt_id, self.outbox, stored)
         self.resume_data = encoding.loads(stored)
-        self._stop_if_told()
+        self._raise_if_stopped()
         if self.outbox.is_pause_requested:
             raise JobPaused
 
     def log(self, line: str, level: str = "info") -> None:
-        """Add a line to the job's log, shown on its page."""
+        """Add a line to the job's log, which its page shows."""
         self.outbox.add_line((self._now(), encoding.clean_text(str(level), 10), encoding.clean_text(str(line), 10_000)))
         self._watch()
 
     def snooze(self, seconds: float) -> NoReturn:
-        """End this attempt now and run the job again after so many seconds, without using a retry. Never returns."""
+        """End this attempt and run the job again after `seconds`. Uses no retry; never returns."""
         raise JobSnoozed(seconds_within_reach("seconds", seconds))
 
     def update_metadata(self, **pairs: Any) -> None:
-        """Add to the job's metadata; written with the next flush."""
-        stored = encoding.check_json({**self.metadata, **pairs}, field="metadata")  # the body may have written to it
+        """Add keys to the job's metadata; they are written within half a second."""
+        stored = encoding.check_json({**self.metadata, **pairs}, field="metadata")  # the body may have changed it
         self.metadata.update(pairs)
         self.outbox.update(metadata=stored)
         self._watch()
 
-    def _stop_if_told(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self.outbox.stop_reason is not None:
             raise JobAborted(self.outbox.stop_reason)
         if self.outbox.is_late:
@@ -209,31 +213,31 @@ class JobContext:
 
     @property
     def tmpdir(self) -> Path:
-        """A directory of this attempt's own, made at the first use and gone when the body has ended, however it ended.
+        """A temporary directory for this attempt, made at its first use and deleted when the body ends.
 
-        What it takes on its disk is measured, and held against the job's `disk_mb`. A hook that runs after the end has
-        one that is gone with the hook; for anybody else there is none any more, and JobFailed says so.
+        Its size counts against the job's `disk_mb`. A hook gets its own, which is deleted after the hook. JobFailed
+        after the end of the attempt.
         """
-        with _making:
+        with self._lock:
             if self._has_ended and not self.hook:
                 raise JobFailed("tmpdir after the end of the attempt: its directory is gone.")
             if self._directory is None:
                 self._directory = tmpdirs.make(self.attempt_id or uuid4())
-                if self.attempt_id is None:  # a stand-in is nobody's to close
+                if self.attempt_id is None:  # outside any job `end` is not called
                     weakref.finalize(self, tmpdirs.remove, self._directory)
         return self._directory.path
 
     def begin(self) -> None:
-        """The body is about to run: measure what it uses."""
+        """Start to measure; called before the body runs."""
         if self.attempt_id is not None:
             self._meter = meter.start(self.attempt_id)
 
     def end(self) -> meter.Columns:
-        """The body has ended, or a hook: its directory goes; what the body used, as columns of the attempt.
+        """Delete the directory and return what the body used, as columns of the attempt.
 
-        Again: the same answer.
+        Called after the body and after each hook; always returns the usage of the body.
         """
-        with _making:
+        with self._lock:
             directory, self._directory, self._has_ended = self._directory, None, True
         if self._used is None:
             disk = None if directory is None else tmpdirs.size(directory.path)
@@ -251,17 +255,16 @@ class JobContext:
         return (self.started_at + elapsed).isoformat() if self.started_at else ""
 
 
-_making = threading.Lock()  # a body's threads may ask for its directory at once
 _current: ContextVar[JobContext | None] = ContextVar("current_job", default=None)
 
 
 def current() -> JobContext | None:
-    """The job whose body runs here, if one does."""
+    """The job whose body runs in this thread or task, else None."""
     return _current.get()
 
 
 def bind(job: JobContext | None) -> Any:
-    """Make a job the current one; the token given back ends that with `unbind`."""
+    """Make a job the current one, until `unbind` is called with the returned token."""
     return _current.set(job)
 
 
@@ -271,13 +274,13 @@ def unbind(token: Any) -> None:
 
 
 def seconds_within_reach(name: str, value: float) -> float:
-    """A time to wait that a database can add to its clock; ValueError for any other, a negative one is 0."""
-    if not value < _FAR_AWAY:  # NaN compares false and is refused with the rest
+    """Seconds that a database can add to its clock: a negative value becomes 0, one too large is a ValueError."""
+    if not value < _FAR_AWAY:  # NaN compares false, so it is refused too
         raise ValueError(f"{name} must be a number of seconds below {_FAR_AWAY:,}, not {value!r}")
     return max(0.0, float(value))
 
 
 def _percent(name: str, value: float) -> float:
-    if not 0 <= value <= 100:  # NaN compares false and is refused with the rest
+    if not 0 <= value <= 100:  # NaN compares false, so it is refused too
         raise ValueError(f"{name} must be from 0 to 100, not {value!r}")
     return float(value)

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
+from jobs.core.db.values import prepare
 from jobs.models import Job
 from jobs.models.transitions.sql import BY_ID
 

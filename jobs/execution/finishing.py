@@ -15,7 +15,6 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect
 from jobs.core.hostname import HOSTNAME
 from jobs.exceptions import InvalidPayload, JobAborted
 from jobs.execution import hooks, outcomes
@@ -54,7 +53,7 @@ def fail(claimed: Claimed, error: BaseException) -> None:
             _before_cancel(claimed, fence)
         return _finish(claimed, outcome.edge, fence=fence, sets=outcome.sets, attempt=outcome.attempt)
 
-    if not _persist(lambda: outcomes.settle(claimed.fence, failure, write, is_abort=is_abort)):
+    if not _persist(lambda: outcomes.settle(claimed.pair, failure, write, is_abort=is_abort)):
         _persist(lambda: _note_stale(claimed, "fail"))
 
 
@@ -67,11 +66,6 @@ def finish(claimed: Claimed, edge: str, *, sets: Mapping[str, Any] | None = None
         _before_cancel(claimed, FENCE + _TO_CANCEL)
     if not _finish(claimed, edge, sets=sets):
         _persist(lambda: _note_stale(claimed, edge))
-
-
-def run_after(seconds: float) -> dict[str, Sql]:
-    """The column that lets a waiting job start again after some seconds."""
-    return {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
 
 
 def _before_cancel(claimed: Claimed, fence: str) -> None:

@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.models import Pool, Worker
 
 

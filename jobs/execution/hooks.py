@@ -1,8 +1,8 @@
-"""What a task does when one of its jobs ends: `on_cancel`, then `cleanup`, once for each run of the job that was begun.
+"""Runs the hooks of a task when a job ends: `on_cancel`, then `cleanup`, once for each run that was started.
 
-The claim arms them with a row beside its own write. The process of the body runs them itself as a rule; where it is
-dead, or another ended the job, the steward asks a worker of the job's pool. Whoever runs them takes the row first, for
-HOOK_TIMEOUT at most. One that raises is recorded, and changes nothing of how the job ended.
+The first claim of a run inserts a row for them. As a rule the process of the body runs the hooks; if it died, or the
+job was ended from outside, the steward asks a worker of the job's pool. A process claims the row before it runs them,
+for HOOK_TIMEOUT at most. A hook that raises is logged and recorded; it does not change how the job ended.
 """
 
 from __future__ import annotations
@@ -14,26 +14,31 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import BooleanField, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable, RawSQL
 from uuid_utils.compat import uuid7
 
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow, dialect, prepare, read
-from jobs.core.db.statements import execute, query
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
+from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.core.hostname import HOSTNAME
 from jobs.execution import context
 from jobs.execution.body import call_body
 from jobs.execution.context import JobContext, JobPaused, JobSnoozed
+from jobs.execution.fence import RUNNING
 from jobs.execution.progress import write_lines
-from jobs.models import Hook, Job, JobEvent, transitions
+from jobs.models import Hook, Job, JobEvent, Worker, transitions
+from jobs.models.expressions import Later
 from jobs.states import FINAL, JobState
 
 logger = logging.getLogger(__name__)
 
 HookFunction = Callable[[JobContext], object]
-MAX_TAKES = 3  # processes that may die over them before they are given up
-SCAN_BATCH = 500  # rows looked at in one go
-ENDED = f"(j.state IN ({', '.join(repr(str(state)) for state in sorted(FINAL))}) OR j.run > jobs_hook.run)"
+MAX_TAKES = 3  # processes that may die while they run the hooks of one run
+SCAN_BATCH = 500  # rows
 
 
 @dataclass(eq=False)
@@ -52,7 +57,7 @@ NO_HOOKS = Hooks()
 
 @dataclass(frozen=True)
 class ClaimedHooks:
-    """The row of a run's hooks, taken by this process."""
+    """The hooks of one run, claimed by this process; `takes` is the fence of that claim."""
 
     id: UUID
     job_id: UUID
@@ -62,85 +67,76 @@ class ClaimedHooks:
 
 
 def note_pending(job_id: UUID, run: int) -> None:
-    """Note, in the claim's transaction, that this run has hooks; a later attempt finds them noted."""
+    """Note, in the claim's transaction, that this run has hooks; a later attempt of the run finds the note."""
     using = settings.DATABASE
     unless_there = dialect(using).on_conflict_update(("job_id", "run"), "run")
     columns, defaults = "id, job_id, run, on_cancel_done, takes, rings", "%s, %s, %s, FALSE, 0, 0"
     sql = f"INSERT INTO jobs_hook ({columns}) VALUES ({defaults}) {unless_there}"
-    execute(using, sql, [_id(uuid7()), _id(job_id), run])
+    execute(using, sql, [prepare(using, Hook, "id", uuid7()), prepare(using, Hook, "job_id", job_id), run])
 
 
 def before_cancel(
     hooks: Hooks, job: JobContext, row: dict[str, Any], fence: str, params: Sequence[Any], worker: UUID | None
 ) -> None:
-    """Run `on_cancel` in the process of a body that has stopped, while the attempt still stands at the fence."""
+    """Run `on_cancel` in the process of a body that has stopped, while the fence still matches the running job."""
     if hooks.on_cancel is None:
         return
-    stands = f"EXISTS (SELECT 1 FROM jobs_job WHERE {fence} AND COALESCE(state, '') = 'running')"
-    claimed = _take(row["id"], row["run"], worker, stands, params)
+    sql = f"EXISTS (SELECT 1 FROM jobs_job WHERE {fence} AND {RUNNING})"
+    matches = RawSQL(sql, params, output_field=BooleanField())  # noqa: S611 - the fence is our own text
+    claimed = _claim(row["id"], row["run"], worker, matches)
     if claimed is not None and not claimed.on_cancel_done:
         job.reason = _reason(row["id"])
         _run_on_cancel(hooks.on_cancel, claimed, job)
-        sql = "UPDATE jobs_hook SET taken_at = NULL WHERE id = %s AND takes = %s"
-        execute(settings.DATABASE, sql, [_id(claimed.id), claimed.takes])
+        _row_of(claimed).update(taken_at=None)
 
 
 def after_end(hooks: Hooks, job: JobContext, row: dict[str, Any], worker: UUID | None) -> None:
-    """Run what is left in the process of a body, if its attempt was the job's last."""
+    """Run the remaining hooks in the process of a body whose attempt was the job's last."""
     if not hooks:
         return
-    mine = f"EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = jobs_hook.job_id AND j.attempt_id = %s AND {ENDED})"
-    claimed = _take(row["id"], row["run"], worker, mine, [_id(row["attempt_id"])])
+    claimed = _claim(row["id"], row["run"], worker, _has_ended(attempt_id=row["attempt_id"]))
     if claimed is not None:
         _run_rest(hooks, claimed, job)
 
 
 def before_run(hooks: Hooks, row: dict[str, Any], worker: UUID | None) -> None:
-    """Run what an earlier run of the job has left, before its next one begins: a cleanup must not meet the body."""
+    """Run the remaining hooks of earlier runs before the next one starts: a cleanup must not overlap the body."""
     if hooks and row["run"] > 1:
-        for run in Hook.objects.using(settings.DATABASE).filter(job_id=row["id"], run__lt=row["run"]):
-            run_remaining(run.job_id, run.id, hooks, worker)
+        for earlier in Hook.objects.using(settings.DATABASE).filter(job_id=row["id"], run__lt=row["run"]):
+            run_remaining(earlier.job_id, earlier.id, hooks, worker)
 
 
 def run_remaining(job_id: UUID, hook_id: UUID, hooks: Hooks, worker: UUID | None) -> bool:
-    """Run what is left of the hooks of a run that has ended; False when there is nothing left, or another is at it."""
+    """Run the remaining hooks of a run that has ended; False when there are none, or another process runs them."""
     using = settings.DATABASE
     row = Hook.objects.using(using).filter(pk=hook_id).first()
     job = Job.objects.using(using).annotate(read_at=DbNow()).filter(pk=job_id).first()
     if row is None or job is None:
         return False
-    ended = f"EXISTS (SELECT 1 FROM jobs_job j WHERE j.id = jobs_hook.job_id AND {ENDED})"
-    claimed = _take(job_id, row.run, worker, ended)
+    claimed = _claim(job_id, row.run, worker, _has_ended())
     if claimed is None:
         return False
-    _run_rest(hooks, claimed, JobContext.of_job(vars(job), started_at=job.read_at))  # type: ignore[attr-defined]  # annotated above
+    columns = vars(job)
+    _run_rest(hooks, claimed, JobContext.of_job(columns, started_at=columns["read_at"]))
     return True
 
 
-def due(beyond: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
+def due(after: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
     """Hooks that wait to be run, with their jobs, among the next SCAN_BATCH rows after an id; and the last id scanned.
 
     The id is None at the end of the table. The job must have ended `settled` seconds ago: as a rule the process of its
     body runs the hooks itself, right after the end.
     """
-    using = settings.DATABASE
-    db = dialect(using)
-    rows = Hook.objects.using(using)
-    ids = list(rows.filter(pk__gt=beyond).order_by("pk").values_list("pk", flat=True)[:SCAN_BATCH])
-    sql = (
-        "SELECT jobs_hook.id FROM jobs_hook JOIN jobs_job j ON j.id = jobs_hook.job_id"
-        f" WHERE {db.id_in('jobs_hook.id')} AND {ENDED} AND {_free(using)}"
-        f" AND (j.finished_at IS NULL OR j.finished_at <= {db.later('{now}')})"
-    )
-    found = query(using, sql, [db.id_list(ids), -settings.HOOK_TIMEOUT, -settled]) if ids else []
-    have_work = rows.select_related("job").filter(pk__in=[read(using, Hook, ("id",), row)["id"] for row in found])
-    return list(have_work.order_by("pk")), ids[-1] if len(ids) == SCAN_BATCH else None
+    hooks = Hook.objects.using(settings.DATABASE).order_by("pk")
+    ids = list(hooks.filter(pk__gt=after).values_list("pk", flat=True)[:SCAN_BATCH])
+    is_settled = Q(job__finished_at=None) | Q(job__finished_at__lte=Later(DbNow(), -settled))
+    waiting = hooks.select_related("job").filter(_has_ended(), _is_free(), is_settled, pk__in=ids)
+    return list(waiting), ids[-1] if len(ids) == SCAN_BATCH else None
 
 
 def discard(row: Hook) -> None:
-    """Forget hooks that nobody has survived."""
-    gone = execute(settings.DATABASE, "DELETE FROM jobs_hook WHERE id = %s AND takes = %s", [_id(row.id), row.takes])
-    if gone:
+    """Delete hooks that MAX_TAKES processes have died over."""
+    if Hook.objects.using(settings.DATABASE).filter(pk=row.pk, takes=row.takes).delete()[0]:
         data = {"error": f"given up: {row.takes} processes have ended over the hooks"}
         transitions.note(row.job_id, "cleanup", actor=HOSTNAME, data=data)
 
@@ -151,24 +147,23 @@ def _run_rest(hooks: Hooks, claimed: ClaimedHooks, job: JobContext) -> None:
         _run_on_cancel(hooks.on_cancel, claimed, job)
     if hooks.cleanup is not None:
         _call("cleanup", hooks.cleanup, claimed, job)
-    execute(settings.DATABASE, "DELETE FROM jobs_hook WHERE id = %s AND takes = %s", [_id(claimed.id), claimed.takes])
+    _row_of(claimed).delete()
 
 
-def _run_on_cancel(act: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
-    _call("on_cancel", act, claimed, job)
-    sql = "UPDATE jobs_hook SET on_cancel_done = TRUE WHERE id = %s AND takes = %s"
-    execute(settings.DATABASE, sql, [_id(claimed.id), claimed.takes])
+def _run_on_cancel(hook: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
+    _call("on_cancel", hook, claimed, job)
+    _row_of(claimed).update(on_cancel_done=True)
 
 
-def _call(name: str, act: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
-    """Call one hook. What it raises is kept beside the job's history; an exit that kills this process is let through.
+def _call(name: str, hook: HookFunction, claimed: ClaimedHooks, job: JobContext) -> None:
+    """Call one hook and note it in the job's history, with its error if it raised.
 
-    Then nobody notes that it was done, and another process does it again.
+    An exit that kills this process is let through: the hook is not noted as done, and another process runs it again.
     """
     data: dict[str, str] = {}
     token, job.hook = context.bind(job), name
     try:
-        call_body(act, job)
+        call_body(hook, job)
     except (Exception, JobSnoozed, JobPaused) as error:
         logger.exception("hook %s of job %s failed", name, claimed.job_id)
         kind, message, _ = encoding.describe_error(error)
@@ -182,43 +177,50 @@ def _call(name: str, act: HookFunction, claimed: ClaimedHooks, job: JobContext) 
     transitions.note(claimed.job_id, name, actor=HOSTNAME, data=data)
 
 
-def _take(job_id: UUID, run: int, worker: UUID | None, when: str, params: Sequence[Any] = ()) -> ClaimedHooks | None:
-    """Take the row of a run's hooks where nobody living is at it."""
+def _claim(job_id: UUID, run: int, worker: UUID | None, condition: Combinable | Exists) -> ClaimedHooks | None:
+    """Claim the hooks of a run under a condition, unless a living process runs them.
+
+    All conditions stand in the UPDATE itself, as subqueries of the row: of two processes one gets the row.
+    """
     using = settings.DATABASE
-    sql = (
-        "UPDATE jobs_hook SET taken_at = {now}, takes = takes + 1, worker_id = %s"
-        f" WHERE job_id = %s AND run = %s AND {_free(using)} AND {when}"
-    )
-    me = None if worker is None else prepare(using, Hook, "worker_id", worker)
+    hooks = Hook.objects.using(using).filter(job_id=job_id, run=run)
     with transaction.atomic(using=using):
-        if not execute(using, sql, [me, _id(job_id), run, -settings.HOOK_TIMEOUT, *params]):
+        free = hooks.filter(_is_free(), condition)
+        if not free.update(taken_at=DbNow(), takes=F("takes") + 1, worker_id=worker):
             return None
-        row = Hook.objects.using(using).get(job_id=job_id, run=run)
+        row = hooks.get()
     return ClaimedHooks(row.id, job_id, run, row.takes, row.on_cancel_done)
 
 
-def _free(using: str) -> str:
-    """SQL: nobody living is at it. One parameter: minus HOOK_TIMEOUT.
+def _is_free() -> Q:
+    """Whether no living process runs the hooks.
 
-    Taken before the job's end means by the process of the body, for `on_cancel`: it has died of that, or of a kill.
+    A claim older than the job's end is that of the body's process for `on_cancel`. It has died since: it would have
+    released the row before it ended the job.
     """
-    ended = "SELECT 1 FROM jobs_job f WHERE f.id = jobs_hook.job_id AND f.finished_at > taken_at"
-    fenced = "SELECT 1 FROM jobs_worker w WHERE w.boot_id = jobs_hook.worker_id AND w.fenced_at IS NOT NULL"
-    silent = f"taken_at < {dialect(using).later('{now}')}"
-    return f"(taken_at IS NULL OR {silent} OR EXISTS ({ended}) OR EXISTS ({fenced}))"
+    ended_since = Job.objects.filter(pk=OuterRef("job_id"), finished_at__gt=OuterRef("taken_at"))
+    fenced = Worker.objects.filter(boot_id=OuterRef("worker_id"), fenced_at__isnull=False)
+    timed_out = Q(taken_at__lt=Later(DbNow(), -settings.HOOK_TIMEOUT))
+    return Q(taken_at=None) | timed_out | Q(Exists(ended_since)) | Q(Exists(fenced))
+
+
+def _has_ended(**job: Any) -> Exists:
+    """Whether the run of a row has ended, and its job matches these lookups."""
+    ended = Q(state__in=FINAL) | Q(run__gt=OuterRef("run"))
+    return Exists(Job.objects.filter(ended, pk=OuterRef("job_id"), **job))
+
+
+def _row_of(claimed: ClaimedHooks) -> QuerySet[Hook]:
+    return Hook.objects.using(settings.DATABASE).filter(pk=claimed.id, takes=claimed.takes)
 
 
 def _outcome(claimed: ClaimedHooks) -> str:
     """The state at which the run ended: each run has one such event."""
     ends = JobEvent.objects.using(settings.DATABASE).filter(job_id=claimed.job_id, to_state__in=FINAL)
-    moves = ends.exclude(from_state__in=FINAL).order_by("seq").values_list("to_state", flat=True)
-    return next(iter(moves[claimed.run - 1 : claimed.run]), "")
+    states = ends.exclude(from_state__in=FINAL).order_by("seq").values_list("to_state", flat=True)
+    return next(iter(states[claimed.run - 1 : claimed.run]), "")
 
 
 def _reason(job_id: UUID) -> str:
-    found = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("reason", flat=True).first()
-    return found or ""
-
-
-def _id(value: UUID) -> Any:
-    return prepare(settings.DATABASE, Job, "id", value)
+    reasons = Job.objects.using(settings.DATABASE).filter(pk=job_id).values_list("reason", flat=True)
+    return reasons.first() or ""

@@ -1,8 +1,7 @@
-"""Which edge ends an attempt that did not end well: cancelled, stopped, another attempt, or failed – in this order.
+"""Decides how a failed attempt ends: cancelled, stopped with an error, retried, or failed; the first that applies.
 
-One reading of the row, one choice; whoever takes the edge names the condition under which it was chosen, so a request
-that comes in between is not passed over: then the choice is made anew. For the process that ran the body, and for a
-worker's main process that ended it.
+The row is read once and an edge chosen. The UPDATE repeats the condition of that choice; if a request arrived in
+between it matches no row, and the choice is made again.
 """
 
 from __future__ import annotations
@@ -11,21 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import OuterRef, Subquery
+
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.dialects import Dialect, dialect, read
-from jobs.core.db.statements import query
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
 from jobs.execution.failures import retry_policy
 from jobs.execution.failures.failure import Failure
 from jobs.execution.failures.retry_policy import RetryBudget
-from jobs.execution.fence import FENCE
-from jobs.models import Job, Pool
+from jobs.execution.fence import FENCE, Pair
+from jobs.models import Attempt, Job, Pool
+from jobs.models.expressions import Epoch
 from jobs.models.transitions import Moved, Sql
+from jobs.states import ErrorCategory, JobState
 
 _CANCEL_REQUESTED = " AND cancel_requested_at IS NOT NULL"
 _NO_CANCEL_REQUEST = " AND cancel_requested_at IS NULL"
-TRIES = 3  # a request can come in between once: nobody withdraws it while the job runs
+TRIES = 3  # at most one request can arrive in between, because it is not withdrawn while the job runs
 _JOB_COLUMNS = (
+    "state",
     "cancel_requested_at",
     "stop_error_type",
     "stop_error_message",
@@ -35,12 +39,12 @@ _JOB_COLUMNS = (
     "retry_delay",
     "retry_policy",
 )
-_POOL_COLUMNS = ("retry_delay", "retry_multiplier", "retry_cap", "retry_jitter", "retry_deadline")
+_POOL_COLUMNS = ("delay", "multiplier", "cap", "jitter", "deadline")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """An edge, the condition under which it holds (SQL after the fence), and what is written with it."""
+    """An edge, its condition (SQL after the fence), and the columns of the job and the attempt written with it."""
 
     edge: str
     condition: str = ""
@@ -49,19 +53,15 @@ class Outcome:
 
 
 def settle(
-    fence: Sequence[Any],
-    failure: Failure,
-    write: Callable[[Outcome, str], Sequence[Moved]],
-    *,
-    is_abort: bool = False,
+    pair: Pair, failure: Failure, write: Callable[[Outcome, str], Sequence[Moved]], *, is_abort: bool = False
 ) -> Sequence[Moved]:
-    """End a failed attempt: decide its outcome and have `write` take the edge; empty when it does not run any more.
+    """Decide the outcome of a failed attempt and have `write` take the edge; empty when the attempt is not running.
 
-    `write` gets the outcome and the SQL condition under which it was decided. Where a request came in between, no row
-    matches that any more, and the outcome is decided again.
+    `write` gets the outcome and the fence with the outcome's condition. If it moves nothing, the outcome is decided
+    again.
     """
     for _ in range(TRIES):
-        outcome = decide(fence, failure, is_abort=is_abort)
+        outcome = decide(pair, failure, is_abort=is_abort)
         if outcome is None:
             return []
         moved = write(outcome, FENCE + outcome.condition)
@@ -70,30 +70,34 @@ def settle(
     return []
 
 
-def decide(fence: Sequence[Any], failure: Failure, *, is_abort: bool = False) -> Outcome | None:
-    """The edge for a failure of the attempt at a fence (job id, attempt id); None when it does not run any more.
+def decide(pair: Pair, failure: Failure, *, is_abort: bool = False) -> Outcome | None:
+    """The outcome of an attempt that failed; None when it is not running.
 
-    `is_abort`: the body ended because it was asked to, or says so.
+    `is_abort`: the body raised JobAborted, on request or of its own accord.
     """
-    row = _read(fence)
-    if row is None:
+    job = _read(pair)
+    if job is None:
         return None
-    if row["stop_error_type"]:
-        return _stopped(row, failure)
-    is_requested = row["cancel_requested_at"] is not None
+    if job["stop_error_type"]:
+        return _stopped(job, failure)
+    is_requested = job["cancel_requested_at"] is not None
     if is_requested or is_abort:
         condition = _CANCEL_REQUESTED if is_requested else _NO_CANCEL_REQUEST
         return Outcome("cancel", condition, attempt=failure.of_attempt)
-    seconds = retry_policy.seconds_to_next(failure, _policy(row), _standing(row))
+    seconds = retry_policy.seconds_to_next(failure, _policy(job), _budget(job))
     if seconds is None:
         return Outcome("fail", _NO_CANCEL_REQUEST, _final(failure), failure.of_attempt)
-    later = {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
-    return Outcome("retry", "", later, failure.of_attempt)
+    return Outcome("retry", "", run_after(seconds), failure.of_attempt)
 
 
-def _stopped(row: Mapping[str, Any], failure: Failure) -> Outcome:
-    """Somebody gave an error to end with: it is the job's, and the attempt's with the traceback of where it stopped."""
-    stopped = Failure("stopped", row["stop_error_type"], row["stop_error_message"], failure.traceback)
+def run_after(seconds: float) -> dict[str, Sql]:
+    """The column that lets a waiting job start again after some seconds."""
+    return {"run_after": Sql(dialect(settings.DATABASE).later("{now}"), (seconds,))}
+
+
+def _stopped(job: Mapping[str, Any], failure: Failure) -> Outcome:
+    """The job fails with the error it was stopped with; its attempt also keeps the traceback of where it stopped."""
+    stopped = Failure(ErrorCategory.STOPPED, job["stop_error_type"], job["stop_error_message"], failure.traceback)
     sets = {**_final(stopped), "fallback_due": False}
     return Outcome("fail", _CANCEL_REQUESTED, sets, stopped.of_attempt)
 
@@ -105,33 +109,26 @@ def _final(failure: Failure) -> dict[str, Any]:
     return sets
 
 
-def _policy(row: Mapping[str, Any]) -> retry_policy.RetryPolicy:
-    mine = {"delay": row["retry_delay"], **(row["retry_policy"] or {})}
-    pools = {name.removeprefix("retry_"): row["pool"][name] for name in _POOL_COLUMNS}
-    return retry_policy.policy_of(mine, pools)
+def _policy(job: Mapping[str, Any]) -> retry_policy.RetryPolicy:
+    own = {"delay": job["retry_delay"], **(job["retry_policy"] or {})}
+    return retry_policy.policy_of(own, {name: job[f"pool_{name}"] for name in _POOL_COLUMNS})
 
 
-def _standing(row: Mapping[str, Any]) -> RetryBudget:
-    allowed = 0 if row["at_most_once"] else row["max_retries"]
-    return RetryBudget(row["retry_count"], allowed, row["since_first"] or 0.0, row["left"])
+def _budget(job: Mapping[str, Any]) -> RetryBudget:
+    allowed = 0 if job["at_most_once"] else job["max_retries"]
+    return RetryBudget(job["retry_count"], allowed, job["since_first"] or 0.0, job["left"])
 
 
-def _read(fence: Sequence[Any]) -> dict[str, Any] | None:
-    using = settings.DATABASE
-    rows = query(using, _sql(dialect(using)), fence)
-    if not rows:
-        return None
-    mine, pools, (since_first, left) = rows[0][: len(_JOB_COLUMNS)], rows[0][len(_JOB_COLUMNS) : -2], rows[0][-2:]
-    row = read(using, Job, _JOB_COLUMNS, mine)
-    return {**row, "pool": read(using, Pool, _POOL_COLUMNS, pools), "since_first": since_first, "left": left}
+def _read(pair: Pair) -> dict[str, Any] | None:
+    """The columns of a running attempt's job that decide its outcome, with those of its pool.
 
-
-def _sql(db: Dialect) -> str:
-    first = "SELECT min(a.started_at) FROM jobs_attempt a WHERE a.job_id = j.id AND a.run = j.run"
-    columns = [*(f"j.{name}" for name in _JOB_COLUMNS), *(f"p.{name}" for name in _POOL_COLUMNS)]
-    now = db.epoch("{now}")
-    times = [f"{now} - {db.epoch(f'({first})')}", f"{db.epoch('j.expires_at')} - {now}"]
-    return (
-        f"SELECT {', '.join([*columns, *times])} FROM jobs_job j LEFT JOIN jobs_pool p ON p.name = j.pool"
-        " WHERE j.id = %s AND j.attempt_id = %s AND COALESCE(j.state, '') = 'running'"
-    )
+    The state is compared here: with old statistics PostgreSQL would read every running job to find this one.
+    """
+    pool = Pool.objects.filter(name=OuterRef("pool"))
+    first = Attempt.objects.filter(job_id=OuterRef("pk"), run=OuterRef("run")).order_by("number")
+    computed: dict[str, Any] = {f"pool_{name}": Subquery(pool.values(f"retry_{name}")[:1]) for name in _POOL_COLUMNS}
+    computed["since_first"] = Epoch(DbNow()) - Epoch(Subquery(first.values("started_at")[:1]))
+    computed["left"] = Epoch("expires_at") - Epoch(DbNow())
+    jobs = Job.objects.using(settings.DATABASE).filter(pk=pair[0], attempt_id=pair[1])
+    job = jobs.values(*_JOB_COLUMNS, **computed).first()
+    return job if job is not None and job["state"] == JobState.RUNNING else None

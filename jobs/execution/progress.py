@@ -1,8 +1,8 @@
-"""Carries what running bodies say to the database, and brings back whether they were asked to stop.
+"""Writes the output of running bodies to the database and reads whether they should stop.
 
-One small thread per process, started by the first body that says or asks something, with a connection of its own: a
-body may hold a transaction open, and what it says must neither wait for that nor be undone with it. The first change
-after a pause is written at once, further ones at most twice a second, and the last value wins.
+One thread per process, with its own connection: a body may hold a transaction open, and its progress must neither wait
+for that transaction nor be rolled back with it. The first change is written at once, further ones at most twice a
+second; of several values the last one is written.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from uuid import UUID
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare, read
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import change, execute_many, query
+from jobs.core.db.values import prepare, read
 from jobs.execution.fence import RUNNING, SAME_ATTEMPT
 from jobs.models import Job, JobLog
 
@@ -29,18 +30,19 @@ logger = logging.getLogger(__name__)
 WRITE_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0
 Line = tuple[str, str, str]  # time, level, text
+Rows = Sequence[tuple[Any, ...]]
 FENCE = f"{SAME_ATTEMPT} AND {RUNNING}"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-LINGER = 30.0  # an idle flusher ends, and closes its connection, after so long
+LINGER = 30.0  # seconds after which an idle flusher closes its connection and ends
 
 
 class Outbox:
-    """What a body has said and not yet written; what came back is whether to stop or pause. Used by several threads."""
+    """The output of a body that is not written yet, and whether the body should stop or pause. Thread-safe."""
 
     def __init__(self) -> None:
-        self.writing = threading.Lock()  # held from `take` to the end of the write: who finishes the job waits for it
+        self.writing = threading.Lock()  # held from `take` to the end of the write: the finishing write waits for it
         self._lock = threading.Lock()
-        self._said: dict[str, Any] = {}
+        self._columns: dict[str, Any] = {}
         self._lines: list[Line] = []
         self.is_watched = False
         self.stop_reason: str | None = None
@@ -50,8 +52,8 @@ class Outbox:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether something waits to be written."""
-        return bool(self._said or self._lines)
+        """Whether output waits to be written."""
+        return bool(self._columns or self._lines)
 
     @property
     def is_late(self) -> bool:
@@ -60,7 +62,7 @@ class Outbox:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the body was asked to stop, or has used up its time."""
+        """Whether the body should stop, on request or because it is over its time-out."""
         return self.stop_reason is not None or self.is_late
 
     def on_stop(self, act: Callable[[], object]) -> None:
@@ -69,12 +71,12 @@ class Outbox:
             self._on_stop.append(act)
 
     def clear_callbacks(self) -> None:
-        """The body has ended: nobody is to be called any more."""
+        """Call none of the callbacks any more: the body has ended."""
         with self._lock:
             self._on_stop = []
 
     def run_callbacks(self) -> None:
-        """Call whoever wanted to be; each once."""
+        """Run the callbacks, each once."""
         with self._lock:
             acts, self._on_stop = self._on_stop, []
         for act in acts:
@@ -84,31 +86,31 @@ class Outbox:
                 logger.exception("on_abort: %r failed", act)
 
     def update(self, **columns: Any) -> None:
-        """New values of columns; the last one wins."""
+        """Set columns to be written."""
         with self._lock:
-            self._said.update(columns)
+            self._columns.update(columns)
 
     def add_line(self, line: Line) -> None:
-        """A log line; every one is kept."""
+        """Add a log line to be written."""
         with self._lock:
             self._lines.append(line)
 
     def take(self) -> tuple[dict[str, Any], list[Line]]:
-        """Columns and lines said since the last call; they count as written from now on."""
+        """Take out the columns and lines that are to be written."""
         with self._lock:
-            said, lines = self._said, self._lines
-            self._said, self._lines = {}, []
-        return said, lines
+            columns, lines = self._columns, self._lines
+            self._columns, self._lines = {}, []
+        return columns, lines
 
-    def put_back(self, said: dict[str, Any], lines: list[Line]) -> None:
-        """Undo a `take` whose write did not happen; what was said since wins."""
+    def put_back(self, columns: dict[str, Any], lines: list[Line]) -> None:
+        """Undo a `take` whose write failed; newer values stay."""
         with self._lock:
-            self._said = {**said, **self._said}
+            self._columns = {**columns, **self._columns}
             self._lines = lines + self._lines
 
 
 class Flusher:
-    """The thread and what it watches. Survives a fork by starting anew in the child."""
+    """The thread and the outboxes that it writes. A forked child starts with an empty flusher."""
 
     def __init__(self) -> None:
         self._forget()
@@ -123,11 +125,11 @@ class Flusher:
         self.is_interrupting = False
 
     def interrupt(self) -> None:
-        """The worker ends and cannot stop its bodies: each is told at its next look. For the rest of this process."""
+        """Interrupt every body of this process at its next check: the worker shuts down and cannot kill them."""
         self.is_interrupting = True
 
     def watch(self, job_id: UUID | None, attempt_id: UUID, outbox: Outbox) -> None:
-        """Write this outbox from now on, and ask whether its job should stop."""
+        """Write this outbox from now on, and read whether its job should stop."""
         if job_id is None:
             return
         outbox.is_watched = True
@@ -143,7 +145,7 @@ class Flusher:
             self._wake.notify()
 
     def forget(self, attempt_id: UUID) -> None:
-        """The body has ended; what is left in the outbox goes with the finishing write."""
+        """Stop writing the outbox of an attempt: the finishing write takes what is left in it."""
         with self._wake:
             self._watched.pop(attempt_id, None)
 
@@ -164,7 +166,7 @@ class Flusher:
                     idle_since = time.monotonic()
                 with self._wake:
                     if self._stopping or (not self._watched and time.monotonic() - idle_since >= LINGER):
-                        self._thread = None  # while holding the lock: who comes now starts another thread
+                        self._thread = None  # under the lock, so that the next `watch` starts another thread
                         return
                     self._wake.wait(WRITE_EVERY / 5 if self._watched else LINGER)
         finally:
@@ -181,22 +183,22 @@ class Flusher:
             if not outbox.is_dirty and now - last >= ASK_EVERY:
                 quiet[attempt_id] = job_id, outbox
             elif outbox.is_dirty and now - last >= WRITE_EVERY:
-                self._attend({attempt_id: (job_id, outbox)}, _exchange, job_id, attempt_id, outbox)
+                self._guarded({attempt_id: (job_id, outbox)}, _exchange, job_id, attempt_id, outbox)
         if quiet:
-            self._attend(quiet, _ask, quiet)
+            self._guarded(quiet, _ask, quiet)
         for _, (_, outbox, _) in watched:
             if outbox.should_stop or self.is_interrupting:
                 outbox.run_callbacks()
         return bool(watched)
 
-    def _attend(self, outboxes: Mapping[UUID, tuple[UUID, Outbox]], act: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, outboxes: Mapping[UUID, tuple[UUID, Outbox]], act: Callable[..., None], *args: Any) -> None:
         names = ", ".join(str(job_id) for job_id, _ in outboxes.values())
         try:
             act(*args)
         except Error as error:
             logger.warning("progress of job %s not written: %s", names, error)
             connections[settings.DATABASE].close()
-        except Exception:  # the thread serves other bodies as well, and brings them the request to stop
+        except Exception:  # the thread also serves other bodies
             logger.exception("progress of job %s not written", names)
         with self._wake:
             for attempt_id in outboxes.keys() & self._watched.keys():
@@ -216,62 +218,62 @@ def write_lines(job_id: UUID, attempt_id: UUID, lines: Sequence[Line]) -> None:
 
 
 def store_checkpoint(job_id: UUID, attempt_id: UUID, outbox: Outbox, checkpoint: str) -> None:
-    """Write a checkpoint (encoded) at once, on this thread's own connection, with whatever was said before it.
+    """Write an encoded checkpoint at once, on this thread's connection, with the output before it.
 
     Reconnects once if the connection is dead: a body may not have used it for hours.
     """
-    connection, also = connections[settings.DATABASE], {"checkpoint": checkpoint}
+    connection, extra = connections[settings.DATABASE], {"checkpoint": checkpoint}
     try:
-        _exchange(job_id, attempt_id, outbox, also)
+        _exchange(job_id, attempt_id, outbox, extra)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
         connection.close()
-        _exchange(job_id, attempt_id, outbox, also)
+        _exchange(job_id, attempt_id, outbox, extra)
 
 
-def _exchange(job_id: UUID, attempt_id: UUID, outbox: Outbox, also: Mapping[str, Any] = _NOTHING) -> None:
-    """Write what was said, and columns as the database takes them; read whether the job should stop, or pause."""
+def _exchange(job_id: UUID, attempt_id: UUID, outbox: Outbox, extra: Mapping[str, Any] = _NOTHING) -> None:
+    """Write an outbox and extra (prepared) columns; read whether the job should stop or pause."""
     with outbox.writing:
-        said, lines = outbox.take()
+        columns, lines = outbox.take()
         try:
-            rows = _write(job_id, attempt_id, said, also)
+            rows = _write(job_id, attempt_id, columns, extra)
             if lines and rows:
                 write_lines(job_id, attempt_id, lines)
         except Error:
-            outbox.put_back(said, lines)
+            outbox.put_back(columns, lines)
             raise
         outbox.stop_reason = _stop_reason(rows)
         outbox.is_pause_requested = any(row[-1] is not None for row in rows)
 
 
 def _ask(outboxes: Mapping[UUID, tuple[UUID, Outbox]]) -> None:
-    """Read whether any of the jobs should stop that have nothing to say, in one statement."""
+    """Read in one statement which of the jobs should stop. For jobs without output to write."""
     using = settings.DATABASE
     db = dialect(using)
     columns = ("attempt_id", "cancel_requested_at", "reason")
     sql = f"SELECT {', '.join(columns)} FROM jobs_job WHERE {db.id_in('id')} AND {RUNNING}"
-    found: dict[UUID, list[tuple[Any, ...]]] = {}
+    requests: dict[UUID, list[tuple[Any, ...]]] = {}
     for row in query(using, sql, [db.id_list(job_id for job_id, _ in outboxes.values())]):
-        found[read(using, Job, columns, row)["attempt_id"]] = [row[1:]]
+        requests[read(using, Job, columns, row)["attempt_id"]] = [row[1:]]
     for attempt_id, (_, outbox) in outboxes.items():
-        outbox.stop_reason = _stop_reason(found.get(attempt_id, []))
+        outbox.stop_reason = _stop_reason(requests.get(attempt_id, []))
 
 
-def _write(job_id: UUID, attempt_id: UUID, said: dict[str, Any], also: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-    """One statement for both; fenced like every write of an attempt."""
+def _write(job_id: UUID, attempt_id: UUID, columns: Mapping[str, Any], extra: Mapping[str, Any]) -> Rows:
+    """Write and read in one statement, under the fence of the attempt."""
     using = settings.DATABASE
     ids = [prepare(using, Job, "id", job_id), prepare(using, Job, "attempt_id", attempt_id)]
-    # SQLite 3.40 answers `IS NOT NULL` with 1 in any RETURNING
-    asked = "cancel_requested_at, reason, pause_requested_at"
-    values = {**{name: prepare(using, Job, name, value) for name, value in said.items()}, **also}
+    # the columns themselves: SQLite 3.40 returns 1 for every `IS NOT NULL` in a RETURNING
+    requests = "cancel_requested_at, reason, pause_requested_at"
+    values = {**{name: prepare(using, Job, name, value) for name, value in columns.items()}, **extra}
     if values:
-        columns = "".join(f"{name} = %s, " for name in values)
-        return change(using, f"{columns}updated_at = {{now}}", list(values.values()), ids[0], FENCE, ids[1:], asked)
-    return query(using, f"SELECT {asked} FROM jobs_job WHERE id = %s{FENCE}", ids)
+        sets = "".join(f"{name} = %s, " for name in values)
+        return change(using, f"{sets}updated_at = {{now}}", list(values.values()), ids[0], FENCE, ids[1:], requests)
+    return query(using, f"SELECT {requests} FROM jobs_job WHERE id = %s{FENCE}", ids)
 
 
-def _stop_reason(rows: Sequence[tuple[Any, ...]]) -> str | None:
+def _stop_reason(rows: Rows) -> str | None:
     if not rows:
         return "this attempt no longer counts: the job was given to another worker, or ended"
     requested_at, reason = rows[0][:2]

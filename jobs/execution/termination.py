@@ -1,7 +1,7 @@
-"""How an attempt ends that cannot say so itself, because its process is gone or will not listen: the verdict on it.
+"""Ends an attempt from outside its process: the process is dead, or does not react. A `Termination` says why.
 
-Whoever pronounces a verdict has made sure that the code has stopped, or that it never can be. Every move here is fenced
-by the attempt, so a verdict that comes too late changes nothing.
+The caller has made sure that the body has stopped, or that it cannot be stopped. Every move is fenced by the attempt,
+so a termination that comes too late changes nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SEVERITIES = ("interrupt", "timeout", "disk", "memory", "cancel")
 
 @dataclass(frozen=True)
 class Termination:
-    """Why an attempt is stopped, and the edge that follows: `cancel`, `fail` with its failure, or `interrupt`.
+    """Why an attempt is ended, and by which edge: `cancel`, `fail` with a failure, or `interrupt`.
 
-    `attempt` holds further columns of the attempt: what was measured of it. A gentle one lets the body clean up first.
+    A gentle termination lets the body clean up first. `attempt` holds measured columns of the attempt.
     """
 
     edge: str
@@ -40,7 +40,7 @@ class Termination:
 
     @property
     def severity(self) -> int:
-        """Of two verdicts on one attempt the stronger one counts: cancelled > memory > disk > timeout > interrupted."""
+        """Of two terminations of one attempt the more severe counts: cancel > memory > disk > timeout > interrupt."""
         return _SEVERITIES.index(self.failure.category if self.failure else self.edge)
 
 
@@ -48,14 +48,15 @@ INTERRUPTED = Termination("interrupt", "its worker was shut down", is_gentle=Tru
 
 
 def timed_out(elapsed: float, timeout: float, grace: float) -> Termination:
-    """The verdict on an attempt that is over its time-out and its grace; all in seconds."""
+    """The termination of an attempt that is over its time-out and its grace; all in seconds."""
     why = f"ran for {elapsed:.1f} s: over its time-out of {timeout:g} s, and over its grace of {grace:g} s"
     return Termination("fail", why, Failure(ErrorCategory.TIMEOUT, "jobs.exceptions.JobTimedOut", why), is_gentle=True)
 
 
-def stronger(one: Termination | None, other: Termination | None) -> Termination | None:
-    """The one that counts; the first of two that weigh the same."""
-    return max((verdict for verdict in (one, other) if verdict), key=lambda verdict: verdict.severity, default=None)
+def stronger(first: Termination | None, second: Termination | None) -> Termination | None:
+    """The more severe of two terminations; the first one if they are equal."""
+    given = (termination for termination in (first, second) if termination)
+    return max(given, key=lambda termination: termination.severity, default=None)
 
 
 def end_attempt(pair: Pair, termination: Termination, actor: str) -> Sequence[Moved]:
@@ -90,9 +91,9 @@ def end_failed(
             outcome.edge, where, fence, source=source, sets=outcome.sets, attempt=columns, actor=actor, data=data
         )
 
-    return outcomes.settle(fence, failure, write)
+    return outcomes.settle(pair, failure, write)
 
 
 def note_usage(attempt_id: UUID, columns: Mapping[str, Any]) -> None:
-    """Keep what was measured of an attempt whose process died before it could say so itself."""
+    """Store the measured usage of an attempt whose process died before it stored its own."""
     Attempt.objects.using(settings.DATABASE).filter(pk=attempt_id, cpu_seconds__isnull=True).update(**columns)

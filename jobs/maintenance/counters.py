@@ -14,7 +14,7 @@ from django.db import Error, transaction
 
 from jobs import signals
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.maintenance.leader import OFFICE
 from jobs.models import Job, Lease
 

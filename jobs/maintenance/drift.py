@@ -16,7 +16,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from jobs import states
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow, dialect
+from jobs.core.db.clock import DbNow
+from jobs.core.db.dialects import dialect
 from jobs.execution import rescue
 from jobs.execution.fence import Pair
 from jobs.maintenance import lost_messages

@@ -19,8 +19,9 @@ from django.db.models import Q
 
 from jobs.control import deletion
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare
 from jobs.models import Job
 
 Kept = Mapping[str, float | None]  # seconds by state

@@ -5,8 +5,9 @@ from __future__ import annotations
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.models import Lease
 
 OFFICE = "steward"

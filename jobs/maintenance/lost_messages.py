@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from jobs.admission import publishing
-from jobs.admission.queries import beyond
+from jobs.admission.queries import live_slots_sql, without_slot_sql
 from jobs.control import pools
 from jobs.core.conf import settings
 from jobs.core.db.dialects import Dialect, dialect
@@ -18,9 +18,8 @@ BATCH = 500
 LONGEST = 600  # seconds between two doorbells of a job that nobody answers
 _POOLS = """
 SELECT p.name,
-       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running') - {beyond},
-       (SELECT COALESCE(sum(slots), 0) FROM jobs_worker w
-         WHERE fenced_at IS NULL AND draining_at IS NULL AND beat_at >= {fresh} AND {serves_p}),
+       (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running') - {without_slot},
+       {slots},
        p.paused_at IS NOT NULL OR p.draining_at IS NOT NULL
   FROM jobs_pool p
  WHERE EXISTS (SELECT 1 FROM jobs_job WHERE pool = p.name AND state = 'queued')
@@ -44,11 +43,7 @@ def release() -> int:
 def _suspects() -> Iterator[tuple[str, bool]]:
     using = settings.DATABASE
     db = dialect(using)
-    sql = _POOLS.format(
-        fresh=db.later("{now}"),
-        beyond=beyond(db),
-        serves_p=db.contains("w.pools").replace("%s", "p.name"),
-    )
+    sql = _POOLS.format(without_slot=without_slot_sql(db), slots=live_slots_sql(db))
     for name, running, slots, is_closed in query(using, sql, [-settings.STALE_AFTER] * 2):
         if is_closed:
             yield name, True

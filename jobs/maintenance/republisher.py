@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.admission import publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.core.conf import settings
 from jobs.maintenance.counters import repaired
 from jobs.models import Job
@@ -17,5 +17,5 @@ def publish() -> int:
         return 0
     waiting = Job.objects.using(settings.DATABASE).unsent(settings.PUBLISH_AFTER).order_by("rank", "id")
     rows = waiting.values_list("pool", "task", "id", "attempt_id")[:BATCH]
-    bells = [Doorbell(pool, task, ((job_id, attempt_id),)) for pool, task, job_id, attempt_id in rows if attempt_id]
+    bells = [JobMessage(pool, task, ((job_id, attempt_id),)) for pool, task, job_id, attempt_id in rows if attempt_id]
     return repaired("unsent", publishing.publish(bells))

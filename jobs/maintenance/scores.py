@@ -16,8 +16,9 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import Dialect, dialect, prepare
+from jobs.core.db.dialects import Dialect, dialect
 from jobs.core.db.statements import execute_many, query
+from jobs.core.db.values import prepare
 from jobs.models import Job
 from jobs.states import FINAL
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from jobs.admission import publishing, queries
-from jobs.admission.publishing import HOOKS_HEADER, Doorbell
+from jobs.admission.publishing import HOOKS_HEADER, JobMessage
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute
+from jobs.core.db.values import prepare
 from jobs.execution import hooks
 from jobs.models import Hook
 
@@ -45,7 +46,7 @@ def ring(rows: Sequence[Hook]) -> int:
     silent = f"(rung_at IS NULL OR rung_at < {db.later('{now}', f'-({pause})')})"
     sql = f"UPDATE jobs_hook SET rings = rings + 1, rung_at = {{now}} WHERE id = %s AND {silent}"
     to_ring = [
-        Doorbell(job.pool, job.task, ((job.id, hook_id),), HOOKS_HEADER)
+        JobMessage(job.pool, job.task, ((job.id, hook_id),), HOOKS_HEADER)
         for hook_id, job in asked.items()
         if execute(settings.DATABASE, sql, [prepare(settings.DATABASE, Hook, "id", hook_id), settings.LOST_AFTER / 2])
     ]

@@ -8,8 +8,9 @@ once its code has stopped.
 from __future__ import annotations
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare, read
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare, read
 from jobs.execution.termination import end_attempt, timed_out
 from jobs.models import Attempt, Worker
 

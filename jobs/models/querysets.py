@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from jobs import states
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.states import JobState
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import models
 
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 
 if TYPE_CHECKING:
     from jobs.models import Worker  # noqa: F401 - the type parameter below

@@ -120,7 +120,7 @@ class LimitUse:
 def of_pools(pools: Iterable[Pool]) -> list[PoolUse]:
     """These pools, each looked at once; one that is deleted meanwhile is left out."""
     waiting = counting.waiting()
-    found = ((pool, limits.look(pool.name)) for pool in pools)
+    found = ((pool, limits.take_snapshot(pool.name)) for pool in pools)
     nothing = Waiting(Bounded(0), None)
     return [_pool_use(pool, Tally(look), waiting.get(pool.name, nothing)) for pool, look in found if look is not None]
 
@@ -145,40 +145,40 @@ class _Tallies:
         """The tally of a pool, or of any where none is said; None where there is none of that name."""
         name = pool or self._any
         if name not in self._known:
-            look = limits.look(name)
+            look = limits.take_snapshot(name)
             self._known[name] = None if look is None else Tally(look)
         return self._known[name]
 
 
 def _pool_use(pool: Pool, tally: Tally, waiting: Waiting) -> PoolUse:
-    sizes = tally.look.pool.budgets
-    names = [*TITLES, *sorted({*sizes, *tally.used} - TITLES.keys())]
-    budgets = [Gauge(name, TITLES.get(name, name), tally.used[name], sizes.get(name)) for name in names]
-    size = pool.max_concurrent if pool.max_concurrent is not None else tally.look.window or None
+    sizes = tally.snapshot.pool.budgets
+    names = [*TITLES, *sorted({*sizes, *tally.usage.used} - TITLES.keys())]
+    budgets = [Gauge(name, TITLES.get(name, name), tally.usage.used[name], sizes.get(name)) for name in names]
+    size = pool.max_concurrent if pool.max_concurrent is not None else tally.snapshot.window or None
     return PoolUse(
         pool,
-        tally.look.now,
-        Gauge("in_flight", "in flight", tally.in_flight, size),
-        tally.look.slots,
+        tally.snapshot.now,
+        Gauge("in_flight", "in flight", tally.usage.in_flight, size),
+        tally.snapshot.slots,
         [gauge for gauge in budgets if gauge.used or gauge.size is not None],
         waiting,
     )
 
 
 def _limit_use(limit: Limit, tally: Tally | None) -> LimitUse:
-    rule = next((rule for rule in tally.look.rules.all if rule.name == limit.name), None) if tally else None
+    rule = next((rule for rule in tally.snapshot.rules.all if rule.name == limit.name), None) if tally else None
     if tally is None or rule is None:
         return LimitUse(limit, 0.0, limit.size, [])
     if limit.kind == LimitKind.RATE:
         opens = {
             partition: rule.spacing.opens_at(tat)
-            for (name, partition), tat in tally.tats.items()
+            for (name, partition), tat in tally.usage.next_arrivals.items()
             if name == limit.name and rule.spacing is not None
         }
-        shares = [Share(partition, opens_at=at) for partition, at in opens.items() if at > tally.look.now]
+        shares = [Share(partition, opens_at=at) for partition, at in opens.items() if at > tally.snapshot.now]
         shares.sort(key=lambda share: share.opens_at or 0.0, reverse=True)
     else:
-        counts = {partition: number for (name, partition), number in tally.counts.items() if name == limit.name}
+        counts = {partition: number for (name, partition), number in tally.usage.counts.items() if name == limit.name}
         shares = [Share(partition, number) for partition, number in counts.items() if number]
         shares.sort(key=lambda share: (-share.used, share.partition))
-    return LimitUse(limit, tally.look.now, rule.size, shares)
+    return LimitUse(limit, tally.snapshot.now, rule.size, shares)

@@ -13,11 +13,12 @@ from celery import current_app
 from jobs.admission import passes, pools
 from jobs.admission.limits import Facts
 from jobs.admission.limits import declared as declaring
-from jobs.admission.limits.declared import Standing
+from jobs.admission.limits.declared import ConflictRule
 from jobs.admission.limits.lanes import COLUMNS
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.core.db.values import prepare
 from jobs.core.options.declared_task import JobLike
 from jobs.core.options.job_options import JobOptions
 from jobs.core.options.partition import name_of
@@ -142,9 +143,9 @@ class Batch:
         return self.options.conflict if self.options.conflict != declared else None
 
     @functools.cached_property
-    def conflict_rule(self) -> Standing | None:
+    def conflict_rule(self) -> ConflictRule | None:
         """What happens when the partition is full; None where the job waits. Jobs for later have no rule."""
-        rule = declaring.standing(self.task, self.conflict, self.facts.max_concurrent)
+        rule = declaring.conflict_rule(self.task, self.conflict, self.facts.max_concurrent)
         return rule if rule is not None and self._starts_now else None
 
     @property

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import Q
 
-from jobs.admission.limits.declared import Standing
+from jobs.admission.limits.declared import ConflictRule
 from jobs.control import cancellation
 from jobs.control.pausing import NOT_STARTED
 from jobs.core.conf import settings
@@ -38,7 +38,7 @@ def lock(task: str, partitions: Iterable[str]) -> None:
     )
 
 
-def settle(rule: Standing, task: str, partition: str, new_id: UUID) -> None:
+def settle(rule: ConflictRule, task: str, partition: str, new_id: UUID) -> None:
     """Apply the rule before the new job is inserted: cancel others, or raise JobRefused. Its partition is locked."""
     unfinished = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition)
     present = unfinished.exclude(_NOT_YET).order_by("id")
@@ -51,13 +51,13 @@ def settle(rule: Standing, task: str, partition: str, new_id: UUID) -> None:
         _cancel_oldest(present, rule, new_id)
 
 
-def _refuse(present: JobQuerySet, rule: Standing, partition: str) -> None:
+def _refuse(present: JobQuerySet, rule: ConflictRule, partition: str) -> None:
     ids = _ids(present[: int(rule.size)])
     if len(ids) >= rule.size:
         raise JobRefused(partition, ids[0] if ids else None)
 
 
-def _cancel_oldest(present: JobQuerySet, rule: Standing, new_id: UUID) -> None:
+def _cancel_oldest(present: JobQuerySet, rule: ConflictRule, new_id: UUID) -> None:
     """Jobs already asked to stop are not counted: their places belong to earlier submissions."""
     staying = present.filter(state__in=[*IN_FLIGHT, "pending"], cancel_requested_at=None)
     too_many = max(0, staying.count() + 1 - int(rule.size))

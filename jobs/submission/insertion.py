@@ -16,12 +16,13 @@ from typing import Any
 from django.db import IntegrityError, connections, transaction
 from django.db.models.base import ModelState
 
-from jobs.admission import passes, wakeup
+from jobs.admission import wakeup
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import PAYLOAD, Dialect, dialect, prepare, read
+from jobs.core.db.dialects import PAYLOAD, Dialect, dialect
 from jobs.core.db.statements import after_commit, execute, query
+from jobs.core.db.values import prepare, read
 from jobs.models import Job, transitions
 from jobs.models.transitions import Moved, Sql
 from jobs.submission import conflicts
@@ -78,7 +79,7 @@ def _insert(batch: Batch, rows: Sequence[Row]) -> Inserted:
     db = dialect(batch.using)
     names = tuple(batch.columns)
     when, when_params = _moment(batch.options.run_after, db)
-    wakes = db.notifies and batch.options.start and not when_params and passes.bell is None
+    wakes = db.notifies and batch.options.start and not when_params and wakeup.own_feeder.wake is None
     given = tuple(_given(batch.using, name, value) for name, value in batch.columns.items())
     texts = tuple(text for text, _ in given)
     sql = _insert_sql(

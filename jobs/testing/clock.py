@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from jobs.core.db.dialects import bound_now
+from jobs.core.db.clock import bound_now
 
 Act = Callable[[], object]
 Event = tuple[float, int, Act]

@@ -18,6 +18,7 @@ from jobs import job_manager
 from jobs.admission import limits, passes, publishing
 from jobs.admission import pools as known_pools
 from jobs.admission.limits import declared
+from jobs.admission.wakeup import own_feeder
 from jobs.control import pools
 from jobs.core.conf import settings
 from jobs.core.options.declared_task import JobLike
@@ -62,13 +63,12 @@ def simulation(
 @contextmanager
 def _told_of_changes(made: Simulation) -> Iterator[None]:
     """Whoever submits, frees a slot or cancels says so. what is remembered of rows is forgotten."""
-    before, passes.bell = passes.bell, made.ring
     job_cancel_requested.connect(made.asked_to_stop)
     try:
-        yield
+        with own_feeder.woken_by(made.wake):
+            yield
     finally:
         job_cancel_requested.disconnect(made.asked_to_stop)
-        passes.bell = before
         known_pools.forget()
         declared.forget()
 
@@ -186,7 +186,7 @@ class Simulation(Figures):
             "If not, say how long to run: run(until=…)."
         )
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """What wakes a worker's feeder; `admission` calls it."""
         self._has_rung = True
 
@@ -242,7 +242,7 @@ class Simulation(Figures):
         self._opens_at = max(self.seconds, whole(min(opens))) + 0.001 if opens else None
         scheduled = Job.objects.using(settings.DATABASE).filter(state=JobState.SCHEDULED)
         first = scheduled.aggregate(first=Min("run_after"))["first"]
-        if self.crew.needs_the_steward() or any(plan.tally.reservations for plan in plans):
+        if self.crew.needs_the_steward() or any(plan.tally.reservations.entries for plan in plans):
             self._tick_at = self._tick_from(self.seconds)
         else:
             self._tick_at = None if first is None else self._tick_from(self._since_start(first))
@@ -259,7 +259,7 @@ def _pools() -> list[str]:
     return list(Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True))
 
 
-def _plan(pool: str) -> limits.Plan:
-    seen = limits.look(pool)
+def _plan(pool: str) -> limits.AdmissionPlan:
+    seen = limits.take_snapshot(pool)
     assert seen is not None  # noqa: S101 - a pool that has room is there
     return limits.plan(seen, 1)

@@ -17,7 +17,7 @@ from celery.worker import state
 from django.db import connections
 
 from jobs import worker
-from jobs.admission import passes, publishing
+from jobs.admission import publishing
 from jobs.client.task import JobTask
 from jobs.core.conf import checks, settings
 from jobs.execution.progress import flusher
@@ -65,7 +65,7 @@ class ThreadFeeder(Feeder):
         """Begin to feed."""
         self._goes_on = True
         self._thread = threading.Thread(target=self._run, name="jobs-feeder", daemon=True)
-        passes.bell = self.ring
+        self._declare()
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -74,7 +74,7 @@ class ThreadFeeder(Feeder):
 
     def stop(self) -> None:
         """End it; afterwards whoever frees a slot in this process admits by itself."""
-        passes.bell = None
+        self._is_own.close()
         self._goes_on = False
         self.ring()
         self._thread.join()

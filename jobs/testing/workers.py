@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from jobs import models
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.core.conf import settings
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt, claims, heartbeats
@@ -78,7 +78,7 @@ class Broker:
         self.missing: set[Pair] = set()
         self.to_lose = self.to_repeat = 0
 
-    def receive(self, doorbells: Sequence[Doorbell]) -> None:
+    def receive(self, doorbells: Sequence[JobMessage]) -> None:
         """The transport of `publishing`."""
         for bell in doorbells:
             queue = self.queues.setdefault(bell.pool, deque())

@@ -65,7 +65,7 @@ def _take_seat(**_: Any) -> None:
     """In a pool child, which has the scoreboard from its parent; Celery numbers its children from 0 on."""
     slot = getattr(current_process(), "index", None)
     if _running.board is not None and slot is not None and slot < SLOTS:
-        meter.take_seat(_running.board, slot)
+        meter.use_slot(_running.board, slot)
 
 
 def _start_pulse(sender: Any, **_: Any) -> None:
@@ -86,7 +86,7 @@ def _measure(pool: Any) -> None:
         return
     logger.info("jobs share a process here: what each uses of memory and disk is admitted, and not enforced")
     if type(pool).__module__.rpartition(".")[2] in {"gevent", "eventlet"}:
-        meter.no_figures()
+        meter.share_threads()
 
 
 def _report_unknown(message: Any, **_: Any) -> None:

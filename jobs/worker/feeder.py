@@ -17,12 +17,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from django.db import Error, connections
 
 from jobs.admission import limits, passes, publishing
+from jobs.admission.wakeup import own_feeder
 from jobs.client.task import JobTask
 from jobs.core.conf import settings
 from jobs.maintenance.steward import Steward
@@ -45,17 +46,22 @@ class Feeder:
         self.label = label
         self.set_up_logs = set_up_logs
         self.pid = 0
+        self._is_own = ExitStack()
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
     def start(self) -> None:
-        """Fork it. Every process forked from here on rings the same bell."""
-        passes.bell = self.ring
+        """Fork it. This process, and every process forked from here on, wakes this feeder."""
+        self._declare()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             self._live(parent)
+
+    def _declare(self) -> None:
+        self._is_own.close()
+        self._is_own.enter_context(own_feeder.woken_by(self.ring))
 
     def _live(self, parent: int) -> NoReturn:
         """The feeder's whole life, in the forked process; never returns into the worker's code."""
@@ -100,7 +106,7 @@ class Feeder:
 
 
 def _prepare(parent: int) -> None:
-    passes.bell = None
+    own_feeder.wake = None
     for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _leave)

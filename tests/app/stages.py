@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 from django.db import connection
 
 from jobs.admission import passes, publishing
-from jobs.admission.publishing import Doorbell
-from jobs.core.db.dialects import bound_now, prepare
+from jobs.admission.publishing import JobMessage
+from jobs.core.db.clock import bound_now
+from jobs.core.db.values import prepare
 from jobs.execution import attempt, claims, heartbeats
 from jobs.execution.claims import Claimed
 from jobs.execution.heartbeats import Identity
@@ -38,11 +39,11 @@ class Clock:
 
 
 @contextmanager
-def collected() -> Iterator[list[Doorbell]]:
+def collected() -> Iterator[list[JobMessage]]:
     """Doorbells sent inside the block, instead of a broker."""
-    rung: list[Doorbell] = []
-    with publishing.delivered_by(rung.extend):
-        yield rung
+    sent: list[JobMessage] = []
+    with publishing.delivered_by(sent.extend):
+        yield sent
 
 
 def start_worker(slots: int = 100, pools: Sequence[str] = ("default",)) -> UUID:
@@ -52,11 +53,11 @@ def start_worker(slots: int = 100, pools: Sequence[str] = ("default",)) -> UUID:
     return boot_id
 
 
-def admit(pool: str = "default") -> list[Doorbell]:
+def admit(pool: str = "default") -> list[JobMessage]:
     """Admit once, and give back the doorbells."""
-    with collected() as rung:
+    with collected() as sent:
         passes.admit(pool)
-    return rung
+    return sent
 
 
 def queue(job: Job) -> UUID:

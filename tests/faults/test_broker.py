@@ -12,7 +12,7 @@ from kombu import Connection, Producer, Queue
 
 from jobs import job_manager
 from jobs.admission import passes, publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.execution import heartbeats
 from jobs.models import Attempt, Job, transitions
 from tests.app import ledger
@@ -126,21 +126,21 @@ def test_a_doorbell_that_rings_twenty_times_is_answered_once(
         worker.freeze()
     job = job_manager.submit(hold, [str(gate)])
     job.refresh_from_db()
-    bell = _doorbell(job)
-    _ring(stack, [bell] * 19)
+    message = _doorbell(job)
+    _ring(stack, [message] * 19)
     for worker in workers:
         worker.thaw()
     wait_for_lines(ledger_file, "begin", 1, 15)
-    wait_for(lambda: sum(worker.text().count(_received(bell)) for worker in workers) >= 10, 15, "half of the rings")
+    wait_for(lambda: sum(worker.text().count(_received(message)) for worker in workers) >= 10, 15, "half of the rings")
     gate.touch()
     wait_for_end([job], 15)
-    _ring(stack, [bell])
-    wait_for(lambda: sum(worker.text().count(_received(bell)) for worker in workers) == 21, 15, "all of the rings")
+    _ring(stack, [message])
+    wait_for(lambda: sum(worker.text().count(_received(message)) for worker in workers) == 21, 15, "all of the rings")
     _check_refusals(job, ledger_file)
 
 
-def _received(bell: Doorbell) -> str:
-    return f"{bell.task}[{bell.pairs[0][1]}] received"
+def _received(message: JobMessage) -> str:
+    return f"{message.task}[{message.pairs[0][1]}] received"
 
 
 def _check_refusals(job: Job, ledger_file: Path) -> None:
@@ -176,17 +176,17 @@ def test_the_doorbell_of_a_bygone_admission_starts_nothing(
     assert Attempt.objects.get(job=job).id not in (bygone.pairs[0][1], job.attempt_id)
 
 
-def _doorbell(job: Job) -> Doorbell:
+def _doorbell(job: Job) -> JobMessage:
     assert job.attempt_id
-    return Doorbell(job.pool, job.task, ((job.id, job.attempt_id),))
+    return JobMessage(job.pool, job.task, ((job.id, job.attempt_id),))
 
 
-def _ring(stack: Stack, bells: list[Doorbell]) -> None:
+def _ring(stack: Stack, messages: list[JobMessage]) -> None:
     """Publish as anybody could who has seen the message: by plain kombu."""
     with Connection(stack.broker_url) as connection:
         producer = Producer(connection.channel())
-        for bell in bells:
-            attempt_id = str(bell.pairs[0][1])
-            pairs = [[str(job_id), str(attempt)] for job_id, attempt in bell.pairs]
-            headers = {"lang": "py", "task": bell.task, "id": attempt_id, "root_id": attempt_id, "jobs": pairs}
-            producer.publish([[], {}, {}], routing_key=bell.pool, serializer="json", headers=headers)
+        for message in messages:
+            attempt_id = str(message.pairs[0][1])
+            pairs = [[str(job_id), str(attempt)] for job_id, attempt in message.pairs]
+            headers = {"lang": "py", "task": message.task, "id": attempt_id, "root_id": attempt_id, "jobs": pairs}
+            producer.publish([[], {}, {}], routing_key=message.pool, serializer="json", headers=headers)

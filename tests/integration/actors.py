@@ -26,7 +26,7 @@ from django.db import connection, connections, transaction
 
 from jobs import job_manager
 from jobs.admission import passes, publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.exceptions import JobAborted, JobRefused
 from jobs.execution import back_to_queue, claims, rescue
 from jobs.execution.context import JobContext
@@ -114,16 +114,16 @@ def settle_fallbacks(number: int, barrier: Barrier) -> int:
 
 
 def do_chores(number: int, barrier: Barrier, times: int) -> list[tuple[str, str]]:
-    """Promote, admit and publish so many times, as a steward does; returns the pairs that were rung."""
-    rung: list[Doorbell] = []
+    """Promote, admit and publish so many times, as a steward does; returns the pairs that were sent."""
+    sent: list[JobMessage] = []
     stages.start_worker()
-    with publishing.delivered_by(rung.extend):
+    with publishing.delivered_by(sent.extend):
         barrier.wait()
         for _ in range(times):
             promoter.promote()
             passes.admit("default")
             republisher.publish()
-    return [(str(job_id), str(attempt_id)) for bell in rung for job_id, attempt_id in bell.pairs]
+    return [(str(job_id), str(attempt_id)) for message in sent for job_id, attempt_id in message.pairs]
 
 
 def revoke(number: int, barrier: Barrier, job_id: str) -> None:

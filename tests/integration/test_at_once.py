@@ -80,10 +80,10 @@ def test_four_stewards_at_once_do_each_chore_once(stack: Stack) -> None:
     """Fault 30: whoever still believes himself in office promotes, admits and rings; each job once all the same."""
     jobs = job_manager.submit_many(probe, [((), {})] * 400, run_after=3600)
     Job.objects.update(run_after=jobs[0].created_at)
-    rung = [pair for told in crowd(4, do_chores, 5) for pair in told]
+    sent = [pair for told in crowd(4, do_chores, 5) for pair in told]
     names = Counter(JobEvent.objects.values_list("job_id", "name"))
     assert {names[job.id, "due"] for job in jobs} == {1}
     assert max(names[job.id, "admit"] for job in jobs) == 1
     admitted = Job.objects.filter(state="queued")
     assert admitted.count() > 0
-    assert set(rung) == {(str(job.id), str(job.attempt_id)) for job in admitted}
+    assert set(sent) == {(str(job.id), str(job.attempt_id)) for job in admitted}

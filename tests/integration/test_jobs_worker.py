@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs import JobTask, job, job_manager
-from jobs.admission import passes
+from jobs.admission.wakeup import own_feeder
 from jobs.models import Worker
 
 pytestmark = pytest.mark.broker
@@ -34,5 +34,5 @@ def test_it_runs_jobs_of_every_pool_with_their_retries(stack: Any, jobs_worker: 
 
 
 def test_nothing_of_it_stays(stack: Any, transactional_db: None) -> None:
-    assert passes.bell is None
+    assert own_feeder.wake is None
     assert not Worker.objects.unfenced().exists()

@@ -85,8 +85,8 @@ def test_doorbells_of_one_admission_ring_in_the_order_of_rank(stack: Stack) -> N
     random.shuffle(words)
     submitted = [job_manager.submit(nap, priority=word) for word in words]
     Pool.objects.filter(name="default").update(max_concurrent=None)
-    rung = stages.admit()
-    assert [bell.pairs[0][0] for bell in rung] == [job.id for job in sorted(submitted, key=_goes_before)]
+    sent = stages.admit()
+    assert [message.pairs[0][0] for message in sent] == [job.id for job in sorted(submitted, key=_goes_before)]
 
 
 @pytest.mark.parametrize(("model", "column"), [(Pool, "max_concurrent"), (Limit, "size")])

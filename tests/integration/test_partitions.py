@@ -20,7 +20,7 @@ from django.test import override_settings
 from jobs import Job, JobTask, job_manager
 from jobs.admission import limits, passes, queries
 from jobs.admission.limits import declared as declaring
-from jobs.admission.limits.tally import EARLY
+from jobs.admission.limits.blockers import EARLY
 from jobs.exceptions import ImpossibleNeed, InvalidOption, JobRefused
 from jobs.models import JobEvent, Limit, Pool
 from tests.app import stages

@@ -15,7 +15,7 @@ from django.db import connections
 
 from jobs import Job, job_manager
 from jobs.admission import passes, publishing
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.execution import claims, rescue
 from jobs.models import Attempt, TaskPause, transitions
 from tests.app import stages

@@ -20,7 +20,8 @@ from django.db.models.functions import Now
 from jobs.admission import publishing
 from jobs.admission.limits.lanes import Facts
 from jobs.core.db import statements
-from jobs.core.db.dialects import db_now, dialect
+from jobs.core.db.clock import db_now
+from jobs.core.db.dialects import dialect
 from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from jobs.models import Job, Limit, Worker

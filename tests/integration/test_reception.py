@@ -13,7 +13,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport import redis
 
 from jobs.admission import publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.worker import redis_acks
 from tests.services import Stack
 
@@ -100,8 +100,8 @@ def _taking(connection: Connection, prefetch: int = 0) -> _Taking:
 
 
 def _ring(times: int) -> None:
-    bells = [Doorbell(POOL, "nobody.runs.this", ((uuid4(), uuid4()),)) for _ in range(times)]
-    assert publishing.publish(bells) == times
+    messages = [JobMessage(POOL, "nobody.runs.this", ((uuid4(), uuid4()),)) for _ in range(times)]
+    assert publishing.publish(messages) == times
 
 
 def _drain(connection: Connection, taken: _Taking) -> list[Any]:

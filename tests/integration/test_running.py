@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from jobs import job_manager, signals
 from jobs.admission import publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.exceptions import InvalidArguments, InvalidOption, InvalidPayload, JobNotFinished, JobNotFound, UnknownPool
 from jobs.models import Job, JobEvent, JobLog, Pool, transitions
 from jobs.models import Worker as WorkerRow
@@ -151,7 +151,7 @@ def test_other_hooks_of_the_commit_run_whatever_admission_does(house: House, mon
         ran.append("admission")
         raise OSError("no way")
 
-    monkeypatch.setattr("jobs.admission.passes.bell", broken)
+    monkeypatch.setattr("jobs.admission.wakeup.own_feeder.wake", broken)
     with transaction.atomic():
         transaction.on_commit(lambda: ran.append("before"))
         job = house.submit(add, 1, 1)
@@ -281,10 +281,10 @@ def test_a_doorbell_of_another_admission_starts_nothing(house: House) -> None:
     present = queue(job)
     Job.objects.filter(pk=job.pk).update(published_at=Now() + timedelta(seconds=60))  # the steward need not help
     Pool.objects.update(max_concurrent=None)
-    assert publishing.publish([Doorbell("default", add.name, ((job.id, old),))] * 5) == 5
+    assert publishing.publish([JobMessage("default", add.name, ((job.id, old),))] * 5) == 5
     assert [house.run(add, 2, 2).result for _ in range(4)] == [4] * 4  # behind the stale ones in both processes
     assert (fresh(job).state, house.effects(job)) == ("queued", [])
-    assert publishing.publish([Doorbell("default", add.name, ((job.id, present),))] * 20) == 20
+    assert publishing.publish([JobMessage("default", add.name, ((job.id, present),))] * 20) == 20
     assert house.done(job).result == 2
     assert [house.run(add, 2, 2).result for _ in range(4)] == [4] * 4
     assert [attempt.id for attempt in attempts(job)] == [present]

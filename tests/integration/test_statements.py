@@ -11,6 +11,7 @@ from django.db import connection
 
 from jobs import job_manager
 from jobs.admission import passes
+from jobs.admission.wakeup import own_feeder
 from jobs.core.db.statements import query
 from jobs.execution import claims
 from jobs.models import Limit
@@ -51,7 +52,7 @@ def test_a_connection_that_was_cut_between_requests_is_replaced(stack: Stack, mo
 @pytest.mark.parametrize("kind", SUBMITTED)
 def test_an_admission_is_few_statements(kind: str, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch, what its process has met before. The first look at lanes that are new reads their facts as well."""
-    monkeypatch.setattr(passes, "bell", lambda: None)  # what is submitted waits
+    monkeypatch.setattr(own_feeder, "wake", lambda: None)  # what is submitted waits
     Limit.objects.filter(name="system").update(size=100 if kind != "plain" else None)
     _admission_after(kind)
     said = _admission_after(kind)

@@ -101,8 +101,8 @@ def _agrees_with_the_plan(pool: str, said: dict[Any, Why]) -> None:
     seen = limits.preview(pool)
     assert seen is not None
     tally = Tally(seen)
-    is_open = next(tally.pool_blockers(), None) is None
-    lanes = ordering.in_order(tally, tally.look.heads) if is_open else []
+    is_open = next(limits.pool_blockers(tally), None) is None
+    lanes = ordering.in_order(tally, tally.snapshot.heads) if is_open else []
     with_room = {head.lane for head in lanes if ordering.first_blocker(tally, head) is None}
     for row in Job.objects.filter(pk__in=said):
         has_room = bool(with_room & {str(row.lane), row.lane.hex})

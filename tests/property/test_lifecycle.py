@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from jobs import Answer, job, job_manager
 from jobs.admission import passes
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import claims, heartbeats, rescue
 from jobs.execution.attempt import run_body
@@ -80,7 +80,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.all.enter_context(override_settings(JOBS=NEVER_STALE))
         self.rolled_back = self.all.enter_context(_rolled_back())
         self.clock = Clock(NOON, self.all)
-        self.bells: list[Doorbell] = self.all.enter_context(
+        self.messages: list[JobMessage] = self.all.enter_context(
             stages.collected()
         )  # each may be answered again at any time
         self.claims: list[Claimed] = []  # what bodies somewhere are running, or believe to be
@@ -186,8 +186,8 @@ class Lifecycle(RuleBasedStateMachine):
         rescued = rescue.rescue(rescue.attempts_of_the_fenced(100), "its worker is dead", "steward")
         if overtaken:
             passes.admit_everywhere()
-            for bell in self._fresh_bells(among={one.id for one in rescued}):
-                assert self._claim(bell, None)
+            for message in self._fresh_bells(among={one.id for one in rescued}):
+                assert self._claim(message, None)
 
     @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)), twice=st.sampled_from([False, False, True]))
     def go_on(self, data: st.DataObject, end: str, twice: bool) -> None:
@@ -198,25 +198,25 @@ class Lifecycle(RuleBasedStateMachine):
                 self.claims.remove(claimed)
             self._finish(claimed, end)
         passes.admit_everywhere()
-        for bell in self._fresh_bells(among=set(Job.objects.values_list("pk", flat=True))):
+        for message in self._fresh_bells(among=set(Job.objects.values_list("pk", flat=True))):
             if self.workers:
-                assert self._claim(bell, data.draw(st.sampled_from(self.workers)))
+                assert self._claim(message, data.draw(st.sampled_from(self.workers)))
 
-    @precondition(lambda self: self.bells)
+    @precondition(lambda self: self.messages)
     @rule(data=st.data())
     def answer_wrongly(self, data: st.DataObject) -> None:
         """A worker takes any doorbell that ever rang, or is dead itself."""
-        bell = data.draw(st.sampled_from(sorted(self.bells, key=_job_of)))
+        message = data.draw(st.sampled_from(sorted(self.messages, key=_job_of)))
         worker = data.draw(st.sampled_from(self.hired))
-        is_fresh = Job.objects.filter(state="queued", attempt_id=bell.pairs[0][1]).exists()
-        assert self._claim(bell, worker) == (is_fresh and worker in self.workers)
+        is_fresh = Job.objects.filter(state="queued", attempt_id=message.pairs[0][1]).exists()
+        assert self._claim(message, worker) == (is_fresh and worker in self.workers)
 
-    def _fresh_bells(self, among: set[UUID]) -> list[Doorbell]:
+    def _fresh_bells(self, among: set[UUID]) -> list[JobMessage]:
         queued = set(Job.objects.filter(state="queued", pk__in=among).values_list("attempt_id", flat=True))
-        return sorted((bell for bell in self.bells if bell.pairs[0][1] in queued), key=_job_of)
+        return sorted((message for message in self.messages if message.pairs[0][1] in queued), key=_job_of)
 
-    def _claim(self, bell: Doorbell, worker: UUID | None) -> bool:
-        ((job_id, attempt_id),) = bell.pairs
+    def _claim(self, message: JobMessage, worker: UUID | None) -> bool:
+        ((job_id, attempt_id),) = message.pairs
         claimed = claims.claim(job_id, attempt_id, worker)
         if claimed is None:
             return False
@@ -321,9 +321,9 @@ class Lifecycle(RuleBasedStateMachine):
         assert left <= {"paused"}
 
 
-def _job_of(bell: Doorbell) -> UUID:
+def _job_of(message: JobMessage) -> UUID:
     """Ids of jobs are ordered by time, so what is drawn is the same in each run; the order of admission is not."""
-    return bell.pairs[0][0]
+    return message.pairs[0][0]
 
 
 def _ending(end: BaseException | None) -> Any:

@@ -150,10 +150,10 @@ def _restart_database(site: Site, fault: Fault) -> bool:
 def _repeat_doorbells(site: Site, _: Fault) -> bool:
     """Ring again for what is queued or runs, and for attempts that have ended, as a broker may that delivers twice."""
     try:
-        bells = _bells()
+        messages = _bells()
         with Connection(site.broker.url) as connection:
             producer = Producer(connection.channel())
-            for pool, task, job_id, attempt_id in bells:
+            for pool, task, job_id, attempt_id in messages:
                 name, pairs = str(attempt_id), [[str(job_id), str(attempt_id)]]
                 headers = {"lang": "py", "task": task, "id": name, "root_id": name, publishing.JOBS_HEADER: pairs}
                 producer.publish([[], {}, {}], routing_key=pool, serializer="json", headers=headers)
@@ -161,7 +161,7 @@ def _repeat_doorbells(site: Site, _: Fault) -> bool:
         return False
     finally:
         connections.close_all()
-    return bool(bells)
+    return bool(messages)
 
 
 def _bells() -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from tests.app import stages
 from tests.app.stages import Clock
 
@@ -23,7 +23,7 @@ def clock(db: None) -> Iterator[Clock]:
 
 
 @pytest.fixture
-def rung() -> Iterator[list[Doorbell]]:
+def sent() -> Iterator[list[JobMessage]]:
     """The doorbells that were sent in this test."""
     with stages.collected() as doorbells:
         yield doorbells

@@ -1,7 +1,7 @@
 """A pool's budgets over time: what is taken until when, and when there is room for more. Numbers only.
 
-Used where a job is too large for what is free: it gets a reservation at the first moment at which it is sure to fit,
-and whoever comes later may only take what leaves that moment as it is.
+A job that is too large for the free room gets a reservation at the first moment at which it is sure to fit. Later jobs
+may only take room that does not delay that moment.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Stay:
-    """Something taken from `start` (epoch seconds) until before `end`."""
+class Allocation:
+    """What one job takes of the budgets, from `start` (epoch seconds) to just before `end`."""
 
     start: float
     end: float
@@ -26,20 +26,20 @@ class Stay:
 
 @dataclass
 class Profile:
-    """Who takes what of some budgets, and when."""
+    """Some budgets, and what jobs take of them when."""
 
     budgets: Needs
-    stays: list[Stay] = field(default_factory=list)
+    allocations: list[Allocation] = field(default_factory=list)
 
     def fits(self, needs: Needs, start: float, seconds: float = NEVER) -> bool:
-        """Whether there is room for these needs from `start` on for so long. What has no budget always fits."""
+        """Whether these needs fit from `start` on for so long. A need without a budget always fits."""
         end = start + seconds
-        moments = [start, *(stay.start for stay in self.stays if start < stay.start < end)]
+        moments = [start, *(allocation.start for allocation in self.allocations if start < allocation.start < end)]
         return all(self._has_room(needs, moment) for moment in moments)
 
     def first_fit(self, needs: Needs, now: float, seconds: float = NEVER) -> float:
         """The first moment from `now` on from which the needs fit for so long; NEVER where that is not sure."""
-        moments = sorted({now, *(stay.end for stay in self.stays if now < stay.end < NEVER)})
+        moments = sorted({now, *(allocation.end for allocation in self.allocations if now < allocation.end < NEVER)})
         return next((moment for moment in moments if self.fits(needs, moment, seconds)), NEVER)
 
     def short(self, needs: Needs, moment: float) -> dict[str, float]:
@@ -53,4 +53,8 @@ class Profile:
         return not self.short(needs, moment)
 
     def _taken(self, name: str, moment: float) -> float:
-        return sum(stay.needs.get(name, 0.0) for stay in self.stays if stay.start <= moment < stay.end)
+        return sum(
+            allocation.needs.get(name, 0.0)
+            for allocation in self.allocations
+            if allocation.start <= moment < allocation.end
+        )

@@ -1,7 +1,7 @@
-"""A lane: all waiting jobs of a pool that admission cannot tell apart but by their rank.
+"""A lane: all waiting jobs of a pool that differ, for admission, only in their rank.
 
-Whatever decides whether a job has room is one of the facts here, and the lane's id is a hash of them. So the first job
-of a lane speaks for all of them, and a lane without room is passed over whole, however many wait in it.
+Everything that decides whether a job has room is one of the facts here; the lane's id is a hash of them. So the first
+job of a lane stands for all of them, and a lane without room is skipped whole, however many jobs wait in it.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ class _Columns(NamedTuple):
 class Facts(_Columns):
     """What admission decides by. Needs are MB, CPU weight, or units of a named resource; times are seconds.
 
-    A process keeps those of the lanes that it has met, and with them what follows from them alone.
+    A process caches the facts of the lanes it has read, with the properties below.
     """
 
     @property
     def lane(self) -> UUID:
-        """The lane's id: so long a hash that nobody can choose a partition to end up in another's lane.
+        """The lane's id: a hash long enough that no partition can be chosen to collide with another lane.
 
-        Of a version that exists: MariaDB takes no other UUID.
+        It has a UUID version because MariaDB rejects a UUID without one.
         """
         text = json.dumps([_plain(value) for value in self._replace(resources=self.resources or {})], sort_keys=True)
         return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest(), version=5)
 
     @cached_property
     def tenant(self) -> tuple[str, str]:
-        """Whom the job counts for in the fair share: its partition; all jobs without one are one tenant."""
+        """The job's tenant in the fair share: its partition; all jobs without a partition are one tenant."""
         return (self.partition_by, self.partition) if self.partition_by else ("", "")
 
     @property
     def turn_with_large(self) -> tuple[str, str]:
-        """Under what the tenant's last turn with a large job is remembered: beside its own, where no partition is.
+        """The key of the tenant's last turn with a large job, beside that of its turns; no partition has such a key.
 
-        A hash, for the two names together are longer than the column.
+        It is hashed because both names together are longer than the column.
         """
         return "", hashlib.blake2b("=".join(self.tenant).encode(), digest_size=16).hexdigest()
 
     @property
     def longest(self) -> float | None:
-        """Seconds after its start at which it has ended, by force if need be; None where nobody can say."""
+        """Seconds from its start until it has ended, by force if necessary; None without a time-out."""
         return self.timeout + (settings.GRACE if self.grace is None else self.grace) if self.timeout else None
 
     @cached_property
     def needs(self) -> Mapping[str, float]:
-        """What the job takes of the pool's budgets while it is in flight, by name; nothing it does not need."""
+        """What the job takes of the pool's budgets while it is in flight, by name."""
         if self.memory_mb is self.cpu_weight is self.disk_mb is None and not self.resources:
             return {}
         named = {MEMORY: self.memory_mb, CPU: self.cpu_weight, DISK: self.disk_mb, **(self.resources or {})}
@@ -85,7 +85,7 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
 
 
 def _plain(value: Any) -> Any:
-    """512 and 512.0 are one need."""
+    """512 and 512.0 are the same need."""
     if isinstance(value, Mapping):
         return {name: _plain(amount) for name, amount in value.items()}
     return float(value) if isinstance(value, (int, float)) else value

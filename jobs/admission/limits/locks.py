@@ -1,4 +1,4 @@
-"""What it takes to change a limit under way, whoever does it: the locks that admission counts under, a rate's wait."""
+"""Changing a limit while jobs run: locks the pools that count by it, and shortens the wait of a rate."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from jobs.models import Limit, LimitKind, Pool
 
 
 def lock(pools: Collection[str]) -> set[str]:
-    """Take the locks of the pools that a limit is for, in the order of names; of all where it spans them ("").
+    """Lock the pools that a limit is for, in the order of names; all pools where it spans them ("").
 
-    Else an admission that counts by the old rows could still be under way when another one counts by the new ones, and
-    both together go over the limit. Returns which were taken: who wanted to admit there meanwhile has left.
+    Otherwise one admission could count by the old rows and another by the new ones, and both together exceed the
+    limit. Returns the locked pools; the caller must admit there, because others found the lock busy and left.
     """
     rows = Pool.objects.using(settings.DATABASE).select_for_update().order_by("name").values_list("name", flat=True)
     return set((rows if "" in pools else rows.filter(name__in=pools)) if pools else ())
 
 
 def shorten_wait(limit: Limit) -> None:
-    """Let a rate's next start come no later than the new figures say: the old ones may have put it off for long.
+    """Bring a rate's next start forward to what the new figures allow: the old ones may have put it off for long.
 
-    By GCRA a start leaves the theoretical arrival time a whole burst of intervals ahead at most.
+    In GCRA a start moves the theoretical arrival time at most one whole burst of intervals ahead.
     """
     if limit.kind != LimitKind.RATE or not limit.size:
         return

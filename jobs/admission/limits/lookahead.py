@@ -1,8 +1,8 @@
-"""How many jobs are admitted beyond each slot: LOOK_AHEAD, and of short jobs as many as are soon done.
+"""How many jobs are admitted beyond each slot: LOOK_AHEAD, and more where jobs are short.
 
-What is admitted is out of reach of priority, fairness and pause. For jobs of some milliseconds a tenth of a second of
-work is no loss of order, and one admission can serve many of them instead of two. Measured by a feeder, for a pool in
-which one task waits: from pass to pass, while each takes every slot. Reads no clock but its own intervals.
+Priority, fairness and pause do not reach an admitted job. If jobs last some milliseconds, a tenth of a second of work
+ahead costs no order, and one admission serves many jobs instead of two. A feeder measures how long jobs last, from pass
+to pass, for a pool in which one task waits and each pass takes every slot.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from jobs.core.conf import settings
 
 SHORT = 0.1  # seconds of each slot's work that may be admitted ahead of it
 MOST = 10  # jobs for each slot
-TOGETHER = 0.002  # seconds; ends of jobs that lie closer are answered by one admission
-_FRESH = 1.0  # seconds after which a pool was idle, and what was measured says nothing any more
-_WEIGHT = 0.3  # of the newest interval
+TOGETHER = 0.002  # seconds; jobs that finish closer together are answered by one admission
+_FRESH = 1.0  # seconds without a pass after which a measurement is dropped
+_WEIGHT = 0.3  # of the newest interval in the moving average
 
 
 @dataclass
 class _Pace:
-    """One pool: when it was filled last, with jobs of which task, and how long a slot has taken for one of them."""
+    """One pool: when a pass last admitted, jobs of which task, and the seconds a slot takes for one of them."""
 
     at: float = 0.0
     task: str = ""
@@ -37,7 +37,7 @@ class _Pace:
 
     @property
     def ahead(self) -> int:
-        """LOOK_AHEAD 0 says that nothing may be admitted early, however short."""
+        """Jobs per slot. LOOK_AHEAD = 0 means that nothing is admitted early, however short jobs are."""
         base = settings.LOOK_AHEAD
         if not base or not self.seconds or not self.is_fresh:
             return base
@@ -45,7 +45,7 @@ class _Pace:
 
     @property
     def pause(self) -> float:
-        """Of more than the setting lets in, half may be used up before the next admission."""
+        """Seconds until the next admission: half of what is ahead, where that is more than the setting."""
         ahead = self.ahead
         return ahead * self.seconds / 2 if self.seconds and ahead > settings.LOOK_AHEAD else TOGETHER
 
@@ -60,7 +60,7 @@ _paces: ContextVar[_Paces | None] = ContextVar("paces", default=None)
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Inside, in this thread, what admission does is measured and followed."""
+    """Inside, in this thread, admissions are measured and the look-ahead follows."""
     token = _paces.set(_Paces())
     try:
         yield
@@ -76,27 +76,27 @@ def of(pool: str, tasks: Collection[str]) -> int:
 
 
 def most_elsewhere(tasks: Collection[str]) -> int:
-    """How many a feeder may admit beyond each slot of a pool in which these tasks wait, when asked outside of it."""
+    """The most that a feeder in another process may admit beyond each slot where these tasks wait."""
     is_known = _paces.get() is not None or not settings.LOOK_AHEAD or len(set(tasks)) != 1
     return settings.LOOK_AHEAD if is_known else max(settings.LOOK_AHEAD, MOST)
 
 
 def at_most() -> int:
-    """As `of`, for whatever pool and task."""
+    """As `of`, the highest of all pools and tasks."""
     paces = _paces.get()
     measured = [pace.ahead for pace in paces.pools.values()] if paces else []
     return max([settings.LOOK_AHEAD, *measured])
 
 
 def pause() -> float:
-    """Seconds to wait for more ends of jobs before they are answered by an admission: what is ahead runs meanwhile."""
+    """Seconds to collect finished jobs before the next admission; the jobs admitted ahead keep the slots busy."""
     paces = _paces.get()
     fresh = [pace.pause for pace in paces.pools.values() if pace.is_fresh] if paces else []
     return min(fresh, default=TOGETHER)
 
 
 def note(pool: str, tasks: Collection[str], moved: int, slots: int, *, filled: bool) -> None:
-    """One pass has admitted so many jobs; `filled` where only the number of slots has kept it from more."""
+    """Record that a pass admitted so many jobs; `filled`: only the number of slots kept it from more."""
     paces = _paces.get()
     if paces is None or not moved:
         return

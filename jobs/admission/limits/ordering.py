@@ -1,82 +1,89 @@
-"""Who is next: the order among lanes with room, and the fair share between partitions. Touches no database.
+"""Which jobs are next: the order among lanes with room, and the fair share between partitions. Touches no database.
 
-The order, smallest first: critical jobs; then partitions whose last admission is AGED_AFTER ago, while their first job
-is older than that, by how long they have waited since they were served, or had something to be served; then what a
-partition has in flight by its weight; then its turn, which comes with its rank but not before it was served last; then
-rank. Jobs without a partition are one partition among the others. A lane that has no room is passed over, whoever waits
-in it.
+The order is that of `Turns.order`. A lane without room is skipped, however good the rank of its first job is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import chain, filterfalse
 
-from jobs.admission.limits.availability import NEVER
-from jobs.admission.limits.blockers import BUDGET, NO_SLOT, RATE, RESERVED, TASK_PAUSED, Blocker
-from jobs.admission.limits.snapshot import Head, Look
-from jobs.admission.limits.tally import Order, Reservation, Tally
+from jobs.admission.limits.blockers import (
+    BUDGET,
+    NO_SLOT,
+    RATE,
+    RESERVED,
+    TASK_PAUSED,
+    Blocker,
+    blockers_of,
+    free_slots,
+    is_full,
+)
+from jobs.admission.limits.snapshot import LaneHead, Snapshot
+from jobs.admission.limits.tally import Tally
+from jobs.admission.limits.turns import Order
 from jobs.admission.queries import Candidate
 from jobs.core.conf import settings
 
-LARGE = frozenset({BUDGET, RESERVED, NO_SLOT})  # what may keep a job for which room is kept
+LARGE = frozenset({BUDGET, RESERVED, NO_SLOT})  # what may keep a job for which room is reserved
 MOST_RESERVATIONS = 20
 MOST_READ = 2000  # waiting jobs read by one admission, beside the first of each lane
 Key = tuple[Order, str]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one look allows: the first lanes with room, best first, for so many jobs in all.
+class AdmissionPlan:
+    """What one snapshot allows: the first lanes with room, best first, for so many jobs in all.
 
     `opens_at` (epoch seconds) is when a rate lets the next job start; None where no rate is in the way.
     """
 
     tally: Tally
     free: int
-    lanes: Sequence[Head]
+    lanes: Sequence[LaneHead]
     opens_at: float | None
 
     @property
     def is_simple(self) -> bool:
-        """Whether the first lane is the only one that counts, so that its jobs need not be read to be taken.
+        """Whether only the first lane counts, so that its jobs can be moved without reading them first.
 
-        Where some that are kept hold back those behind them, each of its own has to be asked for its rank.
+        Not where a waiting job blocks jobs behind it: each job's own rank then says whether it is behind.
         """
-        tally = self.tally
-        if not self.lanes or tally.reservations or tally.next_slot or self.lanes[0].facts.tenant in tally.held:
+        kept = self.tally.reservations
+        if not self.lanes or kept.entries or kept.next_slot or self.lanes[0].facts.tenant in kept.waiting:
             return False
         return len(self.lanes) == 1 or self.free == 1
 
 
 @dataclass(frozen=True)
-class Stand:
-    """Where one lane stands: what keeps it (beside the pool's own blockers), and which lanes come before it.
+class QueuePosition:
+    """What keeps one lane (beside the pool's own blockers), and which lanes come before it.
 
-    `ahead` have room and go first; `in_front` are readers and writers of the same partition, kept themselves, that
-    those behind may not pass.
+    `ahead` have room and go first. `in_front` wait themselves: readers and writers of the same partition, which this
+    lane must not pass.
     """
 
     tally: Tally
-    head: Head
+    head: LaneHead
     blockers: Sequence[Blocker]
-    ahead: Sequence[Head]
-    in_front: Sequence[Head]
+    ahead: Sequence[LaneHead]
+    in_front: Sequence[LaneHead]
 
 
-def plan(look: Look, most: int) -> Plan:
-    """Go through the lanes in their order, pass over those without room, and stop where the slots end.
+def plan(snapshot: Snapshot, most: int) -> AdmissionPlan:
+    """Go through the lanes in their order, skip lanes without room, and stop when the slots are used up.
 
-    Each job that is taken comes from the first lane in the order, and moves it back: so those behind the first `free`
-    lanes with room are not reached, and are not asked.
+    Each admitted job comes from the first lane in the order, and moves that lane back. So lanes behind the first `free`
+    lanes with room cannot be reached, and are not checked.
     """
-    tally = Tally(look)
-    free = max(0, min(tally.free, most))
-    with_room: list[Head] = []
+    tally = Tally(snapshot)
+    free = max(0, min(free_slots(tally), most))
+    with_room: list[LaneHead] = []
     waits: list[float] = []
-    for head in in_order(tally, filterfalse(tally.is_full, look.heads)) if free else ():
+    for head in in_order(tally, filterfalse(partial(is_full, tally), snapshot.heads)) if free else ():
         blocker = first_blocker(tally, head)
         if blocker is None:
             with_room.append(head)
@@ -84,18 +91,18 @@ def plan(look: Look, most: int) -> Plan:
                 break
         elif blocker.kind == RATE and blocker.until is not None:
             waits.append(blocker.until)
-    return Plan(tally, free, with_room, min(waits, default=None))
+    return AdmissionPlan(tally, free, with_room, min(waits, default=None))
 
 
-def stand(look: Look, lane: str) -> Stand:
-    """One lane as `plan` comes to it, with all that keeps it; LookupError where the look has no such lane."""
-    tally = Tally(look)
-    ahead: list[Head] = []
-    in_front: list[Head] = []
-    for head in in_order(tally, look.heads):
+def position_of(snapshot: Snapshot, lane: str) -> QueuePosition:
+    """One lane as `plan` reaches it, with everything that keeps it; LookupError: the snapshot has no such lane."""
+    tally = Tally(snapshot)
+    ahead: list[LaneHead] = []
+    in_front: list[LaneHead] = []
+    for head in in_order(tally, snapshot.heads):
         if head.lane == lane:
             tenant = [other for other in in_front if other.facts.tenant == head.facts.tenant]
-            return Stand(tally, head, tuple(tally.blockers(head)), ahead, tenant)
+            return QueuePosition(tally, head, tuple(blockers_of(tally, head)), ahead, tenant)
         blocker = first_blocker(tally, head)
         if blocker is None:
             ahead.append(head)
@@ -104,89 +111,90 @@ def stand(look: Look, lane: str) -> Stand:
     raise LookupError(f"nothing waits in lane {lane}")
 
 
-def in_order(tally: Tally, heads: Iterable[Head]) -> list[Head]:
-    """These lanes in their order, once room is kept for large jobs that have waited."""
+def in_order(tally: Tally, heads: Iterable[LaneHead]) -> list[LaneHead]:
+    """These lanes in their order; room for large jobs that have waited is reserved first."""
     reserve(tally)
-    return sorted(heads, key=tally.order)
+    return sorted(heads, key=tally.turns.order)
 
 
-def first_blocker(tally: Tally, head: Head) -> Blocker | None:
-    """What keeps a job, which is not passed then by what it holds back.
+def first_blocker(tally: Tally, head: LaneHead) -> Blocker | None:
+    """The first reason why this job cannot start; None: it can.
 
-    That is readers and writers behind a kept one, but not where a person holds it; and who would go ahead of a slot.
+    A reader or writer that cannot start blocks the jobs behind it in its partition, except when its task is paused. A
+    job that only lacks a slot keeps the next one.
     """
-    blocker = next(tally.blockers(head), None)
+    blocker = next(blockers_of(tally, head), None)
     if blocker is not None and blocker.kind == NO_SLOT:
-        tally.hold_slot(head)
+        tally.reservations.reserve_slot(head)
     if blocker is not None and blocker.kind != TASK_PAUSED and head.facts.access:
-        tally.hold_back(head)
+        tally.reservations.block_behind(head)
     return blocker
 
 
 def reserve(tally: Tally) -> None:
-    """Keep room for large jobs that have waited: in their order, each for the first moment at which it is sure to fit.
+    """Reserve room for large jobs that have waited for RESERVE_AFTER, in their order.
 
-    The first of each tenant goes before those that would be its second. One that fits just now is kept its room as
-    well: else a smaller one, whose turn it is, would take it each time.
+    The first large job of each tenant goes before any second one. A job that fits right now gets a reservation, too:
+    otherwise the next smaller job would take the room each time.
     """
-    latest = tally.look.now - settings.RESERVE_AFTER
-    waited = [head for head in tally.look.heads if head.eligible_at <= latest and head.facts.needs]
+    latest = tally.snapshot.now - settings.RESERVE_AFTER
+    waited = [head for head in tally.snapshot.heads if head.eligible_at <= latest and head.facts.needs]
     firsts = _first_of_each_tenant(tally, [head for head in waited if _last_turn(tally, head) <= latest])
-    tally.firm = {head.lane for head in firsts}
-    others = (head for head in sorted(waited, key=tally.order) if head.lane not in tally.firm)
+    guaranteed = tally.reservations.guaranteed = {head.lane for head in firsts}
+    others = (head for head in sorted(waited, key=tally.turns.order) if head.lane not in guaranteed)
     for head in chain(firsts, others):
-        if len(tally.reservations) >= MOST_RESERVATIONS:
+        if len(tally.reservations.entries) >= MOST_RESERVATIONS:
             return
         if _lacks_room_only(tally, head):
-            _reserve(tally, head)
+            tally.reservations.reserve(head)
 
 
-def _first_of_each_tenant(tally: Tally, heads: Iterable[Head]) -> list[Head]:
-    """The one with the best rank of each; critical ones first, then by rank, but not before the tenant's last turn."""
+def _first_of_each_tenant(tally: Tally, heads: Iterable[LaneHead]) -> list[LaneHead]:
+    """The best-ranked large job of each tenant: critical ones first, then by rank or the tenant's last such turn."""
 
-    def place(head: Head) -> tuple[bool, float, float]:
+    def place(head: LaneHead) -> tuple[bool, float, float]:
         return not head.is_critical, max(head.rank, _last_turn(tally, head)), head.rank
 
-    firsts: dict[tuple[str, str], Head] = {}
+    firsts: dict[tuple[str, str], LaneHead] = {}
     for head in sorted(heads, key=place):
         if head.facts.tenant not in firsts and _lacks_room_only(tally, head):
             firsts[head.facts.tenant] = head
     return list(firsts.values())
 
 
-def _last_turn(tally: Tally, head: Head) -> float:
-    """When room that was kept for a large job of the same tenant was taken last."""
-    return tally.turns.get(head.facts.turn_with_large, 0.0)
+def _last_turn(tally: Tally, head: LaneHead) -> float:
+    """When a large job of the same tenant last took room reserved for it."""
+    return tally.turns.last_served.get(head.facts.turn_with_large, 0.0)
 
 
-def _lacks_room_only(tally: Tally, head: Head) -> bool:
-    return {blocker.kind for blocker in tally.blockers(head)} <= LARGE
+def _lacks_room_only(tally: Tally, head: LaneHead) -> bool:
+    return {blocker.kind for blocker in blockers_of(tally, head)} <= LARGE
 
 
-def how_many(plan: Plan) -> int:
-    """How many jobs of the first lane, where it is the only one that counts."""
+def how_many(plan: AdmissionPlan) -> int:
+    """How many jobs of the first lane to admit, where only that lane counts."""
     number, head = 0, plan.lanes[0]
-    while number < plan.free and next(plan.tally.blockers(head), None) is None:
+    while number < plan.free and next(blockers_of(plan.tally, head), None) is None:
         plan.tally.take(head)
         number += 1
     return number
 
 
-def first_lanes(plan: Plan) -> dict[str, int]:
-    """How many jobs of each lane have to be read to choose among them.
+def first_lanes(plan: AdmissionPlan) -> dict[str, int]:
+    """How many jobs of each lane to read before choosing among them.
 
-    Tenants take turns, so one more than a tenant's part of the slots is enough as a rule; `pick` ends where it is not.
-    Of readers and writers the one that a limit keeps is read too: it holds back those behind.
+    Tenants take turns, so one more than a tenant's part of the slots is usually enough; `pick` stops where it is not.
+    For readers and writers one more is read: a job that a limit keeps blocks the jobs behind it.
     """
     tenants, tally = len({head.facts.tenant for head in plan.lanes}), plan.tally
     most = max(1, min(plan.free, plan.free // tenants + 1, MOST_READ // len(plan.lanes)))
-    return {head.lane: min(most, tally.most(head.facts) + bool(head.facts.access)) for head in plan.lanes}
+    return {head.lane: min(most, tally.usage.most(head.facts) + bool(head.facts.access)) for head in plan.lanes}
 
 
-def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:
-    """The best of the candidates of several lanes, taken one by one: each that is taken changes what comes next.
+def pick(plan: AdmissionPlan, candidates: Sequence[Candidate], asked: Mapping[str, int]) -> list[Candidate]:
+    """The best candidates of several lanes, taken one by one, because each one changes the order of the others.
 
-    `asked` is how many of each lane were asked for: a lane that gave so many may have more.
+    `asked` is how many jobs of each lane were read: a lane that returned so many may have more.
     """
     tally, waiting = plan.tally, _by_lane(plan, candidates)
     given = {lane: len(queue) for lane, queue in waiting.items()}
@@ -197,37 +205,29 @@ def pick(plan: Plan, candidates: Sequence[Candidate], asked: Mapping[str, int]) 
         key, lane = heappop(heap)
         queue = waiting[lane]
         now = _key(tally, queue[-1])
-        if now > key:  # its partition has been served meanwhile
+        if now > key:  # its partition was served since this key was computed
             heappush(heap, (now, lane))
         elif first_blocker(tally, queue[-1][0]) is None:
             head, candidate = queue.pop()
             tally.take(head)
             picked.append(candidate)
-            if not queue and given[lane] == asked[lane] and tally.most(head.facts):
-                break  # who comes next in this lane was not read, and may be better than all others
+            if not queue and given[lane] == asked[lane] and tally.usage.most(head.facts):
+                break  # the lane's next job was not read, and may be the best of all
             if queue:
                 heappush(heap, (_key(tally, queue[-1]), lane))
     return picked
 
 
-def _by_lane(plan: Plan, candidates: Iterable[Candidate]) -> dict[str, list[tuple[Head, Candidate]]]:
-    """For each lane its candidates, the best one last, each as the first of its lane that it may become."""
+def _by_lane(plan: AdmissionPlan, candidates: Iterable[Candidate]) -> dict[str, list[tuple[LaneHead, Candidate]]]:
+    """The candidates of each lane, the best last; each with the lane head it would be."""
     heads = {head.lane: head for head in plan.lanes}
-    waiting: dict[str, list[tuple[Head, Candidate]]] = {}
-    for one in sorted(candidates, key=lambda one: (one.rank, one.id), reverse=True):
-        head = heads[one.lane]._replace(rank=one.rank, is_critical=one.is_critical)
-        waiting.setdefault(one.lane, []).append((head, one))
+    waiting: dict[str, list[tuple[LaneHead, Candidate]]] = {}
+    for candidate in sorted(candidates, key=lambda candidate: (candidate.rank, candidate.id), reverse=True):
+        head = heads[candidate.lane]._replace(rank=candidate.rank, is_critical=candidate.is_critical)
+        waiting.setdefault(candidate.lane, []).append((head, candidate))
     return waiting
 
 
-def _key(tally: Tally, waiting: tuple[Head, Candidate]) -> Key:
+def _key(tally: Tally, waiting: tuple[LaneHead, Candidate]) -> Key:
     head, candidate = waiting
-    return tally.order(head), candidate.id
-
-
-def _reserve(tally: Tally, head: Head) -> None:
-    facts, now = head.facts, tally.look.now
-    start = tally.profile(head).first_fit(facts.needs, now, facts.longest or NEVER)
-    if start < NEVER:
-        is_firm = head.lane in tally.firm
-        tally.reservations.append(Reservation(head, start, tally.order(head), is_firm))
+    return tally.turns.order(head), candidate.id

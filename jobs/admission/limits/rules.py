@@ -45,16 +45,16 @@ class Rule:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it spans pools, and so needs a lock of its own."""
+        """Whether it spans pools, so that its row must be locked, too."""
         return not self.pool and self.size is not None
 
     @property
     def spacing(self) -> Spacing | None:
-        """How far apart starts are; None where none may come at all."""
+        """How far apart starts are; None where the rate is 0."""
         return Spacing(self.period / self.size, self.burst) if self.size else None
 
     def counts(self, facts: Facts, pool: str) -> bool:
-        """Whether a job of that pool is one of those that it limits."""
+        """Whether it limits a job of that pool."""
         return (
             self.pool in ("", pool)
             and self.task in ("", facts.task)
@@ -63,17 +63,17 @@ class Rule:
         )
 
     def counter(self, facts: Facts) -> Counter:
-        """What a job is counted under."""
+        """The counter of a job under this rule."""
         return self.name, facts.partition if self.partition_by else ""
 
     @property
     def subject(self) -> tuple[str, str, str, str]:
-        """What it limits, but for the one partition that it may be for."""
+        """What it limits, without the partition: a rule for one partition replaces the general rule of its subject."""
         return self.pool, self.task, self.partition_by, self.kind
 
 
-class Under(NamedTuple):
-    """What a job is under: rules on how many are in flight, rules on how many start, its partition's weight."""
+class RulesFor(NamedTuple):
+    """The rules that count one job: on how many are in flight, on how many start, and its partition's weight."""
 
     sizes: tuple[Rule, ...]
     rates: tuple[Rule, ...]
@@ -90,29 +90,29 @@ class Rules:
         for rule in self.all:
             if rule.partition:
                 self._special.setdefault((rule.partition_by, rule.partition), []).append(rule)
-        self._known: dict[tuple[str, str, object], Under] = {}
+        self._known: dict[tuple[str, str, object], RulesFor] = {}
 
-    def of(self, facts: Facts, pool: str) -> Under:
-        """The rules that a job is under. One for its very partition stands in place of the general one."""
+    def of(self, facts: Facts, pool: str) -> RulesFor:
+        """The rules that count a job. A rule for the job's own partition replaces the general one."""
         tenant = facts.tenant
         key = (pool, facts.task, tenant if tenant in self._special else facts.partition_by)
-        under = self._known.get(key)
-        if under is None:
-            under = self._known[key] = self._find(facts, pool)
-        return under
+        rules = self._known.get(key)
+        if rules is None:
+            rules = self._known[key] = self._find(facts, pool)
+        return rules
 
     @property
     def are_shared(self) -> bool:
         """Whether any of them spans pools."""
         return any(rule.is_shared for rule in self.all)
 
-    def _find(self, facts: Facts, pool: str) -> Under:
+    def _find(self, facts: Facts, pool: str) -> RulesFor:
         own = self._special.get((facts.partition_by, facts.partition), ())
         special = [rule for rule in own if rule.counts(facts, pool)]
         replaced = {rule.subject for rule in special}
         general = [rule for rule in self._general if rule.counts(facts, pool) and rule.subject not in replaced]
         sized = [rule for rule in (*general, *special) if rule.size is not None]
-        return Under(
+        return RulesFor(
             tuple(rule for rule in sized if rule.kind == CONCURRENCY),
             tuple(rule for rule in sized if rule.kind == RATE),
             _weight(special) or _weight(general) or 1.0,
@@ -121,7 +121,7 @@ class Rules:
 
 @functools.lru_cache(maxsize=32)  # a few more than the pools of a site
 def read_rules(columns: str, system_maximum: int | None) -> Rules:
-    """The rules in a JSON text of columns: while nobody changes them they are the same text, read once."""
+    """The rules in a JSON text of columns. As long as no row changes it is the same text, parsed once."""
     return Rules(zip(*json.loads(columns), strict=True), system_maximum)
 
 
@@ -131,7 +131,7 @@ def rate_name(task: str) -> str:
 
 
 def _weight(rules: Iterable[Rule]) -> float | None:
-    """What these rows say of a partition's share. Each row has a weight, and 1 is that of those that say nothing."""
+    """The weight that these rows give a partition; a weight of 1 is the default and gives none."""
     return max((rule.weight for rule in rules if rule.partition_by and rule.weight != 1), default=None)
 
 

@@ -1,4 +1,4 @@
-"""One look at a pool: all that decides what may be admitted, read in one statement. Decides nothing itself."""
+"""Reads, in one statement, everything that decides what a pool may admit. Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from jobs.admission import queries
@@ -15,13 +15,13 @@ from jobs.admission.limits.lanes import CPU, DISK, MEMORY, Facts, facts_of
 from jobs.admission.limits.rules import Counter, Rules, read_rules
 from jobs.admission.queries import FIRST_LANE, MOST_LANES
 from jobs.core.conf import settings
-from jobs.core.db.dialects import read
+from jobs.core.db.values import read
 from jobs.models import Job
 
 
 @dataclass(frozen=True)
 class PoolFacts:
-    """A pool's row. A budget that is None, or not named, is no limit."""
+    """A pool's row. A budget that is not named here is no limit."""
 
     name: str
     is_paused: bool
@@ -30,10 +30,10 @@ class PoolFacts:
     budgets: Mapping[str, float]
 
 
-class Flight(NamedTuple):
-    """The jobs of one lane that are in flight. `newest` is the last admission; `ends` when time-out and grace are over.
+class InFlight(NamedTuple):
+    """The jobs of one lane in flight. `newest` is the last admission. `ends` has an entry for each job with a time-out.
 
-    Moments are epoch seconds. Of jobs without a time-out `ends` says nothing.
+    An end is when time-out and grace are over. Moments are epoch seconds.
     """
 
     pool: str
@@ -43,8 +43,8 @@ class Flight(NamedTuple):
     ends: tuple[float, ...]
 
 
-class Head(NamedTuple):
-    """The first waiting job of a lane, which speaks for all of it. Moments are epoch seconds."""
+class LaneHead(NamedTuple):
+    """The first waiting job of a lane, which stands for all of them. Moments are epoch seconds."""
 
     lane: str
     rank: float
@@ -54,104 +54,111 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
-    """A pool at one moment (`now`, epoch seconds by the database's clock)."""
+class Snapshot:
+    """A pool at one moment (`now`, epoch seconds by the database's clock).
+
+    `without_slot` jobs run on silent or draining workers, whose slots are not in `slots`. `next_arrivals` is the state
+    of the rates (GCRA), `last_served` the last admission of each partition.
+    """
 
     now: float
     pool: PoolFacts
     slots: int
-    beyond: int
+    without_slot: int
     rules: Rules
-    tats: Mapping[Counter, float]
-    turns: Mapping[tuple[str, str], float]
-    flights: Sequence[Flight]
-    heads: Sequence[Head]
+    next_arrivals: Mapping[Counter, float]
+    last_served: Mapping[tuple[str, str], float]
+    in_flight: Sequence[InFlight]
+    heads: Sequence[LaneHead]
     sees_everywhere: bool
     paused_tasks: Collection[str] = ()
 
     @cached_property
     def window(self) -> int:
-        """How many jobs may be in flight: the live slots, and the look-ahead for each."""
+        """How many jobs may be in flight: the live slots, plus the look-ahead of each."""
         return self.slots * (1 + lookahead.of(self.pool.name, {head.facts.task for head in self.heads}))
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there are more lanes than one look sees."""
+        """Whether there are more lanes than one snapshot reads."""
         return len(self.heads) >= MOST_LANES
 
     @property
     def shared(self) -> list[str]:
-        """Names of the limits that span pools and count one of the waiting jobs, in the order of locking."""
+        """Names of the limits that span pools and count a waiting job, in the order in which they are locked."""
         if not self.rules.are_shared:
             return []
-        each = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
-        found = {id(under): under for under in each}  # many lanes are under the same
-        return sorted({rule.name for one in found.values() for rule in (*one.sizes, *one.rates) if rule.is_shared})
+        by_lane = (self.rules.of(head.facts, self.pool.name) for head in self.heads)
+        distinct = {id(rules): rules for rules in by_lane}.values()  # many lanes have the same
+        return sorted({rule.name for rules in distinct for rule in (*rules.sizes, *rules.rates) if rule.is_shared})
 
 
-def look(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Look | None:
-    """Read a pool; None when there is none of that name.
+def take_snapshot(pool: str, *, everywhere: bool = True, start: UUID = FIRST_LANE) -> Snapshot | None:
+    """Read a pool; None when there is no such pool.
 
-    `everywhere` reads what is in flight in the other pools as well, for limits that span them. `start` is the lane at
-    which to begin where there are more of them than one look sees.
+    `everywhere` also reads the jobs in flight in other pools, for limits that span pools. `start` is the first lane to
+    read, where there are more lanes than one snapshot reads.
     """
-    row = queries.look(pool, rules.COLUMNS, everywhere=everywhere, start=start)
+    row = queries.read_snapshot(pool, rules.COLUMNS, everywhere=everywhere, start=start)
     if row is None:
         return None
-    now, paused, draining, maximum, memory, cpu, disk, named, slots, beyond, limits, *texts = row
-    tats, turns, (tasks,), in_flight, waiting = map(json.loads, texts)
+    now, paused, draining, maximum, memory, cpu, disk, resources, slots, without_slot, limits, *texts = row
+    next_arrivals, last_served, (tasks,), in_flight, waiting = map(json.loads, texts)
     known = _known(pool, waiting[0], in_flight[0])
-    needed = (known[lane].resources or () for lane in waiting[0] if lane in known)
-    none = dict.fromkeys((name for names in needed for name in names), 0)  # of what the pool does not name it has none
-    budgets = {**none, MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(named)}
-    return Look(
+    budgets = {MEMORY: memory, CPU: cpu, DISK: disk, **json.loads(resources)}
+    heads = _heads(waiting, known)
+    return Snapshot(
         now=now,
-        pool=PoolFacts(
-            pool,
-            bool(paused),
-            bool(draining),
-            maximum,
-            {name: float(amount) for name, amount in budgets.items() if amount is not None},
-        ),
+        pool=PoolFacts(pool, bool(paused), bool(draining), maximum, _budgets(budgets, heads)),
         slots=int(slots),
-        beyond=int(beyond),
+        without_slot=int(without_slot),
         rules=read_rules(limits, settings.MAX_CONCURRENT),
-        tats={(name, partition): tat for name, partition, tat in zip(*tats, strict=True)},
-        turns={(by, partition): at for by, partition, at in zip(*turns, strict=True)},
-        flights=[_flight(known[lane], *one) for lane, *one in zip(*in_flight, strict=True) if lane in known],
-        heads=[
-            Head(lane, rank, eligible_at, bool(critical), known[lane])
-            for lane, rank, eligible_at, critical in zip(*waiting, strict=True)
-            if lane in known
-        ],
+        next_arrivals={(name, partition): tat for name, partition, tat in zip(*next_arrivals, strict=True)},
+        last_served={(by, partition): at for by, partition, at in zip(*last_served, strict=True)},
+        in_flight=[_in_flight(known[lane], *rest) for lane, *rest in zip(*in_flight, strict=True) if lane in known],
+        heads=heads,
         sees_everywhere=everywhere,
         paused_tasks=set(tasks),
     )
 
 
-def preview(pool: str) -> Look | None:
-    """A pool as its next admission will see it: the other pools only where a limit spans them. Locks nothing."""
-    seen = look(pool)
-    if seen is None or seen.shared:
-        return seen
-    here = [flight for flight in seen.flights if flight.pool == pool]
-    return replace(seen, flights=here, sees_everywhere=False)
+def _heads(waiting: Sequence[Sequence[Any]], known: Mapping[str, Facts]) -> list[LaneHead]:
+    return [
+        LaneHead(lane, rank, eligible_at, bool(critical), known[lane])
+        for lane, rank, eligible_at, critical in zip(*waiting, strict=True)
+        if lane in known
+    ]
 
 
-def head_of(job: Job) -> Head:
+def _budgets(sizes: Mapping[str, float | None], heads: Sequence[LaneHead]) -> dict[str, float]:
+    """The pool's budgets. Of a resource that a job needs and the pool does not name there is none."""
+    named = {name for head in heads for name in head.facts.resources or ()}
+    return {name: float(size) for name, size in {**dict.fromkeys(named, 0), **sizes}.items() if size is not None}
+
+
+def preview(pool: str) -> Snapshot | None:
+    """A pool as its next admission will read it: other pools only where a limit spans them. Locks nothing."""
+    snapshot = take_snapshot(pool)
+    if snapshot is None or snapshot.shared:
+        return snapshot
+    here = [lane for lane in snapshot.in_flight if lane.pool == pool]
+    return replace(snapshot, in_flight=here, sees_everywhere=False)
+
+
+def head_of(job: Job) -> LaneHead:
     """A waiting job as if it were the first of its lane."""
     facts = facts_of({name: getattr(job, name) for name in lanes.COLUMNS})
     eligible_at = job.eligible_at.timestamp()
-    return Head(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
+    return LaneHead(str(job.lane), job.rank, eligible_at, job.priority == "critical", facts)
 
 
-_facts: dict[str, Facts] = {}  # of the lanes that this process has met: a lane's id is the hash of its facts
+_facts: dict[str, Facts] = {}  # by lane; never stale, because a lane's id is the hash of its facts
 MOST_KNOWN = 50_000
 
 
 def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mapping[str, Facts]:
-    """The facts of these lanes. One that is empty meanwhile is left out: it neither waits nor holds anything."""
-    new = [[lane for lane in seen if lane not in _facts] for seen in (waiting, in_flight)]
+    """The facts of these lanes. A lane whose last job has just left is missing: it neither waits nor holds anything."""
+    new = [[lane for lane in lanes_seen if lane not in _facts] for lanes_seen in (waiting, in_flight)]
     if any(new):
         if len(_facts) > MOST_KNOWN:
             _facts.clear()
@@ -161,6 +168,6 @@ def _known(pool: str, waiting: Sequence[str], in_flight: Sequence[str]) -> Mappi
     return _facts
 
 
-def _flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> Flight:
+def _in_flight(facts: Facts, pool: str, number: int, newest: float | None, starts: Sequence[float] | None) -> InFlight:
     ends = tuple(start + facts.longest for start in starts) if starts and facts.longest else ()
-    return Flight(pool, facts, number, newest or 0.0, ends)
+    return InFlight(pool, facts, number, newest or 0.0, ends)

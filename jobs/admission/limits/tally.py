@@ -1,297 +1,37 @@
-"""Counts what a look has seen, and says of each waiting job what keeps it: the one place that knows every limit.
-
-Admission asks it for the first thing in the way, `explain` for all of them; so the answer to "why" cannot be another
-one than the decision.
-"""
+"""The state of one admission: usage, turns and reservations. Each admitted job changes it."""
 
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from jobs.admission.limits.availability import NEVER, Profile, Stay
-from jobs.admission.limits.blockers import (
-    ACCESS,
-    BUDGET,
-    DRAINING,
-    LIMIT,
-    NO_SLOT,
-    NO_WORKER,
-    OWN_LIMIT,
-    PAUSED,
-    POOL_FULL,
-    RATE,
-    RESERVED,
-    TASK_PAUSED,
-    Blocker,
-)
-from jobs.admission.limits.lanes import EXCLUSIVE, Facts
-from jobs.admission.limits.rules import Counter, Under, rate_name
-from jobs.admission.limits.snapshot import Head, Look
-from jobs.core.conf import settings
-from jobs.core.options.rate import Spacing, spacing
-
-EARLY = 1e-5  # seconds before its time that a start may come: moments are rounded; the next one is not early for it
-Order = tuple[int, float, float, float]  # class, share, turn, rank
+from jobs.admission.limits.lanes import Facts
+from jobs.admission.limits.reservations import Reservations
+from jobs.admission.limits.snapshot import LaneHead, Snapshot
+from jobs.admission.limits.turns import Turns
+from jobs.admission.limits.usage import Usage
 
 
-@dataclass(frozen=True)
-class Reservation:
-    """A moment (epoch seconds) from which room is kept for a large job; `order` is where it stood then.
-
-    A firm one is its tenant's turn with large jobs: it also binds who passes it by the fair share alone.
-    """
-
-    head: Head
-    start: float
-    order: Order
-    is_firm: bool = False
-
-
-@dataclass
 class Tally:
-    """What is in flight, counted as the limits count it, and carried on with each job that is taken."""
+    """A snapshot, counted."""
 
-    look: Look
-    in_flight: int = 0
-    counts: defaultdict[Counter, int] = field(default_factory=lambda: defaultdict(int))
-    tenants: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    newest: dict[tuple[str, str], float] = field(default_factory=dict)
-    own: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    access: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
-    tats: dict[Counter, float] = field(default_factory=dict)
-    turns: dict[tuple[str, str], float] = field(default_factory=dict)
-    used: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    stays: list[Stay] = field(default_factory=list)
-    held: dict[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
-    reservations: list[Reservation] = field(default_factory=list)
-    next_slot: Order | None = None  # of the first job under a rate that waits for a slot: none behind it goes ahead
-    firm: set[str] = field(default_factory=set)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.usage = Usage(snapshot)
+        self.turns = Turns(snapshot)
+        self.reservations = Reservations(snapshot, self.turns)
+        for lane in snapshot.in_flight:
+            self.usage.count(lane.facts, lane.pool, lane.number)
+            if lane.pool == snapshot.pool.name:
+                self._add(lane.facts, lane.number, lane.newest, lane.ends)
 
-    def __post_init__(self) -> None:
-        self.tats, self.turns = dict(self.look.tats), dict(self.look.turns)
-        for flight in self.look.flights:
-            self._count(flight.facts, flight.pool, flight.number)
-            if flight.pool == self.look.pool.name:
-                self._hold(flight.facts, flight.number)
-                self._occupy(flight.facts, flight.number, flight.newest, flight.ends)
-
-    @property
-    def free(self) -> int:
-        """How many jobs the pool itself has room for, whatever they are; never negative."""
-        if next(self.pool_blockers(), None) is not None:
-            return 0
-        room = self.look.window - (self.in_flight - self.look.beyond)
-        maximum = self.look.pool.max_concurrent
-        return room if maximum is None else min(room, maximum - self.in_flight)
-
-    def pool_blockers(self) -> Iterator[Blocker]:
-        """What keeps every job of the pool."""
-        pool, here = self.look.pool, self.in_flight
-        if pool.is_paused:
-            yield Blocker(PAUSED, pool.name)
-        if pool.is_draining:
-            yield Blocker(DRAINING, pool.name)
-        if not self.look.slots:
-            yield Blocker(NO_WORKER, pool.name)
-        elif here - self.look.beyond >= self.look.window:
-            yield Blocker(NO_SLOT, pool.name, self.look.slots, here - self.look.beyond)
-        if pool.max_concurrent is not None and here >= pool.max_concurrent:
-            yield Blocker(POOL_FULL, pool.name, pool.max_concurrent, here)
-
-    def blockers(self, head: Head) -> Iterator[Blocker]:
-        """What keeps this job, and its whole lane, beside what keeps the pool; the first one is reason enough."""
-        facts = head.facts
-        if facts.task in self.look.paused_tasks:
-            yield Blocker(TASK_PAUSED, facts.task)
-        yield from self._limit_blockers(facts)
-        if facts.max_concurrent is not None and (own := self.own[_own(facts)]) >= facts.max_concurrent:
-            yield Blocker(OWN_LIMIT, facts.task, facts.max_concurrent, own, partition=facts.partition)
-        if facts.access:
-            yield from self._access_blockers(head)
-        if facts.needs:
-            yield from self._budget_blockers(head)
-        yield from self._rate_blockers(facts)
-        if self.lacks_slot(head):
-            yield Blocker(NO_SLOT, self.look.pool.name, self.look.slots, self.in_flight - self.look.beyond)
-
-    def lacks_slot(self, head: Head) -> bool:
-        """Whether it may not be admitted ahead of a slot, and there is none: a rate counts starts, not the wait before.
-
-        Nor may who comes behind such a job, or those would take each slot that becomes free before it.
-        """
-        if not self.look.slots <= self.in_flight - self.look.beyond < self.look.window:
-            return False  # a slot is free, or else the pool itself has none
-        if self.next_slot is not None and self.order(head) > self.next_slot:
-            return True
-        return next(self.rates(head.facts), None) is not None
-
-    def hold_slot(self, head: Head) -> None:
-        """Nothing but a slot keeps this job: the next one is not for those behind it."""
-        self.next_slot = min(self.next_slot or self.order(head), self.order(head))
-
-    def hold_back(self, head: Head) -> None:
-        """This reader or writer is kept: those behind it in its partition must not pass."""
-        first = self.held.get(head.facts.tenant, _place(head))
-        self.held[head.facts.tenant] = min(first, _place(head))
-
-    def take(self, head: Head) -> None:
+    def take(self, head: LaneHead) -> None:
         """Count one more job of this lane as in flight."""
-        facts, pool, now = head.facts, self.look.pool.name, self.look.now
-        self._count(facts, pool, 1)
-        self._hold(facts, 1)
-        self._occupy(facts, 1, now, (now + facts.longest,) if facts.longest else ())
-        for counter, space in self.rates(facts):
-            self.tats[counter] = space.after_start(self.tats.get(counter, 0.0), now)
-        self.turns[facts.tenant] = now
-        if head.lane in self.firm:
-            self.turns[facts.turn_with_large] = now
-            self.firm.remove(head.lane)
-        self.reservations = [one for one in self.reservations if one.head.lane != head.lane]
+        facts, now = head.facts, self.snapshot.now
+        self.usage.count(facts, self.snapshot.pool.name, 1)
+        self._add(facts, 1, now, (now + facts.longest,) if facts.longest else ())
+        self.usage.start(facts)
+        self.turns.last_served[facts.tenant] = now
+        self.reservations.drop(head)
 
-    def order(self, head: Head) -> Order:
-        """Where a job stands, smallest first: critical, then long unserved partitions, then by share, turn and rank.
-
-        Those long unserved go by how long that is: by rank, a backlog of long bodies would go first each time one ends;
-        by share, one that waits beside a long job of its own would not be reached while others come that have none.
-        """
-        if head.is_critical:
-            return 0, 0.0, head.rank, head.rank
-        long_ago, tenant = self.look.now - settings.AGED_AFTER, head.facts.tenant
-        served = self.turns.get(tenant, 0.0)
-        if head.rank < long_ago and served < long_ago and self.newest.get(tenant, 0.0) < long_ago:
-            return 1, 0.0, max(head.eligible_at, served), head.rank
-        return 2, self.share(head.facts), max(head.rank, served), head.rank
-
-    def rates(self, facts: Facts) -> Iterator[tuple[Counter, Spacing]]:
-        """The rates that a start counts for, each with how far it spaces; where none may start there is none."""
-        own = spacing(facts.rate) if facts.rate else None
-        for rule in self._under(facts).rates:
-            if rule.spacing is not None:
-                is_tasks = own is not None and rule.name == rate_name(facts.task)
-                yield rule.counter(facts), rule.spacing.tightened(own) if is_tasks and own else rule.spacing
-        if own is not None and not self._has_rate(facts):
-            yield (rate_name(facts.task), facts.partition), own
-
-    def most(self, facts: Facts) -> int:
-        """How many more jobs of a lane the limits on their number allow; a large number where none is set."""
-        rooms = [
-            rule.size - self.counts.get(rule.counter(facts), 0)
-            for rule in self._under(facts).sizes
-            if rule.size is not None
-        ]
-        if facts.max_concurrent is not None:
-            rooms.append(facts.max_concurrent - self.own[_own(facts)])
-        return max(0, int(min(rooms, default=sys.maxsize)))
-
-    def is_full(self, head: Head) -> bool:
-        """Whether a limit on their number keeps this lane, and that is all it does: none behind is kept by it."""
-        return not head.facts.access and next(self._limit_blockers(head.facts), None) is not None
-
-    def share(self, facts: Facts) -> float:
-        """What a tenant has in flight, by its weight."""
-        return self.tenants.get(facts.tenant, 0) / self._under(facts).weight
-
-    def binding(self, head: Head) -> list[Reservation]:
-        """The reservations that this job has to leave as they are; of those made after its own there is none.
-
-        Where the job stands now says nothing about whose a reservation is: its tenant's share may have grown since,
-        and SQLite cuts the digits of a rank in JSON.
-        """
-        order, lanes = self.order(head), [one.head.lane for one in self.reservations]
-        before = self.reservations[: lanes.index(head.lane)] if head.lane in lanes else self.reservations
-        is_bound = head.lane in self.firm
-        return [
-            one
-            for one in before
-            if one.order < order or (one.is_firm and (is_bound or one.head.rank < head.rank) and not head.is_critical)
-        ]
-
-    def profile(self, head: Head) -> Profile:
-        """The budgets over time as this job finds them, with what is reserved for those before it."""
-        booked = [
-            Stay(one.start, one.start + (one.head.facts.longest or NEVER), one.head.facts.needs)
-            for one in self.binding(head)
-        ]
-        return Profile(self.look.pool.budgets, [*self.stays, *booked])
-
-    def _under(self, facts: Facts) -> Under:
-        return self.look.rules.of(facts, self.look.pool.name)
-
-    def _count(self, facts: Facts, pool: str, number: int) -> None:
-        for rule in self.look.rules.of(facts, pool).sizes:
-            self.counts[rule.counter(facts)] += number
-
-    def _hold(self, facts: Facts, number: int) -> None:
-        """What a job brings itself, its own maximum and its place among readers and writers, counts in its pool."""
-        self.own[_own(facts)] += number
-        if facts.access:
-            self.access[(facts.partition_by, facts.partition, facts.access)] += number
-
-    def _occupy(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
-        tenant = facts.tenant
-        self.in_flight += number
-        self.tenants[tenant] += number
-        self.newest[tenant] = max(newest, self.newest.get(tenant, 0.0))
-        if needs := facts.needs:
-            for name, need in needs.items():
-                self.used[name] += need * number
-            now = self.look.now
-            self.stays += [Stay(now, max(end, now + 1), needs) for end in ends]
-            self.stays += [Stay(now, NEVER, needs)] * (number - len(ends))
-
-    def _has_rate(self, facts: Facts) -> bool:
-        return any(rule.name == rate_name(facts.task) and rule.spacing is not None for rule in self._under(facts).rates)
-
-    def _limit_blockers(self, facts: Facts) -> Iterator[Blocker]:
-        for rule in self._under(facts).sizes:
-            counter = rule.counter(facts)
-            used = self.counts.get(counter, 0)
-            if rule.size is not None and used + 1 > rule.size:
-                yield Blocker(LIMIT, rule.name, rule.size, used, partition=counter[1])
-
-    def _access_blockers(self, head: Head) -> Iterator[Blocker]:
-        """Readers share; a writer is alone. Who waits in front keeps those behind from passing, or writers starve."""
-        facts = head.facts
-        name, partition = facts.partition_by, facts.partition
-        writers = self.access[(name, partition, EXCLUSIVE)]
-        readers = self.access[(name, partition, "shared")]
-        used = writers + (readers if facts.access == EXCLUSIVE else 0)
-        if used or _place(head) > self.held.get(facts.tenant, _place(head)):
-            yield Blocker(ACCESS, name, None, used, partition=partition)
-
-    def _budget_blockers(self, head: Head) -> Iterator[Blocker]:
-        budgets, fits = self.look.pool.budgets, True
-        for name, need in head.facts.needs.items():
-            used, size = self.used[name], budgets.get(name)
-            if size is not None and used + need > size + 1e-9:
-                fits = False
-                yield Blocker(BUDGET, name, size, used, need)
-        if fits and self.reservations:
-            yield from self._reservation_blockers(head)
-
-    def _reservation_blockers(self, head: Head) -> Iterator[Blocker]:
-        seconds = head.facts.longest or NEVER
-        if not self.profile(head).fits(head.facts.needs, self.look.now, seconds):
-            first = self.binding(head)[0]
-            yield Blocker(RESERVED, first.head.facts.task, until=first.start)
-
-    def _rate_blockers(self, facts: Facts) -> Iterator[Blocker]:
-        for counter, space in self.rates(facts):
-            opens = space.opens_at(self.tats.get(counter, 0.0))
-            if opens > self.look.now + EARLY:
-                yield Blocker(RATE, counter[0], until=opens, partition=counter[1])
-        for rule in self._under(facts).rates:
-            if rule.size == 0:
-                yield Blocker(RATE, rule.name, 0, partition=rule.counter(facts)[1])
-
-
-def _place(head: Head) -> tuple[bool, float]:
-    """Where a job stands among those of its partition."""
-    return not head.is_critical, head.rank
-
-
-def _own(facts: Facts) -> tuple[str, str, str]:
-    return facts.task, facts.partition_by, facts.partition
+    def _add(self, facts: Facts, number: int, newest: float, ends: tuple[float, ...]) -> None:
+        self.usage.add(facts, number)
+        self.turns.add(facts, number, newest)
+        self.reservations.add(facts, number, ends)

@@ -1,6 +1,6 @@
-"""Transactions that the database ended because two waited for each other: ours are done again, a caller's cannot be.
+"""Retries a transaction that the database aborted because of a deadlock. A caller's own transaction is not retried.
 
-InnoDB does so more readily than PostgreSQL: every index entry has a lock of its own.
+InnoDB has more deadlocks than PostgreSQL, because every index entry has a lock of its own.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from jobs.core.conf import settings
 P = ParamSpec("P")
 T = TypeVar("T")
 DEADLOCK = 1213  # MariaDB; the whole transaction is rolled back
-_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2)  # seconds at most, drawn at random, so that the same two do not meet again
+_PAUSES = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+)  # seconds at most; the pause is random, so that the same two do not collide again
 
 
 def done_again(act: Callable[P, T]) -> Callable[P, T]:
-    """Do what is a transaction of its own again, a few times, where it fell to a deadlock.
+    """Retry a function that is a transaction of its own, a few times, when a deadlock aborted it.
 
-    Inside a caller's transaction the error goes to the caller, who alone can begin it anew.
+    Inside a caller's transaction the error goes to the caller: only the caller can restart it.
     """
 
     @functools.wraps(act)
@@ -42,5 +48,5 @@ def done_again(act: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_deadlock(error: OperationalError) -> bool:
-    """Whether the database has chosen this transaction to end a deadlock."""
+    """Whether the database aborted this transaction because of a deadlock."""
     return getattr(error.__cause__, "sqlstate", "") == "40P01" or error.args[:1] == (DEADLOCK,)

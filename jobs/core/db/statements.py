@@ -1,6 +1,6 @@
-"""Running the hot statements: `{now}` filled in, and on PostgreSQL prepared once per connection.
+"""Runs SQL statements: fills in `{now}`, and on PostgreSQL prepares them once per connection.
 
-A statement that moves a job has several parts; planning it costs PostgreSQL more than running it. Behind a pooler in
+A statement that moves a job has several parts; PostgreSQL needs more time to plan than to run it. Behind a pooler in
 transaction mode prepared statements do not work: `DISABLE_SERVER_SIDE_CURSORS`, which Django asks for there, turns them
 off here too.
 """
@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import NotSupportedError, connections, transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import db_now, dialect
+from jobs.core.db.clock import db_now
+from jobs.core.db.dialects import dialect
 
 if TYPE_CHECKING or find_spec("psycopg"):
     from psycopg import Cursor
     from psycopg.types.datetime import TimestamptzLoader
 
     class _PreparingCursor(Cursor[Any]):
-        """Prepares whatever it runs; the statement's text is the key."""
+        """Prepares every statement; the statement's text is the key."""
 
         def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             return super().execute(query, params, **{**options, "prepare": True})
@@ -68,9 +69,9 @@ def change(
 
 
 def resolve_pick(using: str, where: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-    """A condition and its parameters; one that picks has picked, where it cannot within a statement that writes.
+    """A condition and its parameters. On MariaDB the pick runs first, as a statement of its own.
 
-    What it found stays locked to the end of the caller's transaction.
+    The rows it found stay locked until the end of the caller's transaction.
     """
     db = dialect(using)
     select = db.resolve_pick(where)
@@ -80,10 +81,10 @@ def resolve_pick(using: str, where: str, params: Sequence[Any]) -> tuple[str, Se
 
 
 def after_commit(act: Callable[..., object], *args: Any) -> None:
-    """Call `act(*args)` once the caller's transaction is committed: at once where there is none.
+    """Call `act(*args)` after the caller's transaction has committed; at once where there is none.
 
-    What it raises is logged, reaches neither the caller nor the hooks that others have registered. That takes a
-    function with a name: Django's own text about a failed `functools.partial` raise an AttributeError.
+    An exception is logged; it reaches neither the caller nor other hooks. Django logs the hook's name, so this is a
+    function: a failing `functools.partial` would end in an AttributeError.
     """
 
     def call() -> None:
@@ -94,9 +95,9 @@ def after_commit(act: Callable[..., object], *args: Any) -> None:
 
 
 def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]) -> T:
-    """Run a statement; anew, on a new connection, when a migration has changed a column's type since it was prepared.
+    """Run a statement; again, on a new connection, if a migration changed a column's type after it was prepared.
 
-    PostgreSQL refuses such a plan each time, so a connection that is kept would never claim a job again.
+    PostgreSQL rejects such a plan every time, so a worker that kept the connection could never claim a job again.
     """
     text, params = dialect(using).adapt(_filled_in(sql, db_now(using)), params)
     try:
@@ -119,9 +120,9 @@ def _filled_in(sql: str, now: str) -> str:
 
 @contextmanager
 def _cursor(using: str) -> Iterator[Any]:
-    """A cursor that prepares, on PostgreSQL: one for as long as the connection lives, or for each call a Django one.
+    """A cursor; on PostgreSQL one that prepares and lives as long as the connection.
 
-    Django's own is taken where somebody listens to what is run: its log of queries, and wrappers of `execute`.
+    Where Django logs queries or `execute` is wrapped, Django's own cursor is used, so that both see the statement.
     """
     connection: Any = connections[using]
     if connection.vendor != "postgresql" or connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
@@ -140,7 +141,7 @@ def _cursor(using: str) -> Iterator[Any]:
 
 
 def _kept(connection: Any) -> Any:
-    """The connection's own cursor. Its moments are read by psycopg's compiled loader, not by Django's in Python."""
+    """The connection's own cursor. psycopg's compiled loader reads its timestamps, not Django's Python one."""
     raw = connection.connection
     cursor = getattr(raw, "jobs_cursor", None)
     if cursor is None:

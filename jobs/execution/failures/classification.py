@@ -1,7 +1,7 @@
-"""What an exception means: its category, and whether a rule says that another attempt helps.
+"""The category of an exception, and whether a failure of that category is retried.
 
-The host's rules (`JOBS["ERRORS"]`) come before ours, the most exact class before its bases. Libraries that may be
-missing are named, never imported. Writes nothing.
+The host's rules (`JOBS["ERRORS"]`) come before the built-in ones, a class before its bases. Exceptions of libraries are
+matched by name, so that no library is imported. Writes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs.states import RETRIED, ErrorCategory
 
 
 class Meaning(NamedTuple):
-    """What an exception means, and by which names rules know it."""
+    """The category of an exception, and the class names that rules can match."""
 
     category: ErrorCategory
     names: tuple[str, ...] = ()
@@ -26,12 +26,12 @@ class Meaning(NamedTuple):
 def meaning_of(error: BaseException) -> Meaning:
     """The category of an exception; `unknown` where no rule names it or one of its bases."""
     names = lineage(error)
-    said = (settings.ERRORS[name].category for name in names if name in settings.ERRORS)
-    return Meaning(next(filter(None, said), None) or _built_in(error, names), names)
+    configured = (settings.ERRORS[name].category for name in names if name in settings.ERRORS)
+    return Meaning(next(filter(None, configured), None) or _built_in(error, names), names)
 
 
 def is_retried(category: str, names: tuple[str, ...] = ()) -> bool:
-    """Whether a failure is tried again as a rule: the host's rules for its class, for its category, then ours."""
+    """Whether rules retry a failure: the host's rule for its class, then for its category, then the built-in one."""
     for name in (*names, category):
         rule = settings.ERRORS.get(name)
         if rule is not None and rule.retry is not None:
@@ -43,17 +43,17 @@ def _built_in(error: BaseException, names: tuple[str, ...]) -> ErrorCategory:
     for name in names:
         rule = _RULES.get(name)
         if rule is not None:
-            found = rule(error) if callable(rule) else rule
-            if found is not None:
-                return found
+            category = rule(error) if callable(rule) else rule
+            if category is not None:
+                return category
     return ErrorCategory.UNKNOWN
 
 
 def _of_group(error: BaseException) -> ErrorCategory | None:
-    """Several at once mean what all of them mean."""
+    """The category of an exception group whose members all have the same one."""
     members = getattr(error, "exceptions", ())
-    found = {meaning_of(one).category for one in members}
-    return found.pop() if len(found) == 1 else None
+    categories = {meaning_of(member).category for member in members}
+    return categories.pop() if len(categories) == 1 else None
 
 
 def _of_errno(error: BaseException) -> ErrorCategory | None:
@@ -62,22 +62,22 @@ def _of_errno(error: BaseException) -> ErrorCategory | None:
         return ErrorCategory.DISK
     if number == errno.ENOMEM:
         return ErrorCategory.MEMORY
-    return ErrorCategory.TRANSIENT if number in _AWAY else None
+    return ErrorCategory.TRANSIENT if number in _UNREACHABLE else None
 
 
 def _of_status(error: BaseException) -> ErrorCategory | None:
-    """An answer over HTTP: the server's fault may pass, ours does not."""
+    """An HTTP error: a server's error may go away, a client's does not."""
     of_response = getattr(getattr(error, "response", None), "status_code", None)
     status: Any = of_response or getattr(error, "code", None) or getattr(error, "status", None)
     with contextlib.suppress(TypeError, ValueError):
         number = int(status)
-        return ErrorCategory.TRANSIENT if number >= 500 or number in _COME_AGAIN else ErrorCategory.USER
+        return ErrorCategory.TRANSIENT if number >= 500 or number in _RETRY_LATER else ErrorCategory.USER
     return None
 
 
-_COME_AGAIN = {408, 425, 429}
+_RETRY_LATER = {408, 425, 429}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_AWAY = {
+_UNREACHABLE = {
     errno.ENETDOWN,
     errno.ENETUNREACH,
     errno.ENETRESET,

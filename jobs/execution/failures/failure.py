@@ -1,13 +1,11 @@
-"""What a body's exception means: a failure that can be stored, and whether another attempt may help.
-
-Writes nothing: `endings` chooses the edge, `execution` and the worker's main process take it.
-"""
+"""Turns the exception of a body into a failure that can be stored. Writes nothing: `outcomes` decides the edge."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jobs.core import encoding
@@ -20,8 +18,8 @@ from jobs.states import ErrorCategory
 class Failure:
     """Why an attempt failed, as it is stored.
 
-    `may_retry` is what the code itself said of a retry, None where it said nothing: then rules decide, by the
-    exception's names and the category. `retry_in` is seconds, where the code said so.
+    `may_retry` is whether the code itself asked for a retry or refused one, None if it did neither: then rules decide,
+    by the exception's names and the category. `retry_in` is the delay in seconds that the code asked for.
     """
 
     category: str
@@ -33,29 +31,25 @@ class Failure:
     retry_in: float | None = None
     names: tuple[str, ...] = ()
     fingerprint: str = ""
-    columns: dict[str, Any] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        category = encoding.clean_text(str(self.category), 20)
-        object.__setattr__(
-            self,
-            "columns",
-            {
-                "error_category": category,
-                "error_type": self.type,
-                "error_message": self.message,
-                "error_fingerprint": self.fingerprint or fingerprints.of_text(self.type, self.message),
-            },
-        )
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the job."""
+        return {
+            "error_category": encoding.clean_text(str(self.category), 20),
+            "error_type": self.type,
+            "error_message": self.message,
+            "error_fingerprint": self.fingerprint or fingerprints.of_text(self.type, self.message),
+        }
 
     @property
     def of_attempt(self) -> dict[str, Any]:
-        """The columns of the attempt that it ends."""
+        """The columns of the attempt."""
         return {**self.columns, "error_traceback": self.traceback}
 
 
 class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
-    """Raised by `self.retry()`: try again, after `countdown` seconds or the usual back-off, because of `cause`."""
+    """Raised by `self.retry()`: retry after `countdown` seconds, or after the usual back-off, because of `cause`."""
 
     def __init__(self, cause: BaseException | None = None, countdown: float | None = None) -> None:
         super().__init__("retry requested")
@@ -64,20 +58,20 @@ class RetryJob(Exception):  # noqa: N818 - an instruction, not an error
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An exception as a failure that can be stored, whatever its texts hold."""
+    """An exception as a failure that can be stored; its texts may contain anything."""
     kind, message, traceback = encoding.describe_error(error)
     if isinstance(error, JobFailed):
         return Failure(error.category, kind, message, result=_storable(error.result), may_retry=bool(error.retry))
     if isinstance(error, RetryJob):
         cause = error.cause or error
         kind, message, traceback = encoding.describe_error(cause)
-        like = fingerprints.of_error(cause)
-        again: dict[str, Any] = {"may_retry": True, "retry_in": error.countdown}
-        return Failure(ErrorCategory.TRANSIENT, kind, message, traceback, fingerprint=like, **again)
+        fingerprint, countdown = fingerprints.of_error(cause), error.countdown
+        options: dict[str, Any] = {"may_retry": True, "retry_in": countdown, "fingerprint": fingerprint}
+        return Failure(ErrorCategory.TRANSIENT, kind, message, traceback, **options)
     category, names = classification.meaning_of(error)
-    says = False if isinstance(error, InvalidArguments) else None
-    like = fingerprints.of_error(error)
-    return Failure(category, kind, message, traceback, may_retry=says, names=names, fingerprint=like)
+    may_retry = False if isinstance(error, InvalidArguments) else None
+    fingerprint = fingerprints.of_error(error)
+    return Failure(category, kind, message, traceback, may_retry=may_retry, names=names, fingerprint=fingerprint)
 
 
 def _storable(result: Any) -> Any:
@@ -89,21 +83,24 @@ def _storable(result: Any) -> Any:
 
 
 def kill_in(error: BaseException) -> SystemExit | None:
-    """The exit that tells a pool child to die, out of what its clean-up made of it: main names the outcome."""
-    kills = (one for one in _with_contexts(error) if isinstance(one, SystemExit))
-    return next((one for one in kills if isinstance(one.code, int) and -256 < one.code < -190), None)
+    """The SystemExit by which the pool kills its child, also below exceptions that the body raised while it cleaned up.
+
+    The worker's main process records the outcome of such an attempt.
+    """
+    exits = (link for link in _with_contexts(error) if isinstance(link, SystemExit))
+    return next((link for link in exits if isinstance(link.code, int) and -256 < link.code < -190), None)
 
 
 def is_end_of_greenlet(error: BaseException) -> bool:
-    """Whether a pool of greenlets has told this one to die, as it does when its worker has to leave at once."""
+    """Whether the pool of greenlets kills this one, as it does when its worker has to exit at once."""
     greenlet = sys.modules.get("greenlet")
-    return greenlet is not None and any(isinstance(one, greenlet.GreenletExit) for one in _with_contexts(error))
+    return greenlet is not None and any(isinstance(link, greenlet.GreenletExit) for link in _with_contexts(error))
 
 
 def _with_contexts(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        yield one
-        seen.add(id(one))
-        one = one.__context__
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        yield link
+        seen.add(id(link))
+        link = link.__context__

@@ -1,7 +1,7 @@
-"""Which failures are alike: one short word for the place and the kind of an error, whatever numbers it names.
+"""Fingerprints group failures: a short hash of an error's type, message and frames.
 
-It stays the same over releases that only move lines, over hosts with other paths, and over ids in the message. It must
-not raise, whatever the exception at hand does in its own methods.
+It does not change with line numbers, directories, or ids and numbers in the message. It never raises, even if the
+exception's own methods do.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from types import TracebackType
 
 from jobs.core.encoding import kind_and_message
 
-INNERMOST = 30  # frames that count, from where it was raised outwards
+INNERMOST = 30  # frames, from the one that raised outwards
 _OURS = str(Path(__file__).parents[2]) + "/"  # the package `jobs`
-_CHAIN = 5  # causes looked at
+_CHAIN = 5  # causes
 _REMOVED = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "<id>"),
     (re.compile(r"\b[a-z][\w+.-]*://[^\s'\"<>]+", re.IGNORECASE), "<url>"),
@@ -30,18 +30,18 @@ _REMOVED = (
 
 
 def of_error(error: BaseException) -> str:
-    """The fingerprint of an exception that was raised, with what it was raised from."""
-    parts = [part for one in _chain(error) for part in _parts(one)]
+    """The fingerprint of a raised exception and its causes."""
+    parts = [part for link in _chain(error) for part in _parts(link)]
     return _digest(parts)
 
 
 def of_text(kind: str, message: str) -> str:
-    """The fingerprint of a failure that is known by its texts only."""
+    """The fingerprint of a failure without an exception."""
     return _digest([kind, normalised(message)])
 
 
 def normalised(message: str) -> str:
-    """A message without what differs from one time to the next: ids, addresses, paths, numbers."""
+    """A message with ids, URLs, paths and numbers replaced by placeholders."""
     text = message[:2000]
     for pattern, word in _REMOVED:
         text = pattern.sub(word, text)
@@ -49,12 +49,12 @@ def normalised(message: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    one: BaseException | None = error
+    link: BaseException | None = error
     for _ in range(_CHAIN):
-        if one is None:
+        if link is None:
             return
-        yield one
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def _parts(error: BaseException) -> list[str]:
@@ -63,7 +63,7 @@ def _parts(error: BaseException) -> list[str]:
 
 
 def _places(traceback: TracebackType | None) -> list[str]:
-    """File and function of each frame of the body's, without lines; a recursion counts once however deep it went."""
+    """File and function of each frame outside `jobs`; a recursion counts once."""
     places = []
     while traceback is not None:
         code = traceback.tb_frame.f_code

@@ -1,6 +1,6 @@
-"""Whether a failed attempt is followed by another, and when: the retry policy of a job. Decides; writes nothing.
+"""The retry policy of a job: whether a failed attempt is retried, and when. Writes nothing.
 
-What a submit says goes before what its task says, then the pool's row, then `JOBS["RETRY"]`; each value by itself.
+Each value comes from the first of these that sets it: the submit, the task, the pool's row, `JOBS["RETRY"]`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from jobs.core.conf import settings
 from jobs.execution.failures import classification
 from jobs.execution.failures.failure import Failure
 
-_MOST_STEPS = 60  # beyond it a power overflows, and every cap is reached
+_MAX_EXPONENT = 60  # a larger one overflows, and every cap is reached before
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """One job's policy. Seconds; no deadline is None."""
+    """The retry policy of one job; times in seconds."""
 
     delay: float
     multiplier: float
@@ -32,7 +32,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class RetryBudget:
-    """Where a job's retries stand. `since_first` is seconds since its run began, `left` until it expires, or None."""
+    """Retries used and allowed. `since_first`: seconds since the run's first start; `left`: until the job expires."""
 
     used: int
     allowed: int
@@ -41,9 +41,9 @@ class RetryBudget:
 
 
 def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> RetryPolicy:
-    """What the job itself says, over what its pool says, over the setting. None is nothing said."""
+    """The job's own values over its pool's, over the setting; None means not set."""
     default = settings.RETRY
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "delay": default.initial_delay,
         "multiplier": default.multiplier,
         "cap": default.cap,
@@ -51,32 +51,32 @@ def policy_of(job: Mapping[str, Any], pool: Mapping[str, Any]) -> RetryPolicy:
         "deadline": default.deadline,
     }
     for level in (pool, job):
-        said |= {name: value for name, value in level.items() if value is not None}
-    return RetryPolicy(**said)
+        values |= {name: value for name, value in level.items() if value is not None}
+    return RetryPolicy(**values)
 
 
-def seconds_to_next(failure: Failure, policy: RetryPolicy, standing: RetryBudget) -> float | None:
-    """Seconds until the next attempt; None where this one was the last."""
-    if standing.used >= standing.allowed or not _helps(failure, policy):
+def seconds_to_next(failure: Failure, policy: RetryPolicy, budget: RetryBudget) -> float | None:
+    """Seconds until the next attempt; None if this one was the last."""
+    if budget.used >= budget.allowed or not _helps(failure, policy):
         return None
-    seconds = back_off(standing.used, policy) if failure.retry_in is None else failure.retry_in
-    if policy.deadline is not None and standing.since_first + seconds > policy.deadline:
+    seconds = back_off(budget.used, policy) if failure.retry_in is None else failure.retry_in
+    if policy.deadline is not None and budget.since_first + seconds > policy.deadline:
         return None
-    return None if standing.left is not None and seconds >= standing.left else seconds
+    return None if budget.left is not None and seconds >= budget.left else seconds
 
 
 def back_off(retries: int, policy: RetryPolicy) -> float:
-    """Seconds before the next retry: exponential from the first delay, capped, with jitter over its upper half.
+    """Seconds before the next retry: exponential, capped, with jitter over the upper half.
 
-    A first delay above the cap is meant as it is said.
+    A first delay above the cap raises the cap to it.
     """
-    most = max(policy.cap, policy.delay)
-    seconds = min(most, policy.delay * policy.multiplier ** min(retries, _MOST_STEPS))
+    cap = max(policy.cap, policy.delay)
+    seconds = min(cap, policy.delay * policy.multiplier ** min(retries, _MAX_EXPONENT))
     return seconds * random.uniform(0.5, 1) if policy.jitter else seconds  # noqa: S311 - spread, not secrecy
 
 
 def _helps(failure: Failure, policy: RetryPolicy) -> bool:
-    """Whether another attempt may help: what the code said of this failure, then of its exceptions, then rules."""
+    """Whether another attempt may help, by the code itself, then the policy's exception lists, then the rules."""
     if failure.may_retry is not None:
         return failure.may_retry
     names = {*failure.names, failure.category}

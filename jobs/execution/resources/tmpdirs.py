@@ -1,8 +1,8 @@
-"""Temporary directories of attempts: one each, made at its first use, gone at its end whatever that was.
+"""Temporary directories of attempts: made at the first use, deleted at the end of the attempt.
 
-Whoever works in a directory holds a lock on it, which the kernel takes away when the last process of it has died. So a
-directory without its lock is nobody's, and may be swept by any worker of this host; no database is asked, and platforms
-that share a root cannot take each other's. A process is killed without a word; a directory is left behind then.
+The processes of an attempt hold a lock on its directory, which the kernel releases when the last of them has died. A
+killed attempt leaves its directory behind; a directory without a lock may be deleted by any worker of this host. This
+needs no database, and is safe for several platforms with the same root.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from jobs.core.conf import settings
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 512  # bytes, what `st_blocks` counts in on every system
+_BLOCK = 512  # bytes; the unit of `st_blocks` on every system
 
 
 @dataclass(frozen=True)
 class TempDir:
-    """A directory in use: `lock` is the descriptor whose lock says so, `cwd` where the process stood before."""
+    """A directory in use. `lock` is a descriptor that holds its lock, `cwd` the working directory before."""
 
     path: Path
     lock: int
@@ -36,72 +36,72 @@ class TempDir:
 
 
 def root() -> Path:
-    """Where all of them are: the setting's, or one of this user's own under the system's temporary directory."""
+    """The parent of all of them: the setting, or a directory of this user in the system's temporary directory."""
     return Path(settings.TMPDIR or Path(tempfile.gettempdir()) / f"jobs-{os.getuid()}")
 
 
 def path_of(name: UUID) -> Path:
-    """Where the directory of an attempt is, if it has made one."""
+    """The path of an attempt's directory, whether or not it exists."""
     return root() / str(name)
 
 
 def make(name: UUID) -> TempDir:
-    """Make a directory and hold it. PermissionError where the root belongs to somebody else."""
+    """Make a directory and lock it. PermissionError if the root belongs to another user."""
     _make_root()
     path = path_of(name)
     while True:
         path.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):  # a sweeper was quicker
+        with suppress(FileNotFoundError):  # a sweeper has deleted it
             lock = _open(path)
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_at(path, lock):
                 return TempDir(path, lock, os.getpid(), _cwd())
-            os.close(lock)  # it had the lock meanwhile, and has deleted what was opened
+            os.close(lock)  # a sweeper had the lock first and has deleted the opened directory
 
 
-def remove(held: TempDir) -> None:
-    """Delete a directory and let go of it; in any process but the one that made it, nothing happens.
+def remove(tmpdir: TempDir) -> None:
+    """Delete a directory and release its lock. Does nothing in a process other than the one that made it.
 
-    The process is taken out of it first: the next job must not find itself nowhere.
+    A process whose working directory is inside goes back to the one before, which the next job needs.
     """
-    if os.getpid() != held.owner:
+    if os.getpid() != tmpdir.owner:
         return
-    if held.cwd is not None and _is_inside(held.path):
+    if tmpdir.cwd is not None and _is_inside(tmpdir.path):
         with suppress(OSError):
-            os.chdir(held.cwd)
-    if _is_at(held.path, held.lock):  # else the body has closed what it did not open, and the number is another's
-        _delete(held.path)
-        os.close(held.lock)
+            os.chdir(tmpdir.cwd)
+    if _is_at(tmpdir.path, tmpdir.lock):  # else the body closed our descriptor, and its number is in use again
+        _delete(tmpdir.path)
+        os.close(tmpdir.lock)
 
 
 def size(path: Path) -> int:
-    """Bytes that a directory takes on its disk; 0 for one that is not there. Files may come and go meanwhile."""
+    """Bytes on disk of a directory, 0 if there is none. Files may appear and disappear at the same time."""
     total = 0
-    waiting = [str(path)]
-    while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+    pending = [str(path)]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:
                 with suppress(OSError):
                     total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        pending.append(entry.path)
     return total
 
 
 def sweep() -> int:
-    """Delete the directories that nobody holds any more; returns how many."""
+    """Delete the directories that are not locked; returns how many."""
     with suppress(FileNotFoundError):
         return sum(_sweep(path) for path in root().iterdir() if _is_ours(path.name))
     return 0
 
 
 def _make_root() -> None:
-    """What lies in a place where everybody may write is believed only when it is this user's own."""
-    place = root()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = place.lstat()
-    if settings.TMPDIR is None and (found.st_uid != os.getuid() or not _is_private(found.st_mode)):
-        raise PermissionError(f"{place} is not a private directory of this user: set JOBS['TMPDIR'] to one that is")
+    """Make the root. In the system's temporary directory, where any user may write, it must be private to this user."""
+    path = root()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    if settings.TMPDIR is None and (status.st_uid != os.getuid() or not _is_private(status.st_mode)):
+        raise PermissionError(f"{path} is not a private directory of this user: set JOBS['TMPDIR'] to one that is")
 
 
 def _is_private(mode: int) -> bool:
@@ -125,7 +125,7 @@ def _sweep(path: Path) -> bool:
             return False
         logger.info("sweeping %s: the attempt that made it is over", path)
         _delete(path)
-    except OSError:  # held: its attempt is alive
+    except OSError:  # locked: its attempt is alive
         return False
     finally:
         os.close(lock)
@@ -137,7 +137,7 @@ def _open(path: Path) -> int:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the directory that was opened is still the one at that path."""
+    """Whether the opened directory is still the one at the path."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
@@ -148,16 +148,16 @@ def _delete(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if not path.exists():
         return
-    for place in _directories(path):  # a body may have taken the rights away from itself
+    for directory in _directories(path):  # a body may have removed its own permissions
         with suppress(OSError):
-            place.chmod(0o700)
+            directory.chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         logger.warning("%s could not be deleted", path)
 
 
 def _directories(path: Path) -> Iterator[Path]:
-    """A directory and those below it; each is handed out before it is opened."""
+    """A directory and those below it; each is yielded before it is opened."""
     yield path
     with suppress(OSError):
         for below in path.iterdir():
@@ -171,7 +171,7 @@ def _is_inside(path: Path) -> bool:
 
 
 def _cwd() -> str | None:
-    """Where the process stands; None where somebody has deleted that."""
+    """The working directory of the process; None if it was deleted."""
     try:
         return str(Path.cwd())
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.management import arguments, output
 from jobs.models import Job
 from jobs.monitoring import error_groups, formatting

@@ -16,8 +16,9 @@ from django.db import transaction
 
 from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import dialect, read
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import after_commit, execute, execute_many, query
+from jobs.core.db.values import read
 from jobs.models import Job
 from jobs.models.transitions.effects import BACK_TO_WAITING, COUNTED, FRESH_LIVE, Sql
 from jobs.models.transitions.plan import (

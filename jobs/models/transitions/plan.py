@@ -15,8 +15,9 @@ from django.dispatch import Signal
 
 from jobs import signals
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect, prepare, read
+from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, execute_many, query, resolve_pick
+from jobs.core.db.values import prepare, read
 from jobs.models import Attempt, Job
 from jobs.models.transitions.effects import EFFECTS, Sql
 from jobs.models.transitions.sql import BY_ID, Texts, closing_columns, one_statement, standing_at, update_job

@@ -11,7 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.exceptions import JobNotFound
 from jobs.models import Job
 from jobs.monitoring.explain import other_states, pending

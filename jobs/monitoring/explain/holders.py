@@ -10,7 +10,7 @@ from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 
 from jobs.admission import queries
-from jobs.admission.limits import Blocker, Facts, Flight, Stand, Tally
+from jobs.admission.limits import Blocker, Facts, InFlight, QueuePosition, Tally
 from jobs.admission.limits import blockers as kinds
 from jobs.admission.limits.lanes import EXCLUSIVE
 from jobs.core.conf import settings
@@ -31,12 +31,12 @@ class Held:
     more: int = 0
 
 
-def holders(stand: Stand, blockers: Sequence[Blocker]) -> list[Held]:
+def holders(stand: QueuePosition, blockers: Sequence[Blocker]) -> list[Held]:
     """For each blocker who holds it: jobs in flight, or such as wait in front. At most two statements for all."""
     flights = [_flights(stand, blocker) for blocker in blockers]
     waiting = [_waiting(stand, blocker)[:MOST] for blocker in blockers]
     places = [[(one.pool, one.facts.lane) for one in some[:MOST]] for some in flights]
-    found = _read(stand.tally.look.pool.name, places, waiting)
+    found = _read(stand.tally.snapshot.pool.name, places, waiting)
     return [
         _held(found, [*place, *((_WAITING, UUID(lane)) for lane in front)], sum(one.number for one in some))
         for some, place, front in zip(flights, places, waiting, strict=True)
@@ -48,14 +48,14 @@ def in_flight_without_end(tally: Tally, facts: Facts) -> int:
     return sum(one.number - len(one.ends) for one in _here(tally) if one.facts.needs.keys() & facts.needs.keys())
 
 
-def _flights(stand: Stand, blocker: Blocker) -> list[Flight]:
+def _flights(stand: QueuePosition, blocker: Blocker) -> list[InFlight]:
     """What is in flight and counts for this blocker, by the limits' own rules."""
     tally, mine = stand.tally, stand.head.facts
     if blocker.kind in (kinds.NO_SLOT, kinds.POOL_FULL):
         return _here(tally)
     if blocker.kind == kinds.BUDGET:
         return [one for one in _here(tally) if one.facts.needs.get(blocker.limit)]
-    everybody = tally.look.flights
+    everybody = tally.snapshot.in_flight
     if blocker.kind == kinds.LIMIT:
         counter = (blocker.limit, blocker.partition)
         return [one for one in everybody if counter in _counters(tally, one)]
@@ -67,10 +67,10 @@ def _flights(stand: Stand, blocker: Blocker) -> list[Flight]:
     return []
 
 
-def _waiting(stand: Stand, blocker: Blocker) -> list[str]:
+def _waiting(stand: QueuePosition, blocker: Blocker) -> list[str]:
     """Lanes whose first job is in front of this one."""
     if blocker.kind == kinds.RESERVED:
-        return [stand.tally.binding(stand.head)[0].head.lane]
+        return [stand.tally.reservations.reservations_before(stand.head)[0].head.lane]
     if blocker.kind == kinds.ACCESS and not blocker.used:
         return [head.lane for head in stand.in_front]
     return []
@@ -98,12 +98,12 @@ def _held(found: dict[Place, list[Holder]], places: Iterable[Place], total: int)
     return Held(tuple(named[:MOST]), max(0, total - MOST, total - len(named)))
 
 
-def _here(tally: Tally) -> list[Flight]:
-    return [one for one in tally.look.flights if one.pool == tally.look.pool.name]
+def _here(tally: Tally) -> list[InFlight]:
+    return [one for one in tally.snapshot.in_flight if one.pool == tally.snapshot.pool.name]
 
 
-def _counters(tally: Tally, flight: Flight) -> list[tuple[str, str]]:
-    return [rule.counter(flight.facts) for rule in tally.look.rules.of(flight.facts, flight.pool).sizes]
+def _counters(tally: Tally, flight: InFlight) -> list[tuple[str, str]]:
+    return [rule.counter(flight.facts) for rule in tally.snapshot.rules.of(flight.facts, flight.pool).sizes]
 
 
 def _partition(facts: Facts) -> tuple[str, str]:

@@ -8,10 +8,10 @@ from datetime import datetime
 from uuid import UUID
 
 from jobs.admission import limits, publishing, queries
-from jobs.admission.limits import Look, Stand
+from jobs.admission.limits import QueuePosition, Snapshot
 from jobs.admission.passes import BATCH
 from jobs.core.conf import settings
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.models import Job
 from jobs.monitoring import counting
 from jobs.monitoring.explain import remarks, sentences
@@ -35,13 +35,13 @@ def explain(job: Job, now: datetime) -> Why:
     return Why(job.id, job.state, (*reasons, *told), position, ahead, is_next)
 
 
-def _stand(job: Job, look: Look) -> Stand:
+def _stand(job: Job, look: Snapshot) -> QueuePosition:
     """Where the job's lane stands. It is put among the others where there are more of them than one look sees."""
     mine = next((head for head in look.heads if head.lane in (str(job.lane), job.lane.hex)), None)
     if mine is None:
         mine = limits.head_of(job)
         look = replace(look, heads=[*look.heads, mine])
-    return limits.stand(look, mine.lane)
+    return limits.position_of(look, mine.lane)
 
 
 def _position(job: Job) -> counting.Bounded:
@@ -50,7 +50,7 @@ def _position(job: Job) -> counting.Bounded:
     return counting.bounded(queries.place(job.pool, lane, job.rank, job_id, counting.CEILING + 1))
 
 
-def _closed(look: Look) -> Iterator[Reason]:
+def _closed(look: Snapshot) -> Iterator[Reason]:
     """What keeps admission itself from looking."""
     if publishing.breaker.is_open:
         yield Reason("broker_away", "The broker does not answer this process, which admits nothing until it does.")
@@ -59,15 +59,15 @@ def _closed(look: Look) -> Iterator[Reason]:
         yield Reason("no_system_limit", said, limit=limits.SYSTEM_LIMIT)
 
 
-def _blocking(stand: Stand, job: Job, now: datetime) -> Iterator[Reason]:
-    found = [*stand.tally.pool_blockers(), *stand.blockers]
+def _blocking(stand: QueuePosition, job: Job, now: datetime) -> Iterator[Reason]:
+    found = [*limits.pool_blockers(stand.tally), *stand.blockers]
     closed = sentences.closed_by(job.pool, found)
     for blocker, held in zip(found, holders(stand, found), strict=True):
         told = sentences.reason(blocker, stand, closed, now)
         yield replace(told, holders=held.named, more_holders=held.more)
 
 
-def _is_next(job: Job, look: Look, position: int) -> bool:
+def _is_next(job: Job, look: Snapshot, position: int) -> bool:
     """Whether the next admission takes this very job: it is asked as admission asks."""
     plan = limits.plan(look, BATCH)
     if not plan.lanes:

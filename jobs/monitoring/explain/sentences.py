@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from jobs.admission.limits import SYSTEM_LIMIT, Blocker, Stand, lookahead
+from jobs.admission.limits import SYSTEM_LIMIT, Blocker, QueuePosition, lookahead
 from jobs.admission.limits import blockers as kinds
 from jobs.admission.limits.lanes import EXCLUSIVE
 from jobs.core.conf import settings
@@ -48,12 +48,12 @@ def _pause_of(task: str) -> TaskPause | None:
     return TaskPause.objects.using(settings.DATABASE).filter(task=task).first()
 
 
-def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Reason:
+def reason(blocker: Blocker, stand: QueuePosition, closed: Closed, now: datetime) -> Reason:
     """One blocker as people read it."""
     told = _KINDS[blocker.kind](blocker, stand, closed, now)
     return replace(
         told,
-        pool=stand.tally.look.pool.name,
+        pool=stand.tally.snapshot.pool.name,
         limit=blocker.limit,
         partition=blocker.partition,
         size=blocker.size,
@@ -63,19 +63,19 @@ def reason(blocker: Blocker, stand: Stand, closed: Closed, now: datetime) -> Rea
     )
 
 
-def _paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+def _paused(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     person, text = closed.who(closed.paused_at)
     said = f"Pool {name(blocker.limit)} was paused{by(person)}{_ago(closed.paused_at, now)}{because(text)}."
     return Reason(blocker.kind, said, person=person, text=text, since=closed.paused_at)
 
 
-def _draining(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+def _draining(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     (person, text), since = closed.who(closed.draining_at), _ago(closed.draining_at, now)
     said = f"Pool {name(blocker.limit)} was told{by(person)}{since} to run empty{because(text)}."
     return Reason(blocker.kind, said, person=person, text=text, since=closed.draining_at)
 
 
-def _task_paused(blocker: Blocker, _: Stand, closed: Closed, now: datetime) -> Reason:
+def _task_paused(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     row = closed.task or TaskPause(task=blocker.limit)
     since = _ago(row.paused_at, now)
     said = f"Task {name(blocker.limit)} was paused{by(row.paused_by)}{since}{because(row.pause_reason)}."
@@ -87,7 +87,7 @@ def _no_worker(blocker: Blocker, *_: object) -> Reason:
     return Reason(blocker.kind, said, command=worker_command([blocker.limit]))
 
 
-def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+def _no_slot(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
     slots, taken = blocker.size or 0, blocker.used or 0
     busy = (
         f"The one slot of pool {name(blocker.limit)} is"
@@ -97,11 +97,11 @@ def _no_slot(blocker: Blocker, stand: Stand, *_: object) -> Reason:
     return Reason(blocker.kind, f"{busy} taken: {jobs(taken)} in flight{_spare(stand, taken)}.")
 
 
-def _spare(stand: Stand, taken: float) -> str:
+def _spare(stand: QueuePosition, taken: float) -> str:
     """Why none is admitted ahead of a slot, or no more."""
-    look = stand.tally.look
+    look = stand.tally.snapshot
     if taken < look.window:
-        whose = "it is" if next(stand.tally.rates(stand.head.facts), None) else "a job before it is"
+        whose = "it is" if next(stand.tally.usage.rates(stand.head.facts), None) else "a job before it is"
         return f", and {whose} under a rate, which lets none in ahead of a slot"
     spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
     most = look.slots * (1 + lookahead.most_elsewhere({head.facts.task for head in look.heads}))
@@ -125,7 +125,7 @@ def _own_limit(blocker: Blocker, *_: object) -> Reason:
     return Reason(blocker.kind, f"Its own limit allows {_room(blocker, where)}.")
 
 
-def _access(blocker: Blocker, stand: Stand, *_: object) -> Reason:
+def _access(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
     partition, used = name(blocker.partition), blocker.used or 0
     if not used:
         said = f"Others wait in front for partition {partition}, and readers do not pass writers, nor writers readers."
@@ -145,13 +145,13 @@ def _budget(blocker: Blocker, *_: object) -> Reason:
     return Reason(blocker.kind, f"It {wants}: {number(used)} of {number(size)} are taken, so its pool is {short}.")
 
 
-def _reserved(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+def _reserved(blocker: Blocker, _: QueuePosition, __: Closed, now: datetime) -> Reason:
     start = now if blocker.until is None else moment(blocker.until)
     soon = f", which should start {when(start, now)}" if start > now else ""
     return Reason(blocker.kind, f"It would fit, but the room is kept for a larger job{soon}.")
 
 
-def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
+def _rate(blocker: Blocker, _: QueuePosition, __: Closed, now: datetime) -> Reason:
     where = _where(blocker)
     if blocker.until is None:
         return Reason(blocker.kind, f"Rate {name(blocker.limit)} lets nothing start{where}.")
@@ -159,7 +159,7 @@ def _rate(blocker: Blocker, _: Stand, __: Closed, now: datetime) -> Reason:
     return Reason(blocker.kind, f"Rate {name(blocker.limit)} spaces starts out: the next one{where} may come {opens}.")
 
 
-_KINDS: dict[str, Callable[[Blocker, Stand, Closed, datetime], Reason]] = {
+_KINDS: dict[str, Callable[[Blocker, QueuePosition, Closed, datetime], Reason]] = {
     kinds.PAUSED: _paused,
     kinds.DRAINING: _draining,
     kinds.NO_WORKER: _no_worker,

@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.models import Job
 from jobs.models.querysets import JobQuerySet
 from jobs.monitoring import formatting, search

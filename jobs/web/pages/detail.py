@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.execution.context import FALLBACK_OF
 from jobs.models import Attempt, Job, JobEvent, JobLog
 from jobs.monitoring import formatting

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.core.encoding import clean_text
 from jobs.exceptions import did_you_mean
 from jobs.models import Job

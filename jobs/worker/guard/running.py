@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from jobs.core.conf import settings
-from jobs.core.db.dialects import DbNow
+from jobs.core.db.clock import DbNow
 from jobs.models import Attempt
 from jobs.states import JobState
 

@@ -11,7 +11,8 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.admission import passes, publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
+from jobs.admission.wakeup import own_feeder
 from jobs.execution import attempt
 from jobs.models import Job, Limit, Pool
 from tests.app import stages
@@ -43,20 +44,20 @@ def _states(rows: list[Job]) -> list[str]:
     return [stages.fresh(row).state for row in rows]
 
 
-def test_without_a_worker_nothing_is_admitted(rung: list[Doorbell]) -> None:
+def test_without_a_worker_nothing_is_admitted(sent: list[JobMessage]) -> None:
     rows = _submit(2)
     assert passes.admit("default") == 0
-    assert (_states(rows), rung) == (["pending"] * 2, [])
+    assert (_states(rows), sent) == (["pending"] * 2, [])
 
 
-def test_admitted_jobs_ring(rung: list[Doorbell]) -> None:
+def test_admitted_jobs_ring(sent: list[JobMessage]) -> None:
     stages.start_worker()
     rows = _submit(2)
     assert passes.admit("default") == 2
     fresh = [stages.fresh(row) for row in rows]
     assert [row.state for row in fresh] == ["queued"] * 2
-    assert {bell.pairs[0] for bell in rung} == {(row.id, row.attempt_id) for row in fresh}
-    assert {(bell.pool, bell.task, len(bell.pairs)) for bell in rung} == {("default", nothing.name, 1)}
+    assert {message.pairs[0] for message in sent} == {(row.id, row.attempt_id) for row in fresh}
+    assert {(message.pool, message.task, len(message.pairs)) for message in sent} == {("default", nothing.name, 1)}
     assert all(row.queued_at and row.published_at for row in fresh)
     assert len({row.attempt_id for row in fresh}) == 2
     assert row_events(fresh[0]) == ["create", "admit"]
@@ -67,7 +68,7 @@ def row_events(row: Job) -> list[str]:
     return stages.edges(row)
 
 
-def test_the_best_ranked_go_first(clock: Clock, rung: list[Doorbell]) -> None:
+def test_the_best_ranked_go_first(clock: Clock, sent: list[JobMessage]) -> None:
     low, medium, high = (_submit(1, priority=word)[0] for word in ("low", "medium", "high"))
     clock.forward(1.5 * HOUR)  # a head start is time: what waits for longer than it is before what is better
     late_high = _submit(1, priority="high")[0]
@@ -75,8 +76,8 @@ def test_the_best_ranked_go_first(clock: Clock, rung: list[Doorbell]) -> None:
     stages.start_worker(slots=1)
     passes.admit("default")
     order = []
-    while rung:
-        ((job_id, attempt_id),) = rung.pop().pairs
+    while sent:
+        ((job_id, attempt_id),) = sent.pop().pairs
         order.append(job_id)
         assert attempt.perform(job_id, attempt_id, nothing.body, None)
     assert order == [critical.id, high.id, medium.id, late_high.id, low.id]
@@ -172,27 +173,27 @@ def test_with_the_broker_known_to_be_away_jobs_stay_pending(monkeypatch: pytest.
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_submit_admits_after_its_commit(rung: list[Doorbell]) -> None:
+def test_a_submit_admits_after_its_commit(sent: list[JobMessage]) -> None:
     stages.start_worker()
     with transaction.atomic():
         (row,) = _submit(1)
-        assert rung == []
-    assert [bell.pairs[0][0] for bell in rung] == [row.id]
+        assert sent == []
+    assert [message.pairs[0][0] for message in sent] == [row.id]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_with_a_feeder_rings_it_instead(rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch) -> None:
-    rings: list[int] = []
-    monkeypatch.setattr(passes, "bell", lambda: rings.append(1))
+def test_a_process_with_a_feeder_rings_it_instead(sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch) -> None:
+    wakes: list[int] = []
+    monkeypatch.setattr(own_feeder, "wake", lambda: wakes.append(1))
     stages.start_worker()
     _submit(1)
     passes.after_finish("default")
-    assert (len(rings), rung) == (2, [])
+    assert (len(wakes), sent) == (2, [])
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_refuses_the_admission_harms_neither_submit_nor_finish(
-    rung: list[Doorbell], caplog: pytest.LogCaptureFixture
+    sent: list[JobMessage], caplog: pytest.LogCaptureFixture
 ) -> None:
     stages.start_worker()
     with refusing("UPDATE OF state ON jobs_job WHEN NEW.state = 'queued'"):
@@ -234,7 +235,7 @@ def test_a_rate_that_nobody_waits_for_any_more_is_forgotten(clock: Clock) -> Non
     assert passes.seconds_until_open() is None
 
 
-def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock: Clock, rung: list[Doorbell]) -> None:
+def test_a_rate_that_only_the_submit_names_holds_from_pass_to_pass(clock: Clock, sent: list[JobMessage]) -> None:
     stages.start_worker()
     _submit(5, rate="10/m burst 2")
     assert passes.admit("default") == 2
@@ -243,7 +244,7 @@ def test_a_rate_that_only_the_submit_names_holds_from_one_look_to_the_next(clock
     assert passes.admit("default") == 1
 
 
-def test_a_tenant_long_unserved_goes_before_those_with_nothing_in_flight(clock: Clock, rung: list[Doorbell]) -> None:
+def test_a_tenant_long_unserved_goes_before_those_with_nothing_in_flight(clock: Clock, sent: list[JobMessage]) -> None:
     """Else a tenant whose jobs are long would have one of them at a time, for as long as others come."""
     stages.start_worker(slots=2)
     _tenants("long", "long")
@@ -262,14 +263,14 @@ def _tenants(*names: str, **options: Any) -> list[Job]:
     return job_manager.submit_many("admission.of_tenants", calls, partition_by="tenant", **options)
 
 
-def test_with_one_slot_partitions_take_turns(clock: Clock, rung: list[Doorbell]) -> None:
+def test_with_one_slot_partitions_take_turns(clock: Clock, sent: list[JobMessage]) -> None:
     worker = stages.start_worker(slots=1)
     _of("acme")
     passes.admit("default")
     order: list[str] = []
     while len(order) < 6:
         clock.forward(1)
-        ((job_id, attempt_id),) = rung.pop().pairs
+        ((job_id, attempt_id),) = sent.pop().pairs
         order.append(Job.objects.get(pk=job_id).partition)
         if len(order) == 2:
             _of("bob")
@@ -284,7 +285,7 @@ def _of(who: str) -> None:
 
 @pytest.mark.parametrize("milliseconds", range(0, 1000, 111))
 def test_a_reservation_is_not_in_the_way_of_the_job_that_it_is_for(
-    clock: Clock, rung: list[Doorbell], milliseconds: int
+    clock: Clock, sent: list[JobMessage], milliseconds: int
 ) -> None:
     clock.forward(milliseconds / 1000)
     Pool.objects.update(max_memory_mb=100)

@@ -13,7 +13,7 @@ import pytest
 from jobcenter import celery_app
 from jobs import Job, job, job_manager
 from jobs.admission import publishing
-from jobs.admission.publishing import _OPEN_FOR, Breaker, Doorbell
+from jobs.admission.publishing import _OPEN_FOR, Breaker, JobMessage
 from jobs.execution import claims
 from jobs.models import transitions
 from tests.app import stages
@@ -43,15 +43,15 @@ def queue() -> Iterator[Any]:
         made.close()
 
 
-def _bell(pool: str) -> Doorbell:
+def _message(pool: str) -> JobMessage:
     row = job_manager.submit(nothing)
-    return Doorbell(pool, row.task, ((row.id, stages.queue(row)),))
+    return JobMessage(pool, row.task, ((row.id, stages.queue(row)),))
 
 
 def test_a_doorbell_names_the_task_and_carries_ids_only(queue: Any) -> None:
-    bell = _bell(queue.queue.name)
-    ((job_id, attempt_id),) = bell.pairs
-    assert publishing.publish([bell]) == 1
+    message = _message(queue.queue.name)
+    ((job_id, attempt_id),) = message.pairs
+    assert publishing.publish([message]) == 1
     message = queue.get(timeout=1)
     message.ack()
     assert message.headers["task"] == "publishing.nothing"
@@ -63,15 +63,15 @@ def test_a_doorbell_names_the_task_and_carries_ids_only(queue: Any) -> None:
 
 
 def test_what_was_sent_is_marked(queue: Any) -> None:
-    bells = [_bell(queue.queue.name) for _ in range(3)]
-    assert publishing.publish(bells) == 3
-    for bell in bells:
-        assert job_manager.get_job(bell.pairs[0][0]).published_at is not None
+    messages = [_message(queue.queue.name) for _ in range(3)]
+    assert publishing.publish(messages) == 3
+    for message in messages:
+        assert job_manager.get_job(message.pairs[0][0]).published_at is not None
 
 
 def test_what_was_sent_may_be_marked_later(queue: Any) -> None:
     """By then a worker has claimed most of it, and says so itself."""
-    waits, runs = _bell(queue.queue.name), _bell(queue.queue.name)
+    waits, runs = _message(queue.queue.name), _message(queue.queue.name)
     with publishing.marked_later() as mark:
         publishing.publish([waits, runs])
         assert job_manager.get_job(waits.pairs[0][0]).published_at is None
@@ -81,16 +81,16 @@ def test_what_was_sent_may_be_marked_later(queue: Any) -> None:
         mark()
         assert job_manager.get_job(waits.pairs[0][0]).published_at is not None
         assert job_manager.get_job(runs.pairs[0][0]).published_at == noted
-    publishing.publish([_bell(queue.queue.name)])
+    publishing.publish([_message(queue.queue.name)])
     assert Job.objects.filter(published_at=None).count() == 0
 
 
 def test_a_job_that_went_on_meanwhile_is_not_marked(queue: Any) -> None:
-    bell = _bell(queue.queue.name)
-    row = job_manager.get_job(bell.pairs[0][0])
+    message = _message(queue.queue.name)
+    row = job_manager.get_job(message.pairs[0][0])
     transitions.move("release", "id = %s", [stages.key(row)])
     stages.queue(row)
-    assert publishing.publish([bell]) == 1
+    assert publishing.publish([message]) == 1
     assert stages.fresh(row).published_at is None
 
 
@@ -102,7 +102,7 @@ def test_nothing_to_send_touches_no_broker(refusals: list[Any]) -> None:
 def test_how_much_a_queue_holds(queue: Any) -> None:
     name = queue.queue.name
     assert publishing.queue_depth(name) == 0
-    publishing.publish([_bell(name), _bell(name)])
+    publishing.publish([_message(name), _message(name)])
     assert publishing.queue_depth(name) == 2
 
 
@@ -134,22 +134,22 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_broker_that_is_away_is_no_error_and_is_remembered(
     refusals: list[Any], own_breaker: Breaker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bell = _bell("default")
-    assert publishing.publish([bell]) == 0
+    message = _message("default")
+    assert publishing.publish([message]) == 0
     assert own_breaker.is_open
-    assert "broker away, 1 doorbells wait" in caplog.text
-    assert publishing.publish([bell]) == 0
+    assert "broker away, 1 messages wait" in caplog.text
+    assert publishing.publish([message]) == 0
     assert publishing.queue_depth("default") is None
     assert len(refusals) == 1
-    assert job_manager.get_job(bell.pairs[0][0]).published_at is None
+    assert job_manager.get_job(message.pairs[0][0]).published_at is None
 
 
 def test_a_connection_that_died_is_replaced_once(queue: Any, own_breaker: Breaker) -> None:
-    publishing.publish([_bell(queue.queue.name)])
+    publishing.publish([_message(queue.queue.name)])
     producer: Any = publishing._producer()
     producer.connection.collect()
     producer.channel.close()
-    assert publishing.publish([_bell(queue.queue.name)]) == 1
+    assert publishing.publish([_message(queue.queue.name)]) == 1
     assert publishing.queue_depth(queue.queue.name) == 1  # in memory the first went with the channel
     assert not own_breaker.is_open
 
@@ -211,8 +211,8 @@ def test_another_transport_may_say_how_much_it_holds() -> None:
 def test_delivered_by_another_transport_and_back(queue: Any) -> None:
     with stages.collected() as outer:
         with stages.collected() as inner:
-            publishing.publish([_bell("default")])
-        publishing.publish([_bell("default")])
+            publishing.publish([_message("default")])
+        publishing.publish([_message("default")])
     assert (len(outer), len(inner)) == (1, 1)
-    publishing.publish([_bell(queue.queue.name)])
+    publishing.publish([_message(queue.queue.name)])
     assert publishing.queue_depth(queue.queue.name) == 1

@@ -120,7 +120,7 @@ def test_doorbells_go_to_the_broker_again_afterwards(eager: None, broken_broker:
     assert broken_broker == []
     row = job_manager.submit(add, [1])
     stages.start_worker()
-    publishing.publish([publishing.Doorbell("default", row.task, ((row.id, stages.queue(row)),))])
+    publishing.publish([publishing.JobMessage("default", row.task, ((row.id, stages.queue(row)),))])
     assert len(broken_broker) == 1
 
 
@@ -140,7 +140,7 @@ def broken_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     publishing.disconnect()
 
 
-def test_the_worker_of_a_context_is_one(rung: list[Any]) -> None:
+def test_the_worker_of_a_context_is_one(sent: list[Any]) -> None:
     with inline.worker() as outer, inline.worker() as inner:
         assert inner is outer
     with inline.worker() as other:

@@ -405,7 +405,7 @@ def test_pause_task_takes_back_what_is_queued_and_admits_no_more() -> None:
     other = job_manager.submit("manager.other")
     assert job_manager.pause_task("manager.double", "maintenance", actor="ada") == Answer.PAUSED
     assert [stages.fresh(one).state for one in rows] == ["running", "pending", "pending"]
-    assert [bell.task for bell in stages.admit()] == ["manager.other"]
+    assert [message.task for message in stages.admit()] == ["manager.other"]
     assert job_manager.pause_task("manager.double", "again", actor="bob") == Answer.PAUSED
     pause = TaskPause.objects.get()
     assert (pause.task, pause.paused_by, pause.pause_reason) == ("manager.double", "ada", "maintenance")
@@ -490,7 +490,7 @@ def test_set_priority_puts_a_waiting_job_in_its_new_place_at_once(clock: Clock) 
     assert (event.name, event.actor, event.data) == ("priority", "ada", {"priority": "high"})
     stages.start_worker(slots=1)
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
-        assert [bell.pairs[0][0] for bell in stages.admit()] == [rows[2].id]
+        assert [message.pairs[0][0] for message in stages.admit()] == [rows[2].id]
 
 
 def test_set_priority_is_not_possible_any_more_once_a_job_runs() -> None:

@@ -15,7 +15,7 @@ from kombu import Queue
 
 from jobcenter import celery_app
 from jobs import JobTask, job, job_manager
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.client.task import _IGNORED, _REFUSED
 from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.models import Job, Pool
@@ -215,7 +215,7 @@ def _message(task: Any, **request: Any) -> Iterator[None]:
 
 
 @pytest.mark.django_db
-def test_a_doorbell_runs_its_job(rung: list[Doorbell]) -> None:
+def test_a_doorbell_runs_its_job(sent: list[JobMessage]) -> None:
     row = job_manager.submit(bound, [3])
     pair = [str(row.id), str(stages.queue(row))]
     with _message(bound, jobs=[pair]):
@@ -224,7 +224,7 @@ def test_a_doorbell_runs_its_job(rung: list[Doorbell]) -> None:
 
 
 @pytest.mark.django_db
-def test_a_stale_doorbell_is_ignored(rung: list[Doorbell]) -> None:
+def test_a_stale_doorbell_is_ignored(sent: list[JobMessage]) -> None:
     row = job_manager.submit(bound)
     with _message(bound, jobs=[[str(row.id), str(uuid4())]]), pytest.raises(Ignore):
         bound()
@@ -232,7 +232,7 @@ def test_a_stale_doorbell_is_ignored(rung: list[Doorbell]) -> None:
 
 
 @pytest.mark.django_db
-def test_a_doorbell_with_several_jobs_runs_each(rung: list[Doorbell]) -> None:
+def test_a_doorbell_with_several_jobs_runs_each(sent: list[JobMessage]) -> None:
     rows = job_manager.submit_many(plain, [([n], {}) for n in range(3)])
     pairs = [[str(row.id), str(stages.queue(row))] for row in rows]
     with _message(plain, jobs=[*pairs, [str(uuid4()), str(uuid4())]]):
@@ -249,7 +249,7 @@ def test_a_message_without_our_header_is_adopted_as_a_job() -> None:
 
 
 @pytest.mark.django_db
-def test_a_job_that_calls_itself_in_its_body_does_not_run_the_doorbell_again(rung: list[Doorbell]) -> None:
+def test_a_job_that_calls_itself_in_its_body_does_not_run_the_doorbell_again(sent: list[JobMessage]) -> None:
     row = job_manager.submit(recursive, [3])
     with _message(recursive, jobs=[[str(row.id), str(stages.queue(row))]]):
         recursive()

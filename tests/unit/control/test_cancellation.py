@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from jobs import JobState, job, job_manager, signals
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.control import cancellation
 from jobs.control.answers import Answer
 from jobs.control.requests import ask_one
@@ -129,7 +129,7 @@ def test_force_is_kept_and_may_come_later(row: Job) -> None:
 
 
 def test_a_cancelled_job_frees_its_slot(
-    row: Job, rung: list[Doorbell], django_capture_on_commit_callbacks: Any
+    row: Job, sent: list[JobMessage], django_capture_on_commit_callbacks: Any
 ) -> None:
     Pool.objects.filter(name="default").update(max_concurrent=1)
     stages.start_worker()
@@ -137,7 +137,7 @@ def test_a_cancelled_job_frees_its_slot(
     stages.queue(row)
     with django_capture_on_commit_callbacks(execute=True):
         cancel(row.id)
-    assert [bell.pairs[0][0] for bell in rung] == [other.id]
+    assert [message.pairs[0][0] for message in sent] == [other.id]
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -64,7 +64,7 @@ def test_all_that_waits_is_ranked_anew_in_batches(monkeypatch: pytest.MonkeyPatc
     assert moved == pytest.approx([3500] * 8 + [0])
 
 
-def test_the_steward_brings_back_a_pool_in_which_jobs_wait(rung: list[object]) -> None:
+def test_the_steward_brings_back_a_pool_in_which_jobs_wait(sent: list[object]) -> None:
     Pool.objects.create(name="gpu")
     stages.start_worker(pools=["gpu"])
     row = job_manager.submit(nothing, pool="gpu")

@@ -82,7 +82,7 @@ def test_the_doorbell_of_a_paused_job_is_stale(row: Job) -> None:
     assert stages.queue(row) != attempt_id
 
 
-def test_a_paused_job_leaves_its_slot_to_the_next(rung: list[Any]) -> None:
+def test_a_paused_job_leaves_its_slot_to_the_next(sent: list[Any]) -> None:
     stages.start_worker(slots=1)
     rows = [job_manager.submit(walk) for _ in range(3)]
     stages.admit()

@@ -19,7 +19,7 @@ from jobs.models import Job
 from tests.app import stages
 from tests.app.stages import perform
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 WRONG = ValueError("wrong file")
 
 

@@ -14,7 +14,7 @@ import pytest
 from django.test import override_settings
 
 from jobs import JobTask, job, job_manager
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.exceptions import JobAborted, JobFailed
 from jobs.execution import attempt, back_to_queue, claims, context, heartbeats
 from jobs.execution.failures.failure import RetryJob
@@ -23,7 +23,7 @@ from jobs.models import Attempt, Job, transitions
 from tests.app import stages
 from tests.app.stages import Clock, perform, refusing
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 HOUR = 3600
 
 
@@ -498,11 +498,11 @@ def test_a_database_that_refuses_progress_does_not_stop_the_body(row: Job, monke
     assert (done.state, done.result, done.message) == ("completed", "done", "fine")
 
 
-def test_a_finish_tells_who_admits(row: Job, rung: list[Doorbell]) -> None:
+def test_a_finish_tells_who_admits(row: Job, sent: list[JobMessage]) -> None:
     stages.start_worker()
     other = job_manager.submit(nothing)
     perform(row, lambda *_, **__: None)
-    assert [bell.pairs[0][0] for bell in rung] == [other.id]
+    assert [message.pairs[0][0] for message in sent] == [other.id]
 
 
 @pytest.mark.parametrize("how", ["complete", "fail", "retry", "snooze"])

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from jobs.core.db.dialects import bound_now
+from jobs.core.db.clock import bound_now
 from jobs.execution import heartbeats
 from jobs.execution.heartbeats import Identity
 from jobs.models import Pool, Worker

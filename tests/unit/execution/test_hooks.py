@@ -12,7 +12,7 @@ import pytest
 from django.test import override_settings
 
 from jobs import JobTask, job, job_manager
-from jobs.admission.publishing import HOOKS_HEADER, Doorbell
+from jobs.admission.publishing import HOOKS_HEADER, JobMessage
 from jobs.exceptions import InvalidOption, JobAborted, JobFailed
 from jobs.execution import attempt, claims, context, heartbeats, hooks, rescue
 from jobs.execution.claims import Claimed
@@ -347,20 +347,20 @@ def test_a_new_run_begins_when_the_last_one_is_cleaned_up(row: Job) -> None:
 # --- the steward's message
 
 
-def test_a_message_is_sent_where_a_worker_is(row: Job, clock: Clock, rung: list[Doorbell]) -> None:
+def test_a_message_is_sent_where_a_worker_is(row: Job, clock: Clock, sent: list[JobMessage]) -> None:
     _killed_when_it_was_to_stop(row)
     clock.forward(3)
     chore = Round()
     assert chore.run() == 0
     stages.start_worker()
     assert chore.run() == 1
-    (bell,) = rung
-    assert (bell.header, bell.task, bell.pool) == (HOOKS_HEADER, "hooks.render", "default")
+    (message,) = sent
+    assert (message.header, message.task, message.pool) == (HOOKS_HEADER, "hooks.render", "default")
     assert chore.run() == 0  # it is on its way
     clock.forward(16)
     stages.start_worker()
     assert chore.run() == 1
-    assert rung[0].pairs == rung[1].pairs
+    assert sent[0].pairs == sent[1].pairs
 
 
 def test_the_task_answers_the_message(row: Job, clock: Clock) -> None:
@@ -371,7 +371,7 @@ def test_the_task_answers_the_message(row: Job, clock: Clock) -> None:
     assert [name for name, *_ in told] == ["on_cancel", "cleanup"]
 
 
-def test_rows_are_gone_round(row: Job, monkeypatch: pytest.MonkeyPatch, clock: Clock, rung: list[Doorbell]) -> None:
+def test_rows_are_gone_round(row: Job, monkeypatch: pytest.MonkeyPatch, clock: Clock, sent: list[JobMessage]) -> None:
     monkeypatch.setattr(hooks, "SCAN_BATCH", 2)
     rows = [row, *(job_manager.submit(render) for _ in range(4))]
     for one in rows:

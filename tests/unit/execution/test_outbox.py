@@ -55,5 +55,5 @@ def test_the_flusher_outlives_what_it_cannot_write(caplog: pytest.LogCaptureFixt
     outbox = Outbox()
     outbox.update(metadata=object())
     job_id, attempt_id = claimed.row["id"], claimed.row["attempt_id"]
-    Flusher()._attend({attempt_id: (job_id, outbox)}, progress._exchange, job_id, attempt_id, outbox)
+    Flusher()._guarded({attempt_id: (job_id, outbox)}, progress._exchange, job_id, attempt_id, outbox)
     assert "not JSON serializable" in caplog.text

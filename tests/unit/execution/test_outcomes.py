@@ -20,7 +20,7 @@ from jobs.models import Job, Pool, transitions
 from tests.app import stages
 from tests.app.stages import Clock, perform
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 AWAY = ConnectionError("away")
 SLOW = Failure("timeout", "TimeLimitExceeded", "ran for 61 s")
 
@@ -221,8 +221,8 @@ def test_of_an_attempt_that_has_ended_nothing_is_chosen() -> None:
     row = job_manager.submit(nothing)
     claimed = stages.claim(row)
     transitions.move("complete", "id = %s", [stages.key(row)])
-    assert outcomes.decide(claimed.fence, SLOW) is None
-    assert outcomes.decide(claimed.fence, SLOW, is_abort=True) is None
+    assert outcomes.decide(claimed.pair, SLOW) is None
+    assert outcomes.decide(claimed.pair, SLOW, is_abort=True) is None
 
 
 def test_a_body_that_aborts_by_itself_is_cancelled() -> None:

@@ -190,7 +190,7 @@ def test_a_thread_that_died_is_replaced(running: JobContext, turns: Turns, monke
     died = threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Flusher, "_attend", lambda *_: 1 / 0)
+        patch.setattr(progress.Flusher, "_guarded", lambda *_: 1 / 0)
         running.check()
         assert died.wait(DEADLINE)
     other = stages.claim(job_manager.submit(nothing)).context

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from jobs import job_manager, signals
 from jobs.admission import publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.execution import heartbeats
 from jobs.maintenance import counters, drift, lost_messages, republisher
 from jobs.maintenance.steward import Steward
@@ -150,7 +150,7 @@ def test_a_request_to_a_running_job_is_no_drift(row: Job) -> None:
     assert (found(), drift.cancel_what_was_asked()) == ([], 0)
 
 
-def test_what_was_not_sent_is_found_and_counted(row: Job, clock: Clock, counted: Any, rung: list[Doorbell]) -> None:
+def test_what_was_not_sent_is_found_and_counted(row: Job, clock: Clock, counted: Any, sent: list[JobMessage]) -> None:
     stages.queue(row)
     assert found() == []
     clock.forward(2.1)
@@ -161,7 +161,7 @@ def test_what_was_not_sent_is_found_and_counted(row: Job, clock: Clock, counted:
 
 def test_what_the_broker_has_lost_is_found_and_counted(row: Job, clock: Clock, counted: Any) -> None:
     attempt_id = stages.queue(row)
-    publishing._mark_published([Doorbell(row.pool, row.task, ((row.id, attempt_id),))])
+    publishing._mark_published([JobMessage(row.pool, row.task, ((row.id, attempt_id),))])
     clock.forward(16)
     stages.start_worker()
     assert [(one.kind, one.job_id, one.attempt_id) for one in drift.check()] == [("doorbell_lost", row.id, attempt_id)]

@@ -15,7 +15,7 @@ from jobs.states import NOT_RUNNING
 from tests.app import stages
 from tests.app.stages import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 
 
 @job(name="expired.nothing", expires=60)

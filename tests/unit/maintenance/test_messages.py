@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.admission import publishing
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.execution import back_to_queue, rescue
 from jobs.maintenance import lost_messages, republisher, unknown_tasks
 from jobs.models import Job, Pool, transitions
@@ -40,20 +40,20 @@ def row(clock: Clock) -> Job:
 def _queued(row: Job, *, published: bool = True) -> None:
     attempt_id = stages.queue(row)
     if published:
-        publishing._mark_published([Doorbell(row.pool, row.task, ((row.id, attempt_id),))])
+        publishing._mark_published([JobMessage(row.pool, row.task, ((row.id, attempt_id),))])
 
 
 # --- never sent
 
 
-def test_what_was_not_sent_for_a_while_is_sent(row: Job, clock: Clock, rung: list[Doorbell]) -> None:
+def test_what_was_not_sent_for_a_while_is_sent(row: Job, clock: Clock, sent: list[JobMessage]) -> None:
     _queued(row, published=False)
     clock.forward(2)
     assert republisher.publish() == 0
     clock.forward(0.001)
     assert republisher.publish() == 1
     now = stages.fresh(row)
-    assert [bell.pairs for bell in rung] == [((row.id, now.attempt_id),)]
+    assert [message.pairs for message in sent] == [((row.id, now.attempt_id),)]
     assert now.published_at == clock.moment
     clock.forward(60)
     assert republisher.publish() == 0

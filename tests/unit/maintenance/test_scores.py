@@ -16,7 +16,7 @@ from jobs.models import Attempt
 from tests.app import stages
 from tests.app.stages import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 
 
 @job(name="scoring.work")

@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from jobs import job, job_manager
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.maintenance import leader as election
 from jobs.maintenance import promoter, pruner, steward
 from jobs.maintenance.steward import Steward
@@ -19,7 +19,7 @@ from jobs.models import Job, Lease, Rate
 from tests.app import stages
 from tests.app.stages import Clock
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 
 
 @job(name="steward.nothing")
@@ -71,7 +71,7 @@ def test_an_office_of_long_ago_is_vacant(clock: Clock) -> None:
     assert not Steward("nobody").tick()
 
 
-def test_one_round_does_what_is_due(clock: Clock, rung: list[Doorbell]) -> None:
+def test_one_round_does_what_is_due(clock: Clock, sent: list[JobMessage]) -> None:
     row = job_manager.submit(nothing, run_after=60)
     leader, other = Steward("leader"), Steward("other")
     leader.tick()
@@ -81,7 +81,7 @@ def test_one_round_does_what_is_due(clock: Clock, rung: list[Doorbell]) -> None:
     assert leader.tick()
     assert not other.tick()
     assert stages.fresh(row).state == "queued"
-    assert [bell.pairs[0][0] for bell in rung] == [row.id]
+    assert [message.pairs[0][0] for message in sent] == [row.id]
 
 
 def test_a_database_that_is_away_is_survived(

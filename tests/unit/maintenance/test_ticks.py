@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from jobs import job_manager
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.maintenance import expiry, promoter
 from jobs.maintenance.steward import Steward
 from jobs.models import Job
@@ -31,7 +31,7 @@ def nothing_becomes_due() -> Iterator[None]:
 
 
 def test_a_chore_that_fails_keeps_no_other_from_being_done(
-    clock: Clock, rung: list[Doorbell], nothing_becomes_due: None, caplog: pytest.LogCaptureFixture
+    clock: Clock, sent: list[JobMessage], nothing_becomes_due: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = job_manager.submit("steward.nobody", run_after=1)
     waiting = job_manager.submit("steward.nobody")
@@ -46,7 +46,7 @@ def test_a_chore_that_fails_keeps_no_other_from_being_done(
 
 
 def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
-    clock: Clock, rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch
+    clock: Clock, sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A million of them would take longer than the lease, and nobody dead would be seen meanwhile."""
     monkeypatch.setattr("jobs.maintenance.steward.LONGEST", 0)

@@ -649,7 +649,7 @@ def test_cleanup_takes_the_history_along(older: Callable[[str, float], Job]) -> 
 # --- steward ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_steward_does_one_round(clock: stages.Clock, rung: list[Any]) -> None:
+def test_the_steward_does_one_round(clock: stages.Clock, sent: list[Any]) -> None:
     row = job_manager.submit(nothing, run_after=60)
     clock.forward(61)
     assert run("jobs_steward", "--once").out == "One round done.\n"

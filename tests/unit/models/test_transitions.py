@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from jobs import job, job_manager, signals
-from jobs.core.db.dialects import prepare
+from jobs.core.db.values import prepare
 from jobs.execution.back_to_queue import return_to_queue
 from jobs.models import Job, transitions
 from jobs.models.transitions import HOOKS, Hook, Moved, Sql, move, note

@@ -595,11 +595,11 @@ def test_one_behind_another_of_its_lane_is_told_the_lanes_situation_and_its_plac
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A look that sees two lanes."""
-    queries._look_sql.cache_clear()
+    queries._snapshot_sql.cache_clear()
     for module in (queries, sys.modules["jobs.admission.limits.snapshot"]):
         monkeypatch.setattr(module, "MOST_LANES", 2)
     yield
-    queries._look_sql.cache_clear()  # nothing looks before the number is what it was
+    queries._snapshot_sql.cache_clear()  # nothing looks before the number is what it was
 
 
 def test_a_crowded_pool(narrow: None) -> None:
@@ -879,18 +879,18 @@ def test_the_preview_sees_other_pools_where_a_limit_spans_them_as_admission_does
     stages.queue(job_manager.submit(plain, pool="gpu"))
     seen = limits.preview("default")
     assert seen is not None
-    assert (len(seen.flights), seen.sees_everywhere) == (0, False)
+    assert (len(seen.in_flight), seen.sees_everywhere) == (0, False)
     Limit.objects.filter(name="system").update(size=5)
     seen = limits.preview("default")
     assert seen is not None
-    assert (len(seen.flights), seen.sees_everywhere) == (1, True)
+    assert (len(seen.in_flight), seen.sees_everywhere) == (1, True)
     assert limits.preview("nowhere") is None
 
 
 def test_a_job_as_the_first_of_its_lane_is_what_the_look_makes_of_it() -> None:
     Pool.objects.update(resources={"gpu": 2})
     row = job_manager.submit(one_each, ["acme"], memory_mb=5, resources={"gpu": 1}, timeout=3.5, rate="1/m")
-    seen = limits.look("default")
+    seen = limits.take_snapshot("default")
     assert seen is not None
     (head,) = seen.heads
     mine = limits.head_of(row)
@@ -901,7 +901,7 @@ def test_a_job_as_the_first_of_its_lane_is_what_the_look_makes_of_it() -> None:
 
 def test_a_lane_that_is_not_there_stands_nowhere() -> None:
     job_manager.submit(plain)
-    seen = limits.look("default")
+    seen = limits.take_snapshot("default")
     assert seen is not None
     with pytest.raises(LookupError):
-        limits.stand(seen, "nowhere")
+        limits.position_of(seen, "nowhere")

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 
 import jobs.testing
 from jobs import JobTask, job, job_manager
-from jobs.admission import passes
+from jobs.admission.wakeup import own_feeder
 from jobs.exceptions import UnknownTask
 from jobs.execution.progress import flusher
 from jobs.models import Job, Pool, Worker
@@ -209,7 +209,7 @@ def test_a_name_that_nothing_answers_to_is_an_error_of_the_test(jobs_inline: Inl
 def test_everything_is_as_it_was_afterwards(jobs_inline: InlineJobs) -> None:
     job_manager.submit(double, [1])
     jobs_inline.drain()
-    assert (flusher.inline, passes.bell) == (False, None)
+    assert (flusher.inline, own_feeder.wake) == (False, None)
     assert not Worker.objects.unfenced().exists()
 
 

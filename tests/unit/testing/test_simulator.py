@@ -11,7 +11,8 @@ from django.db import transaction
 from django.test import override_settings
 
 from jobs import Answer, job, job_manager
-from jobs.admission import passes, publishing
+from jobs.admission import publishing
+from jobs.admission.wakeup import own_feeder
 from jobs.exceptions import JobFailed
 from jobs.models import Attempt, Job, Limit, Pool, Worker
 from jobs.signals import job_completed
@@ -279,12 +280,12 @@ def test_what_never_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_stays_behind() -> None:
-    bell, before = passes.bell, publishing.queue_depth("default")
+    wake, before = own_feeder.wake, publishing.queue_depth("default")
     with simulation([Virtual()]) as sim:
         sim.submit(nothing)
         assert publishing.queue_depth("default") == 0
         sim.run_until_idle()
-    assert passes.bell is bell
+    assert own_feeder.wake is wake
     assert publishing.queue_depth("default") == before
     assert not Worker.objects.unfenced().exists()
     assert job_manager.submit(nothing).created_at.year < 2030

@@ -11,7 +11,7 @@ import pytest
 
 from jobs import job_manager
 from jobs.admission import passes
-from jobs.admission.publishing import Doorbell
+from jobs.admission.publishing import JobMessage
 from jobs.worker import feeder as module
 from jobs.worker.feeder import Feeder, Patience
 from tests.app import stages
@@ -48,7 +48,7 @@ def test_the_ear_is_minded_less_while_it_brings_nothing() -> None:
 
 
 def test_admission_comes_back_though_there_is_room(
-    db: None, rung: list[Doorbell], monkeypatch: pytest.MonkeyPatch
+    db: None, sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While jobs end as fast as they are admitted it would not: no tick, no other pool, no answer to a request."""
     monkeypatch.setattr(passes, "LONGEST", 0)

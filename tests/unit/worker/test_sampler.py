@@ -54,7 +54,7 @@ def child(board: Scoreboard) -> Iterator[Start]:
         attempt, (read, write) = uuid4(), os.pipe()
 
         def run() -> None:
-            meter.take_seat(board, 0)
+            meter.use_slot(board, 0)
             meter.start(attempt)
             kept = act()
             os.write(write, b"x")

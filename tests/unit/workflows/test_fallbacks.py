@@ -18,7 +18,7 @@ from jobs.workflows import fallbacks
 from tests.app import stages
 from tests.app.stages import Clock, perform
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rung")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 
 
 @pytest.fixture(autouse=True)

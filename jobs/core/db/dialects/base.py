@@ -1,4 +1,4 @@
-"""What a dialect has to say: the words that the hot statements need, for one vendor to spell."""
+"""The parts of a statement that differ between database vendors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ bound: ContextVar[datetime | None] = ContextVar("bound_now", default=None)
 
 
 class Dialect:
-    """The words of one database vendor."""
+    """The SQL of one database vendor."""
 
     vendor: ClassVar[str]
     clock: ClassVar[str]
@@ -21,7 +21,7 @@ class Dialect:
     skip_locked: ClassVar[str] = ""
     for_update: ClassVar[str] = ""
     no_fsync_columns: ClassVar[str] = ""
-    """Further columns of a SELECT that set this transaction to commit without a flush, and not to plan anew."""
+    """More columns of a SELECT: this transaction then commits without a flush and reuses generic plans."""
     native_uuids: ClassVar[bool] = False
     writes_in_cte: ClassVar[bool] = False
     updates_return: ClassVar[bool] = True
@@ -50,15 +50,15 @@ class Dialect:
         raise NotImplementedError
 
     def id_in(self, column: str) -> str:
-        """Whether an id column is one of the ids that `id_list` made one parameter of."""
+        """Whether an id column is one of the ids in a parameter made by `id_list`."""
         raise NotImplementedError
 
     def id_list(self, values: Iterable[UUID]) -> Any:
-        """Many ids as one parameter for `id_in`, so that the statement's text does not change with their number."""
+        """Many ids as one parameter for `id_in`: the statement's text is the same for any number of ids."""
         raise NotImplementedError
 
     def pick_skip_locked(self, select: str) -> str:
-        """Whether the id is one that a SELECT with a LIMIT finds and locks, passing over what others have locked.
+        """Whether the id is one that a SELECT with a LIMIT finds and locks, skipping locked rows.
 
         The SELECT must run once. `id IN (SELECT … LIMIT 2 FOR UPDATE SKIP LOCKED)` may run it once for each row of the
         other side of a join, skip what the last run has locked, and update them all.
@@ -66,15 +66,15 @@ class Dialect:
         raise NotImplementedError
 
     def resolve_pick(self, where: str) -> str | None:
-        """The SELECT of a condition that `pick_skip_locked` made, where it must run before the statement."""
+        """The SELECT inside a `pick_skip_locked` condition, if it must run before the statement; else None."""
         return None
 
     def on_conflict_nothing(self, key: str) -> str:
-        """The end of an INSERT that leaves a row alone whose key is there; empty where that is an IntegrityError."""
+        """The end of an INSERT that skips rows whose key exists; empty where that is an IntegrityError."""
         return f"ON CONFLICT ({key}) DO NOTHING"
 
     def on_conflict_update(self, keys: Sequence[str], column: str) -> str:
-        """The end of an INSERT that sets one column where the keys are there."""
+        """The end of an INSERT that updates one column where the keys exist."""
         return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {column} = excluded.{column}"
 
     def as_text(self, column: str) -> str:
@@ -82,29 +82,29 @@ class Dialect:
         return f"CAST({column} AS text)"
 
     def long_aggregates(self, select: str) -> str:
-        """A SELECT whose aggregated texts may be long."""
+        """A SELECT whose aggregated texts may be long, with the limit raised where there is one."""
         return select
 
     def with_lock_timeout(self, insert: str, seconds: int) -> str:
-        """An INSERT that waits no longer for what others have locked; as it is, where that is said otherwise."""
+        """An INSERT that waits at most so long for a lock; unchanged where the time-out is set another way."""
         return insert
 
     def simultaneous_assignment(self, update: str) -> str:
-        """An UPDATE whose every expression sees the row as it was."""
+        """An UPDATE in which every expression reads the old row."""
         return update
 
     def as_many_rows(self, insert: str, times: int) -> str | None:
-        """An INSERT of one row as one of many; None where the driver had better run it many times."""
+        """An INSERT of one row as an INSERT of many; None where running it many times is better."""
         return None
 
     def _as_many_rows(self, insert: str, times: int, end: str) -> str | None:
-        """The same where the statement goes on with `end` behind its values; None for what is no such INSERT."""
+        """The same, where `end` follows the values; None for any other statement."""
         head, values, rest = insert.partition(" VALUES ")
         row, also, rest = rest.partition(end)
         return f"{head}{values}{', '.join([row] * times)}{also}{rest}" if values else None
 
     def adapt(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-        """A statement as the driver wants it."""
+        """A statement and its parameters as the driver needs them."""
         return sql, params
 
     def payload_rows(self, run_after: str) -> str:
@@ -116,7 +116,7 @@ class Dialect:
         raise NotImplementedError
 
     def id_rows(self) -> str:
-        """The ids that `id_list` made one parameter of, as rows of one column `id`."""
+        """The ids in a parameter made by `id_list`, as rows of one column `id`."""
         raise NotImplementedError
 
     def json_columns(self, columns: Sequence[str], rest: str) -> str:
@@ -131,10 +131,10 @@ class Dialect:
         raise NotImplementedError
 
     def json_value(self, column: str) -> str:
-        """A column that `json_list` has made as `json_columns` takes it."""
+        """A column made by `json_list`, as `json_columns` needs it."""
         raise NotImplementedError
 
     def now(self) -> str:
-        """The database's clock at the statement, or the literal that a test has bound."""
+        """The database's clock when the statement starts, or the literal that a test has bound."""
         moment = bound.get()
         return self.clock if moment is None else self.literal(moment)

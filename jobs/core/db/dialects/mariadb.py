@@ -1,7 +1,7 @@
-"""MariaDB's words, from 10.11.5 on: before that, ids that are ordered by time were not.
+"""MariaDB, from 10.11.5 on: earlier versions sort time-ordered UUIDs wrongly.
 
-An UPDATE returns nothing there, `key` and `partition` are reserved, and a SELECT inside an UPDATE runs once for each
-row: so what changes rows finds them first, in a statement of its own.
+An UPDATE returns no rows, `key` and `partition` are reserved words, and a SELECT inside an UPDATE runs once for each
+row. So rows are found and locked first, in a statement of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TYPES = {"id": "CHAR(36)", "lane": "CHAR(36)", "partition": "VARCHAR(200)"}
 
 
 class MariaDB(Dialect):
-    """Locks as PostgreSQL does; a move is a short transaction, as on SQLite."""
+    """Row locks as on PostgreSQL; a move is a short transaction, as on SQLite."""
 
     vendor = "mysql"
     clock = "UTC_TIMESTAMP(6)"
@@ -87,7 +87,7 @@ class MariaDB(Dialect):
         return f"JSON_COMPACT({column})"
 
     def on_conflict_nothing(self, key: str) -> str:
-        """ON DUPLICATE KEY would lock the holder's row for one caller after the other; the error, for all at once."""
+        """ON DUPLICATE KEY locks the existing row for one caller at a time; the error comes to all at once."""
         return ""
 
     def on_conflict_update(self, keys: Sequence[str], column: str) -> str:
@@ -109,7 +109,7 @@ class MariaDB(Dialect):
         return self._as_many_rows(insert, times, " ON DUPLICATE KEY ")
 
     def adapt(self, sql: str, params: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-        """Reserved words quoted, and a list among the parameters spread: `IN (%s)` takes as many as there are."""
+        """Quotes reserved words, and expands a list among the parameters: `IN (%s)` takes any number of values."""
         text = _quoted(sql)
         if not any(isinstance(value, list) for value in params):
             return text, params

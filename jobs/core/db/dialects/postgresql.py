@@ -1,4 +1,4 @@
-"""PostgreSQL's words."""
+"""PostgreSQL."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PostgreSQL(Dialect):
         return f"id = ANY(ARRAY({select} FOR UPDATE SKIP LOCKED))"
 
     def as_many_rows(self, insert: str, times: int) -> str | None:
-        """Each number of rows is a statement of its own to be prepared, so there are few of them."""
+        """Few different numbers of rows, because each is a statement of its own that must be prepared."""
         return self._as_many_rows(insert, times, " ON CONFLICT ") if times <= MOST_REPEATED else None
 
     def payload_rows(self, run_after: str) -> str:

@@ -1,4 +1,4 @@
-"""SQLite's words."""
+"""SQLite."""
 
 from __future__ import annotations
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.admission.limits.availability import NEVER, Profile, Stay
+from jobs.admission.limits.availability import NEVER, Allocation, Profile
 
 GB = {"memory_mb": 100.0}
 
 
-def _profile(*stays: tuple[float, float, float]) -> Profile:
-    return Profile(GB, [Stay(start, end, {"memory_mb": size}) for start, end, size in stays])
+def _profile(*allocations: tuple[float, float, float]) -> Profile:
+    return Profile(GB, [Allocation(start, end, {"memory_mb": size}) for start, end, size in allocations])
 
 
 @pytest.mark.parametrize(
-    ("stays", "need", "first"),
+    ("allocations", "need", "first"),
     [
         ([], 100, 0),
         ([], 101, NEVER),
@@ -28,9 +28,9 @@ def _profile(*stays: tuple[float, float, float]) -> Profile:
     ],
 )
 def test_the_first_moment_from_which_it_is_sure_to_fit(
-    stays: list[tuple[float, float, float]], need: float, first: float
+    allocations: list[tuple[float, float, float]], need: float, first: float
 ) -> None:
-    assert _profile(*stays).first_fit({"memory_mb": need}, 0) == first
+    assert _profile(*allocations).first_fit({"memory_mb": need}, 0) == first
 
 
 def test_what_ends_in_time_fits_before_what_is_booked() -> None:
@@ -42,7 +42,7 @@ def test_what_ends_in_time_fits_before_what_is_booked() -> None:
 
 
 def test_all_or_none() -> None:
-    profile = Profile({"gpu": 1.0, "memory_mb": 10.0}, [Stay(0, 5, {"gpu": 1.0})])
+    profile = Profile({"gpu": 1.0, "memory_mb": 10.0}, [Allocation(0, 5, {"gpu": 1.0})])
     assert not profile.fits({"gpu": 1.0, "memory_mb": 1.0}, 0)
     assert profile.first_fit({"gpu": 1.0, "memory_mb": 1.0}, 0) == 5
     assert profile.short({"gpu": 1.0, "memory_mb": 12.0}, 0) == {"gpu": 1.0, "memory_mb": 2.0}
@@ -53,5 +53,5 @@ def test_what_has_no_budget_always_fits() -> None:
 
 
 def test_fractions_do_not_add_up_to_too_much() -> None:
-    profile = Profile({"cpu_weight": 1.0}, [Stay(0, NEVER, {"cpu_weight": 0.1})] * 9)
+    profile = Profile({"cpu_weight": 1.0}, [Allocation(0, NEVER, {"cpu_weight": 0.1})] * 9)
     assert profile.fits({"cpu_weight": 0.1}, 0)

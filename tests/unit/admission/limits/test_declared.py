@@ -112,8 +112,8 @@ def test_what_a_job_brings_itself_counts_in_its_pool() -> None:
     Limit.objects.create(name="spans", task="own.task", size=9)
     here = [job_manager.submit("own.task", max_concurrent=1) for _ in range(2)]
     there = job_manager.submit("own.task", max_concurrent=1, pool="gpu")
-    assert [bell.pairs[0][0] for bell in stages.admit()] == [here[0].id]
-    assert [bell.pairs[0][0] for bell in stages.admit("gpu")] == [there.id]
+    assert [message.pairs[0][0] for message in stages.admit()] == [here[0].id]
+    assert [message.pairs[0][0] for message in stages.admit("gpu")] == [there.id]
 
 
 def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -> None:
@@ -128,13 +128,13 @@ def test_what_stands_for_one_partition_goes_on_to_when_the_limit_spans_pools() -
     declared.declare("t", "gpu", options)
     assert _row("t")["pool"] == _row("vip acme")["pool"] == ""
     assert _row("vip bob")["pool"] == "default"  # there is one for all pools: two would both hold
-    look = limits.look("default")
+    look = limits.take_snapshot("default")
     assert look is not None
     facts = limits.Facts("t", partition_by="customer", partition="acme")
     assert [rule.name for rule in look.rules.of(facts, "default").sizes] == ["system", "vip acme"]
 
 
-def test_a_rate_that_the_code_makes_wider_does_not_wait_for_the_old_one(rung: list[object]) -> None:
+def test_a_rate_that_the_code_makes_wider_does_not_wait_for_the_old_one(sent: list[object]) -> None:
     stages.start_worker()
     declared.declare("t", "default", render.options.but({"rate": "1/d", "partition_by": None}))
     first, second = job_manager.submit("t"), job_manager.submit("t")

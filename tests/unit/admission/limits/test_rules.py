@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from jobs import job, job_manager
 from jobs.admission import limits
-from jobs.admission.limits import Look, Tally
+from jobs.admission.limits import Snapshot, Tally
 from jobs.admission.limits.availability import NEVER
 from jobs.execution import heartbeats
 from jobs.models import Job, Limit, Pool
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.django_db
 def nothing() -> None: ...
 
 
-def _look(pool: str = "default") -> Look:
-    found = limits.look(pool)
+def _read(pool: str = "default") -> Snapshot:
+    found = limits.take_snapshot(pool)
     assert found is not None
     return found
 
 
 def _free(pool: str = "default") -> int:
-    return max(0, Tally(_look(pool)).free)
+    return limits.free_slots(Tally(_read(pool)))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_narrowest_limit_rules(pool: dict[str, Any], slots: int, in_flight: 
 
 
 def test_a_pool_that_is_not_there_has_no_room() -> None:
-    assert limits.look("nowhere") is None
+    assert limits.take_snapshot("nowhere") is None
     assert not limits.has_room("nowhere")
 
 
@@ -76,15 +76,15 @@ def test_what_is_counted() -> None:
     stages.claim(rows[1])
     stages.put(rows[2], "paused")
     stages.queue(elsewhere)
-    look = _look()
-    assert {flight.pool: flight.number for flight in look.flights} == {"default": 2, "gpu": 1}
-    assert (Tally(look).in_flight, len(look.heads)) == (2, 1)
-    look = _look("gpu")
-    assert (Tally(look).in_flight, look.pool.max_concurrent, len(look.heads)) == (1, 7, 0)
+    snapshot = _read()
+    assert {flight.pool: flight.number for flight in snapshot.in_flight} == {"default": 2, "gpu": 1}
+    assert (Tally(snapshot).usage.in_flight, len(snapshot.heads)) == (2, 1)
+    snapshot = _read("gpu")
+    assert (Tally(snapshot).usage.in_flight, snapshot.pool.max_concurrent, len(snapshot.heads)) == (1, 7, 0)
 
 
 def test_without_a_worker_there_is_no_window() -> None:
-    assert _look().window == 0
+    assert _read().window == 0
 
 
 def test_the_window_is_the_slots_of_live_workers_that_serve_the_pool(clock: Clock) -> None:
@@ -92,25 +92,25 @@ def test_the_window_is_the_slots_of_live_workers_that_serve_the_pool(clock: Cloc
     with override_settings(JOBS={"LOOK_AHEAD": 1}):
         stages.start_worker(slots=3, pools=["default", "gpu"])
         stages.start_worker(slots=2, pools=["default"])
-        assert (_look().window, _look("gpu").window) == (10, 6)
+        assert (_read().window, _read("gpu").window) == (10, 6)
     with override_settings(JOBS={"LOOK_AHEAD": 0}):
-        assert (_look().window, _look("gpu").window) == (5, 3)
+        assert (_read().window, _read("gpu").window) == (5, 3)
 
 
 def test_a_worker_that_is_silent_gone_or_leaving_does_not_count(clock: Clock) -> None:
     with override_settings(JOBS={"LOOK_AHEAD": 0, "STALE_AFTER": 20}):
         leaving, gone, lively = (stages.start_worker(slots=slots) for slots in (1, 2, 4))
-        assert _look().window == 7
+        assert _read().window == 7
         heartbeats.drain(leaving)
-        assert _look().window == 6
+        assert _read().window == 6
         heartbeats.retire(gone)
-        assert _look().window == 4
+        assert _read().window == 4
         clock.forward(19)
-        assert _look().window == 4
+        assert _read().window == 4
         clock.forward(2)
-        assert _look().window == 0
+        assert _read().window == 0
         heartbeats.beat(lively, 8)
-        assert _look().window == 8
+        assert _read().window == 8
 
 
 def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock) -> None:
@@ -123,10 +123,10 @@ def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock)
         assert _free() == 0
         heartbeats.drain(leaving)
         stages.start_worker(slots=2)
-        assert (Tally(_look()).in_flight, _free()) == (2, 2)
+        assert (Tally(_read()).usage.in_flight, _free()) == (2, 2)
         clock.forward(61)  # as long as a silent one is not fenced, its jobs count for every maximum
         stages.start_worker(slots=3)
-        assert (Tally(_look()).in_flight, _free()) == (2, 3)
+        assert (Tally(_read()).usage.in_flight, _free()) == (2, 3)
         Pool.objects.update(max_concurrent=3)
         assert _free() == 1
 
@@ -134,12 +134,12 @@ def test_what_runs_on_a_leaving_worker_takes_no_room_of_the_others(clock: Clock)
 def test_a_pools_name_is_not_matched_in_part() -> None:
     Pool.objects.create(name="gp")
     stages.start_worker(pools=["gpu", "default"])
-    assert _look("gp").window == 0
+    assert _read("gp").window == 0
 
 
 @pytest.mark.parametrize("fraction", [0.0000047, -0.0000047])
 def test_room_kept_for_a_job_is_not_kept_from_it(fraction: float, clock: Clock) -> None:
-    """Whatever becomes of the last digits of its rank between the look at the lanes and the choice of jobs."""
+    """Whatever becomes of the last digits of its rank between the snapshot at the lanes and the choice of jobs."""
     stages.start_worker()
     row = job_manager.submit(nothing, memory_mb=6)
     Pool.objects.update(max_memory_mb=8)
@@ -158,9 +158,11 @@ def test_what_is_over_its_time_out_holds_its_room_for_its_grace(
 ) -> None:
     worker = stages.start_worker()
     stages.claim(job_manager.submit(nothing, memory_mb=1, timeout=timeout, grace=grace), worker)
-    look = _look()
-    assert [round(end - look.now) for flight in look.flights for end in flight.ends] == ([after] if after else [])
-    assert round(Tally(look).stays[0].end - look.now, 3) == (after or NEVER)
+    snapshot = _read()
+    assert [round(end - snapshot.now) for flight in snapshot.in_flight for end in flight.ends] == (
+        [after] if after else []
+    )
+    assert round(Tally(snapshot).reservations.allocations[0].end - snapshot.now, 3) == (after or NEVER)
 
 
 @pytest.mark.parametrize("closed", ["paused_at", "draining_at"])
@@ -187,12 +189,12 @@ def test_the_row_of_the_system_wide_limit_wins_over_the_setting() -> None:
 
 
 def _system() -> float | None:
-    return next(rule.size for rule in _look().rules.all if rule.name == limits.SYSTEM_LIMIT)
+    return next(rule.size for rule in _read().rules.all if rule.name == limits.SYSTEM_LIMIT)
 
 
 def test_counting_is_one_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        _look()
+        _read()
     with django_assert_num_queries(1):
         limits.has_room("default")
 
@@ -220,4 +222,4 @@ def test_what_a_pool_does_not_name_it_has_none_of() -> None:
     Pool.objects.update(resources={})
     assert stages.admit() == []
     Pool.objects.update(resources={"gpu": 1})
-    assert [bell.pairs[0][0] for bell in stages.admit()] == [row.id]
+    assert [message.pairs[0][0] for message in stages.admit()] == [row.id]

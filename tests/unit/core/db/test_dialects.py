@@ -13,9 +13,10 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
-from jobs.core.db import DbNow, bound_now, db_now
-from jobs.core.db.dialects import MariaDB, PostgreSQL, SQLite, dialect, prepare, read
+from jobs.core.db.clock import DbNow, bound_now, db_now
+from jobs.core.db.dialects import MariaDB, PostgreSQL, SQLite, dialect
 from jobs.core.db.statements import execute, execute_many, query
+from jobs.core.db.values import prepare, read
 from jobs.models import Job, Pool, Worker
 from tests.app import stages
 

@@ -22,9 +22,9 @@ MB = 2**20
 def board() -> Iterator[Scoreboard]:
     """This process has the first seat of a scoreboard."""
     made = Scoreboard()
-    meter.take_seat(made, 0)
+    meter.use_slot(made, 0)
     yield made
-    meter._process.seat = None
+    meter._process.slot = None
 
 
 def burn(seconds: float) -> None:
@@ -111,13 +111,13 @@ def test_where_attempts_share_a_process_a_thread_tells_of_its_processor_time_onl
 
 
 def test_where_they_share_threads_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter._process, "tells_threads_apart", meter._process.tells_threads_apart)
-    meter.no_figures()
+    monkeypatch.setattr(meter._process, "has_thread_per_attempt", meter._process.has_thread_per_attempt)
+    meter.share_threads()
     assert meter.start(uuid4()).stop(3 * MB) == {"peak_disk_mb": 3}
 
 
 def test_a_closed_file_costs_the_figure_and_not_the_job(board: Scoreboard) -> None:
-    seat = meter._process.seat
+    seat = meter._process.slot
     assert seat is not None
     assert seat._statm is not None
     os.close(seat._statm)
@@ -126,7 +126,7 @@ def test_a_closed_file_costs_the_figure_and_not_the_job(board: Scoreboard) -> No
 
 def test_another_file_with_the_number_is_not_written_to(board: Scoreboard, tmp_path: Path) -> None:
     """A body may close what it did not open; the next file that it opens has the number."""
-    seat = meter._process.seat
+    seat = meter._process.slot
     assert seat is not None
     assert seat._watermark is not None
     with (tmp_path / "precious").open("w+") as file:

@@ -185,47 +185,47 @@ def test_the_list_says_what_is_in_flight(admin_client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_wider_changed_or_deleted_admits_on_the_commit(admin_client: Client, rung: list[Any]) -> None:
+def test_wider_changed_or_deleted_admits_on_the_commit(admin_client: Client, sent: list[Any]) -> None:
     Limit.objects.filter(name="system").update(size=100)
     stages.start_worker()
     add(admin_client, task=TASK, size="1")
     job_manager.submit_many(nothing, [((), {})] * 9)
     for task, size, admitted in ((TASK, "3", 3), (TASK, "2", 3), ("x", "2", 9)):
         edit(admin_client, "two", task=task, size=size)
-        assert len(rung) == admitted
+        assert len(sent) == admitted
     edit(admin_client, "two", task=TASK, size="0")
     job_manager.submit(nothing)
-    assert len(rung) == 9
+    assert len(sent) == 9
     admin_client.post(f"{LIMITS}two/delete/", {"post": "yes"})
-    assert len(rung) == 10
+    assert len(sent) == 10
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_limit_holds_at_once(admin_client: Client, rung: list[Any]) -> None:
+def test_a_new_limit_holds_at_once(admin_client: Client, sent: list[Any]) -> None:
     stages.start_worker()
     add(admin_client, pool="default", partition_by="customer", size="1")
     job_manager.submit_many(nothing, [((name,), {}) for name in "aab"], partition_by="customer")
-    assert len(rung) == 2
+    assert len(sent) == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_wider_rate_does_not_wait_for_the_old_one(admin_client: Client, rung: list[Any], clock: stages.Clock) -> None:
+def test_a_wider_rate_does_not_wait_for_the_old_one(admin_client: Client, sent: list[Any], clock: stages.Clock) -> None:
     """Its next start was due in a day. By the new figures it is due in ten seconds."""
     stages.start_worker()
     add(admin_client, kind="rate", task=TASK, size="1", period="86400")
     job_manager.submit_many(nothing, [((), {})] * 3)
-    assert len(rung) == 1
+    assert len(sent) == 1
     edit(admin_client, "two", kind="rate", task=TASK, size="6", period="60")
-    assert len(rung) == 1
+    assert len(sent) == 1
     assert Rate.objects.get().tat == pytest.approx(clock.moment.timestamp() + 10)
     clock.forward(10.01)
     stages.admit()
     edit(admin_client, "two", kind="rate", task=TASK, size="6", period="60", burst="2")
-    assert len(rung) == 2
+    assert len(sent) == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_head_start_ranks_what_waits_anew(admin_client: Client, rung: list[Any]) -> None:
+def test_a_head_start_ranks_what_waits_anew(admin_client: Client, sent: list[Any]) -> None:
     Limit.objects.update(size=0)
     stages.start_worker()
     medium, high = job_manager.submit(nothing), job_manager.submit(nothing, priority="high")
@@ -236,7 +236,7 @@ def test_a_head_start_ranks_what_waits_anew(admin_client: Client, rung: list[Any
     assert stages.fresh(held).rank == pytest.approx(held.rank + 3660)
     assert stages.fresh(medium).rank == medium.rank
     edit(admin_client, "system", size="1")
-    assert [bell.pairs[0][0] for bell in rung] == [medium.id]
+    assert [message.pairs[0][0] for message in sent] == [medium.id]
 
 
 @pytest.mark.parametrize(("name", "value"), [("critical", "7200"), ("high", "950000000")])

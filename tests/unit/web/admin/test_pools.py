@@ -156,13 +156,13 @@ def test_a_change_does_not_undo_what_happened_meanwhile() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_wider_pool_admits_on_the_commit(admin_client: Client, rung: list[Any]) -> None:
+def test_a_wider_pool_admits_on_the_commit(admin_client: Client, sent: list[Any]) -> None:
     Pool.objects.update(max_concurrent=1)
     stages.start_worker(slots=10)
     rows = job_manager.submit_many(nothing, [((), {})] * 4)
-    assert len(rung) == 1
+    assert len(sent) == 1
     admin_client.post(DEFAULT, {**FORM, "max_concurrent": "3"})
-    assert len(rung) == 3
+    assert len(sent) == 3
     admin_client.post(DEFAULT, {**FORM, "max_concurrent": "0"})
     assert [stages.fresh(row).state for row in rows] == ["queued"] * 3 + ["pending"]
 
@@ -190,13 +190,13 @@ def test_a_pool_is_closed_with_person_and_reason(verb: str, column: str, admin_c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, rung: list[Any]) -> None:
+def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, sent: list[Any]) -> None:
     pools.pause("default", actor="ada")
     stages.start_worker()
     job_manager.submit(nothing)
-    assert not rung
+    assert not sent
     assert told(act(admin_client, "resume", "default")) == ["Resumed: default."]
-    assert len(rung) == 1
+    assert len(sent) == 1
     assert told(act(admin_client, "resume", "default"))[-1] == "Not paused before: default."
     assert LogEntry.objects.count() == 1
 
