@@ -13,8 +13,8 @@ from jobs.admission.pools import forget, must_exist
 from jobs.control import requests
 from jobs.core import encoding
 from jobs.core.conf import settings
+from jobs.core.db.clock import DbNow
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import DbNow
 from jobs.models import Job, Limit, Pool, Worker
 from jobs.states import UNFINISHED
 

@@ -14,8 +14,8 @@ from jobs.admission import passes
 from jobs.control import requests
 from jobs.core import encoding
 from jobs.core.conf import settings
+from jobs.core.db.clock import DbNow
 from jobs.core.db.deadlock_retry import done_again
-from jobs.core.db.dialects import DbNow
 from jobs.exceptions import UnknownTask
 from jobs.models import Job, Pool, TaskPause
 
