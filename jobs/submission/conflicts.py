@@ -30,12 +30,12 @@ def lock(task: str, partitions: Iterable[str]) -> None:
 
     Always in the same order, so that two submissions to several partitions do not deadlock.
     """
-    key = ["limit_name", "partition"]
-    rows = [Rate(limit_name=f"{task} conflict", partition=partition, tat=0) for partition in sorted(set(partitions))]
     has_target = connections[settings.DATABASE].features.supports_update_conflicts_with_target
-    Rate.objects.using(settings.DATABASE).bulk_create(
-        rows, update_conflicts=True, update_fields=["tat"], unique_fields=key if has_target else None
-    )
+    key = ["limit_name", "partition"] if has_target else None
+    for partition in sorted(set(partitions)):
+        row = Rate(limit_name=f"{task} conflict", partition=partition, tat=0)
+        rates = Rate.objects.using(settings.DATABASE)
+        rates.bulk_create([row], update_conflicts=True, update_fields=["tat"], unique_fields=key)
 
 
 def settle(rule: ConflictRule, task: str, partition: str, new_id: UUID) -> None:
