@@ -22,7 +22,7 @@ from jobs.admission.limits import AdmissionPlan, Snapshot, Tally
 from jobs.admission.publishing import JobMessage
 from jobs.admission.queries import FIRST_LANE
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import after_commit, execute_many, query
 from jobs.models import transitions
@@ -134,7 +134,7 @@ def _has_more(pool: str, done: _Pass) -> bool:
     if snapshot is None:
         return False
     plan = limits.plan(snapshot, 1)
-    _remember(pool, plan)
+    _note_pass(pool, plan)
     return bool(plan.lanes)
 
 
@@ -146,33 +146,33 @@ class _Pass:
     took_every_slot: bool = False
 
 
-@done_again
+@retry_on_deadlock
 def _admit_batch(pool: str) -> _Pass | None:
     """One locked pass; None when another process holds the lock; it reads the pool again after its commit."""
     while True:
         with transaction.atomic(using=settings.DATABASE):
             spanning = last_passes[pool].spanning
             if not _lock(pool, spanning):
-                _come_back(pool)
+                _retry_soon(pool)
                 return None
             last_passes[pool].back_in = 0.0
             snapshot = limits.take_snapshot(pool, everywhere=bool(spanning), start=_start(pool))
             if snapshot is None:
                 return _Pass(())
-            if not _is_whole(snapshot, spanning):
+            if not _has_locked_all(snapshot, spanning):
                 continue  # again from the start: locks are taken in the order of names
             plan = limits.plan(snapshot, BATCH)
-            _remember(pool, plan)
+            _note_pass(pool, plan)
             moved = _take(pool, plan) if plan.lanes else []
             done = _Pass(moved, bool(moved) and len(moved) == plan.free < BATCH)
             break
     limits.lookahead.note(
-        pool, {one.row["task"] for one in moved}, len(moved), snapshot.slots, filled=done.took_every_slot
+        pool, {job.row["task"] for job in moved}, len(moved), snapshot.slots, filled=done.took_every_slot
     )
     return done
 
 
-def _come_back(pool: str) -> None:
+def _retry_soon(pool: str) -> None:
     """Retry after 3 ms, doubling up to 0.1 s: a pass takes milliseconds, but its process may be frozen."""
     last = last_passes[pool]
     last.back_in = min(2 * last.back_in, BACK_IN[1]) if last.back_in else BACK_IN[0]
@@ -198,7 +198,7 @@ def _lock(pool: str, spanning: Sequence[str]) -> bool:
     return bool(query(using, sql, [pool, list(spanning)]))
 
 
-def _is_whole(snapshot: Snapshot, spanning: Sequence[str]) -> bool:
+def _has_locked_all(snapshot: Snapshot, spanning: Sequence[str]) -> bool:
     """Whether all limits that span pools were locked, and counted in all pools; if not, the next try locks them."""
     spanning_now = last_passes[snapshot.pool.name].spanning = snapshot.shared
     if settings.MAX_CONCURRENT is not None and limits.SYSTEM_LIMIT not in {rule.name for rule in snapshot.rules.all}:
@@ -211,7 +211,7 @@ def _start(pool: str) -> UUID:
     return uuid4() if last_passes[pool].is_crowded else FIRST_LANE
 
 
-def _remember(pool: str, plan: AdmissionPlan) -> None:
+def _note_pass(pool: str, plan: AdmissionPlan) -> None:
     snapshot, last = plan.tally.snapshot, last_passes[pool]
     last.is_crowded = snapshot.is_crowded
     last.opens_at = None if plan.opens_at is None else time.monotonic() + plan.opens_at - snapshot.now
@@ -225,17 +225,18 @@ def _take(pool: str, plan: AdmissionPlan) -> list[Moved]:
         count = limits.how_many(plan)
         where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {best.format(db.uuid)}")
         moved = _move(where, [pool, lane, count])
-        order = {one.id: place for place, one in enumerate(sorted(moved, key=lambda one: (one.row["rank"], one.id)))}
+        by_rank = sorted(moved, key=lambda job: (job.row["rank"], job.id))
+        order = {job.id: place for place, job in enumerate(by_rank)}
     else:
         lanes = limits.first_lanes(plan)
         picked = limits.pick(plan, queries.best_of(pool, lanes), lanes)
-        order, count = {UUID(one.id): place for place, one in enumerate(picked)}, len(picked)
+        order, count = {UUID(job.id): place for place, job in enumerate(picked)}, len(picked)
         # COALESCE rules out all indexes but the primary key: before the first ANALYZE the whole pool would be read
         still = f"{db.id_in('id')} AND pool = %s AND {db.id_in('lane')} AND COALESCE(state, '') = 'pending'"
         where = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY rank, id")
         moved = _move(where, [db.id_list(order), pool, db.id_list(map(UUID, lanes))])
     _count_starts(plan, moved, count)
-    return sorted(moved, key=lambda one: order[one.id])
+    return sorted(moved, key=lambda job: order[job.id])
 
 
 def _move(where: str, params: list[object]) -> list[Moved]:
@@ -253,8 +254,8 @@ def _count_starts(plan: AdmissionPlan, moved: Sequence[Moved], planned: int) -> 
     if len(moved) < planned:
         heads = {UUID(head.lane): head for head in plan.lanes}
         tally = Tally(tally.snapshot)
-        for one in moved:
-            tally.take(heads[one.row["lane"]])
+        for job in moved:
+            tally.take(heads[job.row["lane"]])
     _move_rates_on(tally, moved[0].at.timestamp())
     _note_turns(tally)
 

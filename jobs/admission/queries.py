@@ -84,12 +84,12 @@ def best_of(pool: str, counts: Mapping[str, int]) -> list[Candidate]:
         )
         rows = query(using, sql, [list(counts), list(counts.values()), pool])
     else:
-        one = (
+        lane_sql = (
             f"SELECT * FROM (SELECT {columns} FROM jobs_job"
             " WHERE pool = %s AND lane = %s AND state = 'pending' ORDER BY rank, id LIMIT %s) b"
         )
         given = [word for lane, most in counts.items() for word in (pool, lane, most)]
-        rows = query(using, " UNION ALL ".join([one] * len(counts)), given)
+        rows = query(using, " UNION ALL ".join([lane_sql] * len(counts)), given)
     return [Candidate(str(lane), rank, str(job_id), bool(critical)) for lane, rank, job_id, critical in rows]
 
 

@@ -7,12 +7,12 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.exceptions import JobNotFinished, JobNotFound
 from jobs.models import Attempt, Hook, Job, JobEvent, JobLog
 
 
-@done_again
+@retry_on_deadlock
 def delete(job_id: UUID) -> None:
     """Delete a finished job with its attempts, events and log; JobNotFinished, JobNotFound."""
     using = settings.DATABASE

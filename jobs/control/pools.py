@@ -14,7 +14,7 @@ from jobs.control import requests
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.clock import DbNow
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.models import Job, Limit, Pool, Worker
 from jobs.states import UNFINISHED
 
@@ -93,7 +93,7 @@ def release_queued(name: str, why: str) -> int:
     return requests.release_queued("pool = %s", name, actor="pool", why=why)
 
 
-@done_again
+@retry_on_deadlock
 def _close(name: str, column: str, reason: str, actor: str, why: str) -> bool:
     """Set `paused_at` or `draining_at`, and release what is queued.
 

@@ -11,7 +11,7 @@ from jobs.admission import passes
 from jobs.control.answers import Answer, Answers
 from jobs.control.requests import RequestState, answer_all, clean_actor
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import execute, resolve_pick
 from jobs.core.options.job_options import JobOptions
@@ -71,7 +71,7 @@ def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
         batch = list(rows.filter(pk__gt=batch[-1]).values_list("pk", flat=True)[:RERANK_BATCH])
 
 
-@done_again
+@retry_on_deadlock
 def _rerank_batch(priority: str, ids: list[UUID]) -> int:
     db = dialect(settings.DATABASE)
     condition = f"{db.id_in('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"

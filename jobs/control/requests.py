@@ -11,7 +11,7 @@ from django.db import transaction
 from jobs.control.answers import MISSING, Answer, Answers
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.exceptions import JobNotFound
 from jobs.models import Job, transitions
@@ -86,7 +86,7 @@ class RequestState:
     runs_once: bool
 
 
-@done_again
+@retry_on_deadlock
 def answer_all(
     ids: Sequence[UUID],
     act: Callable[[Sequence[UUID]], Mapping[UUID, str]],

@@ -15,14 +15,14 @@ from jobs.control import requests
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.clock import DbNow
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.exceptions import UnknownTask
 from jobs.models import Job, Pool, TaskPause
 
 logger = logging.getLogger(__name__)
 
 
-@done_again
+@retry_on_deadlock
 def pause(task: str, *, reason: str = "", actor: str = "") -> bool:
     """Admit no more jobs of the task, and release those that no worker has started; False if it was paused already.
 

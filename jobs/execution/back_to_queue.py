@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
 from jobs.execution.failures.failure import Failure
@@ -75,7 +75,7 @@ def _fail(
     return move("fail", where, params, **{**options, **columns, "source": JobState.RUNNING})
 
 
-@done_again
+@retry_on_deadlock
 def _as_asked(edge_name: str, where: str, params: Sequence[Any], options: dict[str, Any]) -> list[Moved]:
     """Take the edge that each job's request, or `at_most_once`, demands; then return the remaining jobs.
 

@@ -19,7 +19,7 @@ from django.db.models.base import ModelState
 from jobs.admission import wakeup
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import PAYLOAD, Dialect, dialect
 from jobs.core.db.statements import after_commit, execute, query
 from jobs.core.db.values import prepare, read
@@ -35,7 +35,7 @@ DUPLICATE = 1062  # MariaDB
 KEY_WAIT = 2  # seconds to wait for another open transaction that has inserted the same key
 
 
-@done_again
+@retry_on_deadlock
 def insert(batch: Batch, rows: Sequence[Row]) -> list[Inserted]:
     """Insert all or none: many by one statement; under a conflict rule each job is decided and inserted by itself."""
     chunks = _one_by_one(batch, rows) if batch.conflict_rule else list(_chunks(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import OperationalError, transaction
 
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
 from jobs.exceptions import KeyBusy
@@ -30,7 +30,7 @@ def insert_keyed(batch: Batch, row: Row, key: object) -> Inserted:
         raise
 
 
-@done_again
+@retry_on_deadlock
 def _insert_whole(batch: Batch, row: Row) -> Inserted:
     with transaction.atomic(using=batch.using):
         with _key_wait(batch.using):

@@ -18,7 +18,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from jobs import submission
 from jobs.core import encoding
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.options.declared_task import JobLike
 from jobs.exceptions import JobsError
 from jobs.execution.context import FALLBACK_CHAIN, FALLBACK_ERROR, FALLBACK_OF
@@ -65,7 +65,7 @@ def _due() -> JobQuerySet:
     return Job.objects.using(settings.DATABASE).filter(fallback_due=True)
 
 
-@done_again
+@retry_on_deadlock
 def _settle(job_id: UUID) -> bool:
     """Clear the mark and submit, in one transaction; False if another process has done it, or is doing it.
 

@@ -52,8 +52,10 @@ class AdmissionPlan:
 
         Not where a waiting job blocks jobs behind it: each job's own rank then says whether it is behind.
         """
-        kept = self.tally.reservations
-        if not self.lanes or kept.entries or kept.next_slot or self.lanes[0].facts.tenant in kept.waiting:
+        reservations = self.tally.reservations
+        if not self.lanes or reservations.entries or reservations.next_slot:
+            return False
+        if self.lanes[0].facts.tenant in reservations.waiting:
             return False
         return len(self.lanes) == 1 or self.free == 1
 

@@ -27,7 +27,7 @@ _PAUSES = (
 )  # seconds at most; the pause is random, so that the same two do not collide again
 
 
-def done_again(act: Callable[P, T]) -> Callable[P, T]:
+def retry_on_deadlock(act: Callable[P, T]) -> Callable[P, T]:
     """Retry a function that is a transaction of its own, a few times, when a deadlock aborted it.
 
     Inside a caller's transaction the error goes to the caller: only the caller can restart it.

@@ -77,7 +77,7 @@ def resolve_pick(using: str, where: str, params: Sequence[Any]) -> tuple[str, Se
     select = db.resolve_pick(where)
     if select is None:
         return where, params
-    return db.id_in("id"), [[found for (found,) in query(using, select, params)]]
+    return db.id_in("id"), [[picked for (picked,) in query(using, select, params)]]
 
 
 def after_commit(act: Callable[..., object], *args: Any) -> None:
@@ -99,7 +99,7 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
 
     PostgreSQL rejects such a plan every time, so a worker that kept the connection could never claim a job again.
     """
-    text, params = dialect(using).adapt(_filled_in(sql, db_now(using)), params)
+    text, params = dialect(using).adapt(_with_clock(sql, db_now(using)), params)
     try:
         with _cursor(using) as cursor:
             cursor.execute(text, params)
@@ -114,7 +114,7 @@ def _run(using: str, sql: str, params: Sequence[Any], answer: Callable[[Any], T]
 
 
 @functools.lru_cache(512)
-def _filled_in(sql: str, now: str) -> str:
+def _with_clock(sql: str, now: str) -> str:
     return sql.replace("{now}", now)
 
 
@@ -131,16 +131,16 @@ def _cursor(using: str) -> Iterator[Any]:
         return
     connection.close_if_health_check_failed()  # as Django's own `cursor()` begins
     connection.ensure_connection()
-    kept = _kept(connection)
+    cursor = _own_cursor(connection)
     if connection.queries_logged or connection.execute_wrappers:
-        kept = connection._prepare_cursor(_PreparingCursor(connection.connection))  # Django's last step of `cursor()`
+        cursor = connection._prepare_cursor(_PreparingCursor(connection.connection))  # Django's last step of `cursor()`
     else:
         connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:
-        yield kept
+        yield cursor
 
 
-def _kept(connection: Any) -> Any:
+def _own_cursor(connection: Any) -> Any:
     """The connection's own cursor. psycopg's compiled loader reads its timestamps, not Django's Python one."""
     raw = connection.connection
     cursor = getattr(raw, "jobs_cursor", None)

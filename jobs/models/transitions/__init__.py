@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from jobs.core.conf import settings
-from jobs.core.db.deadlock_retry import done_again
+from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import after_commit, execute, execute_many, query
 from jobs.core.db.values import read
@@ -88,7 +88,7 @@ def move(
     return moved
 
 
-@done_again
+@retry_on_deadlock
 def _taken(plan: Plan) -> list[Moved]:
     return plan.in_one_statement() if dialect(plan.using).writes_in_cte else plan.in_one_transaction()
 
@@ -98,7 +98,7 @@ def note(job_id: UUID, name: str, *, actor: str = "", data: Mapping[str, Any] | 
     return bool(ask("", [], "id = %s", [id_param(settings.DATABASE, job_id)], name, actor=actor, data=data))
 
 
-@done_again
+@retry_on_deadlock
 def ask(
     change: str,
     values: Sequence[Any],

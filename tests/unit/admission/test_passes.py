@@ -50,7 +50,7 @@ def test_without_a_worker_nothing_is_admitted(sent: list[JobMessage]) -> None:
     assert (_states(rows), sent) == (["pending"] * 2, [])
 
 
-def test_admitted_jobs_ring(sent: list[JobMessage]) -> None:
+def test_a_message_is_sent_for_each_admitted_job(sent: list[JobMessage]) -> None:
     stages.start_worker()
     rows = _submit(2)
     assert passes.admit("default") == 2
@@ -182,7 +182,7 @@ def test_a_submit_admits_after_its_commit(sent: list[JobMessage]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_with_a_feeder_rings_it_instead(sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_with_a_feeder_wakes_it_instead(sent: list[JobMessage], monkeypatch: pytest.MonkeyPatch) -> None:
     wakes: list[int] = []
     monkeypatch.setattr(own_feeder, "wake", lambda: wakes.append(1))
     stages.start_worker()
@@ -220,7 +220,7 @@ def test_a_rate_says_when_to_come_back(clock: Clock, monkeypatch: pytest.MonkeyP
             clock.forward(10.001)
             assert passes.seconds_until_open() == 0
             assert passes.admit_opened() == 1
-    assert passes.seconds_until_open() is None  # nobody waits any more
+    assert passes.seconds_until_open() is None  # no job waits any more
     assert _states(rows) == ["queued"] * 3
 
 

@@ -107,7 +107,7 @@ def test_how_much_a_queue_holds(queue: Any) -> None:
 
 
 def test_an_empty_queue_is_told_from_a_broker_that_cannot_say(own_breaker: Breaker) -> None:
-    """A lost doorbell shows by it; and the question must not cost the connection."""
+    """A lost message is found by it; asking must not cost the connection."""
     producer = publishing._producer()
     assert publishing.queue_depth("nobody.has.declared.it") == 0
     assert publishing._producer() is producer

@@ -121,4 +121,4 @@ class MariaDB(Dialect):
 
 @functools.lru_cache(1024)
 def _quoted(sql: str) -> str:
-    return _RESERVED.sub(lambda found: found[0] if found[0][0] in "'`" else f"`{found[0]}`", sql)
+    return _RESERVED.sub(lambda match: match[0] if match[0][0] in "'`" else f"`{match[0]}`", sql)

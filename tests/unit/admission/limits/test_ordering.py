@@ -1,4 +1,4 @@
-"""Who is next, decided from a snapshot that is made by hand: no database, no clock."""
+"""The order of lanes, decided from a snapshot made by hand: no database, no clock."""
 
 from __future__ import annotations
 

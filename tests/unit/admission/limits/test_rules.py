@@ -60,7 +60,7 @@ def test_the_narrowest_limit_rules(pool: dict[str, Any], slots: int, in_flight: 
         assert _free() == free
         assert limits.has_room("default") == (free > 0)
         stages.queue(rows[-1])
-        assert not limits.has_room("default")  # nobody waits
+        assert not limits.has_room("default")  # no job waits
 
 
 def test_a_pool_that_is_not_there_has_no_room() -> None:

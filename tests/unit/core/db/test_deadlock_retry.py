@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, transaction
 from jobs import Job, job_manager
 from jobs.control import cancellation, pausing, pools, priorities, retries, stopping, tasks
 from jobs.core.db import deadlock_retry
-from jobs.core.db.deadlock_retry import DEADLOCK, done_again
+from jobs.core.db.deadlock_retry import DEADLOCK, retry_on_deadlock
 from tests.app import stages
 
 
@@ -54,7 +54,7 @@ def of_postgresql() -> OperationalError:
 @pytest.mark.parametrize("error", [of_mariadb(), of_postgresql()], ids=["mariadb", "postgresql"])
 def test_our_own_transaction_is_done_again(error: OperationalError, pauses: list[float]) -> None:
     act = Falling(3, error)
-    assert done_again(act)("done") == "done"
+    assert retry_on_deadlock(act)("done") == "done"
     assert (act.calls, len(pauses)) == (4, 3)
 
 
@@ -62,7 +62,7 @@ def test_our_own_transaction_is_done_again(error: OperationalError, pauses: list
 def test_not_for_ever(pauses: list[float]) -> None:
     act = Falling(100, of_mariadb())
     with pytest.raises(OperationalError, match="Deadlock"):
-        done_again(act)("never")
+        retry_on_deadlock(act)("never")
     assert act.calls == 6
     assert sum(pauses) < 0.4
 
@@ -71,7 +71,7 @@ def test_not_for_ever(pauses: list[float]) -> None:
 def test_inside_a_callers_transaction_it_is_the_callers() -> None:
     act = Falling(1, of_mariadb())
     with pytest.raises(OperationalError, match="Deadlock"), transaction.atomic():
-        done_again(act)("never")
+        retry_on_deadlock(act)("never")
     assert act.calls == 1
 
 
@@ -80,7 +80,7 @@ def test_inside_a_callers_transaction_it_is_the_callers() -> None:
 def test_other_errors_are_not_done_again(error: OperationalError) -> None:
     act = Falling(1, error)
     with pytest.raises(OperationalError):
-        done_again(act)("never")
+        retry_on_deadlock(act)("never")
     assert act.calls == 1
 
 
