@@ -52,8 +52,9 @@ class JobInterrupted(BaseException):
 class JobContext:
     """The running job, as its body sees it: `self.job`.
 
-    `args`, `kwargs`, `metadata` and `owner` are those of the submit. `attempt` counts from 1 in each run. `resume_data`
-    is the data of this run's last checkpoint, or None. `started_at` is by the database's clock.
+    `args`, `kwargs` and `owner` are those of the submit, `metadata` is the job's metadata now. `attempt` counts from 1
+    in each run. `resume_data` is the data of this run's last checkpoint, or None. `started_at` is by the database's
+    clock.
 
     In a hook, `hook` is the hook's name, `outcome` the state in which the job ended, and `reason` why it was cancelled;
     `check()` raises nothing there. When the function is called directly, outside any job, `id` is None and nothing is
@@ -114,9 +115,7 @@ class JobContext:
         if sub_progress is not None:
             columns["sub_progress"] = _percent("sub_progress", sub_progress)
         if diagnostics:
-            stored = encoding.check_json(diagnostics, field="diagnostics")
-            self.diagnostics.append({"at": self._now(), "level": "info", **stored})
-            columns["diagnostics"] = list(self.diagnostics)
+            columns["diagnostics"] = self._with_entry(diagnostics)
         self.outbox.update(**columns)
         self.check()
 
@@ -245,6 +244,11 @@ class JobContext:
         if directory is not None:
             tmpdirs.remove(directory)
         return self._used
+
+    def _with_entry(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        stored = encoding.check_json(entry, field="diagnostics")
+        self.diagnostics.append({"at": self._now(), "level": "info", **stored})
+        return list(self.diagnostics)
 
     def _watch(self) -> None:
         if self.attempt_id is not None and not self.outbox.is_watched and not self.hook:

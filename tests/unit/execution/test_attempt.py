@@ -71,13 +71,13 @@ def test_a_claim_gives_the_arguments_and_opens_the_attempt(clock: Clock) -> None
     assert stages.fresh(row).state == "running"
 
 
-def test_a_doorbell_is_good_once(row: Job) -> None:
+def test_a_message_can_be_claimed_once(row: Job) -> None:
     attempt_id = stages.queue(row)
     assert claims.claim(row.id, attempt_id, None) is not None
     assert claims.claim(row.id, attempt_id, None) is None
 
 
-def test_a_stale_doorbell_runs_nothing(row: Job) -> None:
+def test_an_old_message_runs_nothing(row: Job) -> None:
     old = stages.queue(row)
     transitions.move("release", "id = %s", [stages.key(row)])
     assert not attempt.perform(row.id, old, _raise(AssertionError("it must not run")), None)
@@ -117,7 +117,7 @@ def test_a_result_completes(row: Job) -> None:
     assert done.attempts.get().outcome == "completed"
 
 
-def test_the_body_sees_its_job_and_nobody_does_afterwards(row: Job) -> None:
+def test_the_job_is_current_only_while_its_body_runs(row: Job) -> None:
     seen = []
     perform(row, lambda *_, **__: seen.append(context.current()))
     assert [this.id for this in seen if this] == [row.id]
@@ -321,7 +321,7 @@ def test_wrong_arguments_are_not_retried() -> None:
     @job(name="execution.takes_one")
     def takes_one(number: int) -> None: ...
 
-    row = job_manager.submit("execution.elsewhere", [1, 2], max_retries=3)  # whose signature nobody here knows
+    row = job_manager.submit("execution.elsewhere", [1, 2], max_retries=3)  # a task whose signature is unknown here
     done = perform(row, takes_one.body)
     assert (done.state, done.retry_count) == ("failed", 0)
     assert "takes_one" in done.error_message

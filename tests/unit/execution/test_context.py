@@ -209,7 +209,7 @@ def test_who_wants_to_be_called_is_called_once(running: JobContext, caplog: pyte
     assert "on_abort" in caplog.text
 
 
-def test_nobody_is_called_once_the_body_has_ended(running: JobContext) -> None:
+def test_no_callback_runs_after_the_body_has_ended(running: JobContext) -> None:
     running.outbox.on_stop(lambda: pytest.fail("it has ended"))
     running.outbox.clear_callbacks()
     running.outbox.run_callbacks()

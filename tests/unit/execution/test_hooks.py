@@ -26,7 +26,7 @@ from tests.app import stages
 from tests.app.stages import Clock
 
 pytestmark = pytest.mark.django_db
-NOBODY = UUID(int=0)
+FIRST = UUID(int=0)
 Told = list[tuple[str, str, str]]
 
 
@@ -96,7 +96,7 @@ def end(claimed: Claimed, by: BaseException | None = None) -> Job:
 def run_due(clock: Clock, seconds: float = 3) -> int:
     """What a steward would ask a worker for."""
     clock.forward(seconds)
-    found, _ = hooks.due(NOBODY, 2)
+    found, _ = hooks.due(FIRST, 2)
     return sum(hooks.run_remaining(one.job_id, one.id, render.hooks, None) for one in found)
 
 
@@ -129,7 +129,7 @@ def test_on_cancel_comes_before_the_job_counts_as_cancelled(row: Job) -> None:
 
 @pytest.mark.parametrize("place", ["here", "elsewhere"])
 def test_a_hook_has_a_directory_that_goes_with_it(place: str, row: Job, clock: Clock, tmp_path: Path) -> None:
-    """The body's is gone by then; nobody else has one any more."""
+    """The directory of the body is deleted by then, and only a hook gets a new one."""
     seen: list[Path] = []
 
     def fill(this: JobContext) -> None:
@@ -170,7 +170,7 @@ def test_a_stop_with_an_error_in_place_of_a_snooze_is_no_cancellation(row: Job) 
     assert told == [("cleanup", "failed", "failed")]
 
 
-def test_nobody_asks_a_hook_to_stop(row: Job) -> None:
+def test_a_hook_is_never_asked_to_stop(row: Job) -> None:
     seen: list[object] = []
 
     def undo(this: JobContext) -> None:
@@ -325,7 +325,7 @@ def test_three_deaths_are_enough(row: Job, clock: Clock) -> None:
 def test_two_answers_run_them_once(row: Job, clock: Clock) -> None:
     _killed_when_it_was_to_stop(row)
     clock.forward(3)
-    (one,), _ = hooks.due(NOBODY, 2)
+    (one,), _ = hooks.due(FIRST, 2)
     stolen: list[bool] = []
     steal = Hooks(on_cancel=lambda _: stolen.append(hooks.run_remaining(row.id, one.id, render.hooks, None)))
     assert hooks.run_remaining(row.id, one.id, steal, None)
@@ -366,7 +366,7 @@ def test_a_message_is_sent_where_a_worker_is(row: Job, clock: Clock, sent: list[
 def test_the_task_answers_the_message(row: Job, clock: Clock) -> None:
     _killed_when_it_was_to_stop(row)
     clock.forward(3)
-    (one,), _ = hooks.due(NOBODY, 2)
+    (one,), _ = hooks.due(FIRST, 2)
     render._run_hooks([[str(row.id), str(one.id)]])
     assert [name for name, *_ in told] == ["on_cancel", "cleanup"]
 

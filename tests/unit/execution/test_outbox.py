@@ -1,4 +1,4 @@
-"""What a body says is what is stored, whatever becomes of the objects that it said it with."""
+"""The output of a body is stored as it was when the body gave it, even if its objects change later."""
 
 from __future__ import annotations
 

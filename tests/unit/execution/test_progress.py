@@ -1,4 +1,4 @@
-"""The flusher's thread: what bodies say reaches the row soon, seldom, and as the last word; requests come back."""
+"""The flusher's thread: output of bodies reaches the row soon and seldom, the last value wins; requests come back."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _message(this: JobContext) -> str:
 # --- the outbox
 
 
-def test_a_draft_gives_what_was_said_once() -> None:
+def test_an_outbox_gives_its_output_once() -> None:
     outbox = Outbox()
     outbox.update(progress=1, message="a")
     outbox.update(progress=2)
@@ -91,7 +91,7 @@ def test_a_draft_gives_what_was_said_once() -> None:
     assert outbox.take() == ({}, [])
 
 
-def test_what_was_put_back_gives_way_to_what_was_said_since() -> None:
+def test_output_that_is_put_back_does_not_replace_newer_output() -> None:
     outbox = Outbox()
     outbox.update(progress=1, message="a")
     outbox.add_line(("t", "info", "first"))
@@ -132,7 +132,7 @@ def test_a_hot_loop_is_written_seldom_and_the_last_value_wins(
     assert _message(running) == f"message {number}"
 
 
-def test_a_request_is_seen_by_a_body_that_says_nothing(
+def test_a_request_is_seen_by_a_body_without_output(
     running: JobContext, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert progress.ASK_EVERY == 1

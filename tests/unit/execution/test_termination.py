@@ -1,4 +1,4 @@
-"""Verdicts: which of two counts, and the edge that follows from each."""
+"""Terminations: which of two counts, and the edge that follows from each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANCELLED = Termination("cancel", "stopped by force")
 MEMORY = Termination("fail", "too large", Failure("memory", "MemoryExceeded", "900 MB of 512 MB"))
 DISK = Termination("fail", "too full", Failure("disk", "DiskExceeded", "900 MB of 512 MB"))
 LATE = timed_out(20.25, 10, 10)
-BY_WEIGHT = [INTERRUPTED, LATE, DISK, MEMORY, CANCELLED]
+BY_SEVERITY = [INTERRUPTED, LATE, DISK, MEMORY, CANCELLED]
 
 
 @job(name="endings.nothing")
@@ -34,15 +34,15 @@ def _running(**options: Any) -> tuple[Job, Pair]:
     return row, (row.id, claimed.row["attempt_id"])
 
 
-@pytest.mark.parametrize(("lighter", "weightier"), list(itertools.combinations(BY_WEIGHT, 2)))
-def test_the_weightier_verdict_counts(lighter: Termination, weightier: Termination) -> None:
-    assert stronger(lighter, weightier) is weightier
-    assert stronger(weightier, lighter) is weightier
-    assert stronger(None, lighter) is stronger(lighter, None) is lighter
+@pytest.mark.parametrize(("milder", "severer"), list(itertools.combinations(BY_SEVERITY, 2)))
+def test_the_more_severe_termination_counts(milder: Termination, severer: Termination) -> None:
+    assert stronger(milder, severer) is severer
+    assert stronger(severer, milder) is severer
+    assert stronger(None, milder) is stronger(milder, None) is milder
 
 
 @pytest.mark.parametrize(
-    ("verdict", "state", "outcome", "category"),
+    ("termination", "state", "outcome", "category"),
     [
         (INTERRUPTED, "pending", "interrupted", ""),
         (LATE, "failed", "failed", "timeout"),
@@ -50,23 +50,23 @@ def test_the_weightier_verdict_counts(lighter: Termination, weightier: Terminati
     ],
     ids=["interrupt", "timeout", "memory"],
 )
-def test_each_verdict_has_its_edge(verdict: Termination, state: str, outcome: str, category: str) -> None:
+def test_each_termination_has_its_edge(termination: Termination, state: str, outcome: str, category: str) -> None:
     row, pair = _running()
-    (moved,) = end_attempt(pair, verdict, "celery@host")
+    (moved,) = end_attempt(pair, termination, "celery@host")
     done, attempt = stages.fresh(row), Attempt.objects.get(job=row)
     assert (done.state, done.error_category) == (state, category)
     assert (attempt.outcome, attempt.error_category) == (outcome, category)
-    assert (moved.actor, row.events.get(name=moved.edge).data) == ("celery@host", {"why": verdict.why})
+    assert (moved.actor, row.events.get(name=moved.edge).data) == ("celery@host", {"why": termination.why})
     assert (done.retry_count, done.rescue_count) == (0, 0)
-    assert not end_attempt(pair, verdict, "celery@host")
+    assert not end_attempt(pair, termination, "celery@host")
     stages.check_history(stages.fresh(row))
 
 
-@pytest.mark.parametrize("verdict", BY_WEIGHT, ids=lambda verdict: verdict.edge)
-def test_a_request_to_cancel_wins_over_every_verdict(verdict: Termination) -> None:
+@pytest.mark.parametrize("termination", BY_SEVERITY, ids=lambda termination: termination.edge)
+def test_a_request_to_cancel_wins_over_every_termination(termination: Termination) -> None:
     row, pair = _running(max_retries=3)
     job_manager.cancel_job(row.id, reason="enough", actor="ann")
-    (moved,) = end_attempt(pair, verdict, "celery@host")
+    (moved,) = end_attempt(pair, termination, "celery@host")
     assert (moved.edge, Attempt.objects.get(job=row).outcome) == ("cancel", "cancelled")
     assert (stages.fresh(row).reason, stages.fresh(row).cancel_requested_by) == ("enough", "ann")
 
@@ -84,15 +84,15 @@ def test_a_failure_uses_one_retry_while_there_are_any() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", [INTERRUPTED, Termination("cancel", "asked to", is_gentle=True)], ids=["lost", "stopped"]
+    "termination", [INTERRUPTED, Termination("cancel", "asked to", is_gentle=True)], ids=["lost", "stopped"]
 )
-def test_whoever_ends_it_job_and_attempt_say_the_same_of_why(verdict: Termination) -> None:
-    row, pair = _running(at_most_once=verdict is INTERRUPTED)
-    if verdict is not INTERRUPTED:
+def test_job_and_attempt_have_the_same_error(termination: Termination) -> None:
+    row, pair = _running(at_most_once=termination is INTERRUPTED)
+    if termination is not INTERRUPTED:
         job_manager.stop(row.id, ValueError("no scene 7"))
-    end_attempt(pair, replace(verdict, attempt={"peak_memory_mb": 900.5}), "celery@host")
+    end_attempt(pair, replace(termination, attempt={"peak_memory_mb": 900.5}), "celery@host")
     done, attempt = stages.fresh(row), Attempt.objects.get(job=row)
-    assert (done.state, done.error_category) == ("failed", "lost" if verdict is INTERRUPTED else "stopped")
+    assert (done.state, done.error_category) == ("failed", "lost" if termination is INTERRUPTED else "stopped")
     for name in ("error_category", "error_type", "error_message", "error_fingerprint"):
         assert getattr(done, name) == getattr(attempt, name) != ""
     assert (done.error_count, attempt.peak_memory_mb, [error["attempt"] for error in done.errors]) == (1, 900.5, [1])
@@ -112,6 +112,6 @@ def test_an_attempt_that_has_ended_is_left_alone() -> None:
     row, pair = _running()
     stages.put(row, "pending")
     stages.claim(row)
-    for verdict in BY_WEIGHT:
-        assert not end_attempt(pair, verdict, "celery@host")
+    for termination in BY_SEVERITY:
+        assert not end_attempt(pair, termination, "celery@host")
     assert stages.fresh(row).state == "running"

@@ -110,7 +110,7 @@ def test_where_attempts_share_a_process_a_thread_tells_of_its_processor_time_onl
     assert (used["peak_memory_mb"], used["peak_disk_mb"]) == (None, 3)
 
 
-def test_where_they_share_threads_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempts_that_share_threads_have_no_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meter._process, "has_thread_per_attempt", meter._process.has_thread_per_attempt)
     meter.share_threads()
     assert meter.start(uuid4()).stop(3 * MB) == {"peak_disk_mb": 3}

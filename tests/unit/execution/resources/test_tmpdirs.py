@@ -1,4 +1,4 @@
-"""Directories of attempts: private, gone at the end, swept when nobody holds them, and never while somebody does."""
+"""Directories of attempts: private, deleted at the end of their attempt, and never while one is locked."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_its_size_is_what_it_takes_on_the_disk(root: Path) -> None:
     assert tmpdirs.size(held.path) == 0
 
 
-def test_a_sweep_takes_what_nobody_holds_and_nothing_else(root: Path) -> None:
+def test_a_sweep_deletes_only_what_is_not_locked(root: Path) -> None:
     held, left = tmpdirs.make(uuid4()), tmpdirs.make(uuid4())
     os.close(left.lock)  # as the kernel does for a process that is dead
     (root / "somebody's own").mkdir()
@@ -136,7 +136,7 @@ def test_a_process_that_the_body_forks_takes_nothing_away(root: Path) -> None:
     tmpdirs.remove(held)
 
 
-def test_nothing_to_sweep_where_nobody_made_anything(root: Path) -> None:
+def test_nothing_to_sweep_without_a_root(root: Path) -> None:
     assert tmpdirs.sweep() == 0
 
 
