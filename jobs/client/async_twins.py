@@ -1,4 +1,4 @@
-"""Coroutine twins: the same method, for async code."""
+"""Async versions of methods: `asubmit` for `submit`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ R = TypeVar("R")
 
 
 def as_coroutine(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], Coroutine[Any, Any, R]]:
-    """A method that awaits what the given one does; its name has an `a` in front."""
+    """The method as a coroutine: it runs in a thread. Its name has an `a` in front."""
 
     async def awaited(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await sync_to_async(method)(self, *args, **kwargs)
 
-    awaited.__name__, awaited.__doc__ = f"a{method.__name__}", f"`{method.__name__}`, to be awaited."
+    awaited.__name__, awaited.__doc__ = f"a{method.__name__}", f"`{method.__name__}` as a coroutine."
     return awaited

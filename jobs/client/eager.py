@@ -1,11 +1,11 @@
-"""The inline worker: jobs run in the process that asks for it, each from submission to its end on the real way.
+"""The inline worker: runs jobs in the calling process, through all the steps of a real worker.
 
-Doorbells are answered here instead of being sent; everything else is what a worker does: a row with a heartbeat,
-admission under every limit, claim, finish. For `jobs.testing` and for Celery's eager mode. Time that would be waited
-for is skipped: where nothing else is left to run, the clock of this thread goes to the next `run_after`.
+It delivers messages to itself, and does everything else as a worker: a row with a heartbeat, admission under all
+limits, claim, finish. For `jobs.testing` and for Celery's eager mode. It does not wait for time: when nothing else is
+left to run, it sets the clock of this thread to the next `run_after`.
 
-It must not be used where real workers run the same jobs: nothing would break (the claim decides), but its clock runs
-ahead of theirs.
+Do not use it while real workers run the same jobs: it would break nothing (the claim decides), but its clock runs ahead
+of theirs.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ from jobs.maintenance import promoter
 from jobs.models import Job, Pool, transitions
 from jobs.states import JobState
 
-NOBODY = UUID(int=0)
-SLOTS = 1000  # room for whatever else the rows say is in flight
+FIRST_HOOK = UUID(int=0)
+SLOTS = 1000  # room also for jobs in flight elsewhere
 
 
 def run(job: Job) -> None:
-    """Run one job until it has ended, or waits for more than time (a person, room in its pool)."""
-    alone = _working.get() is None
-    with worker() as mine:
-        mine.run(job.id)
-        if alone:  # what its admission let in beside it has no other worker
-            mine.answer_all()
+    """Run one job until it has ended, or waits for something else than time (a person, a slot)."""
+    is_outermost = _working.get() is None
+    with worker() as inline:
+        inline.run(job.id)
+        if is_outermost:  # other jobs that it has admitted have no other worker
+            inline.run_delivered()
 
 
 @contextmanager
 def worker() -> Iterator[InlineWorker]:
-    """The inline worker that is at work in this thread already, or a new one for the time of the block."""
+    """The inline worker of this thread, or a new one for the time of the block."""
     present = _working.get()
     if present is not None:
         yield present
         return
     with ExitStack() as until_the_end:
-        made = InlineWorker(until_the_end)
-        until_the_end.callback(_working.reset, _working.set(made))
-        until_the_end.enter_context(publishing.delivered_by(made.receive))
+        inline = InlineWorker(until_the_end)
+        until_the_end.callback(_working.reset, _working.set(inline))
+        until_the_end.enter_context(publishing.delivered_by(inline.receive))
         until_the_end.enter_context(_everything_in_this_thread())
-        until_the_end.callback(made.leave)
-        yield made
+        until_the_end.callback(inline.leave)
+        yield inline
 
 
-class Bell(NamedTuple):
-    """A doorbell that waits to be answered; the best-ranked one is the smallest."""
+class Delivery(NamedTuple):
+    """A job's delivered message, until its attempt runs; ordered by rank."""
 
     rank: float
     job_id: UUID
@@ -79,7 +79,7 @@ class Bell(NamedTuple):
 
 @runtime_checkable
 class Runnable(Protocol):
-    """What is asked of a job's task object."""
+    """What the inline worker needs of a task object."""
 
     hooks: Hooks
 
@@ -87,73 +87,73 @@ class Runnable(Protocol):
         """The function, called as a job."""
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
-        """Celery's `self.request` for what follows."""
+        """Set Celery's `self.request`."""
 
     def pop_request(self) -> None:
-        """And its end."""
+        """Reset it."""
 
 
 class InlineWorker:
-    """Admits, answers doorbells in the order of rank, and moves the clock on. Made by `worker()` only."""
+    """Admits jobs, runs them in the order of rank, and moves the clock on. Created by `worker()` only."""
 
     def __init__(self, until_the_end: ExitStack) -> None:
         self._until_the_end = until_the_end
-        self._bells: list[Bell] = []
-        self._boot_ids: dict[str, UUID] = {}  # one worker row per pool: pools may come into being meanwhile
+        self._deliveries: list[Delivery] = []
+        self._boot_ids: dict[str, UUID] = {}  # one worker row per pool: pools may be added while it runs
 
     def work(self) -> Iterator[UUID]:
-        """Run attempt after attempt until nothing can run; yields the job's id after each of them."""
-        self._take_over()
+        """Run attempts until no job can run; yields the job's id after each attempt."""
+        self._take_queued()
         while True:
-            while self._bells:
-                bell = heappop(self._bells)
-                if self._answer(bell):
-                    yield bell.job_id
+            while self._deliveries:
+                delivery = heappop(self._deliveries)
+                if self._run_attempt(delivery):
+                    yield delivery.job_id
             if not self._admit() and not self._skip_to(Job.objects.using(settings.DATABASE).all()):
-                self._clean_up()
+                self._run_hooks()
                 return
 
     def run(self, job_id: UUID) -> None:
         """Run the attempts of one job only."""
-        this = Job.objects.using(settings.DATABASE).filter(pk=job_id)
+        job = Job.objects.using(settings.DATABASE).filter(pk=job_id)
         while True:
             self._admit()
-            bell = next((bell for bell in self._bells if bell.job_id == job_id), None)
-            if bell is not None:
-                self._bells.remove(bell)
-                heapify(self._bells)
-                self._answer(bell)
-            elif not self._skip_to(this):
+            delivery = next((delivery for delivery in self._deliveries if delivery.job_id == job_id), None)
+            if delivery is not None:
+                self._deliveries.remove(delivery)
+                heapify(self._deliveries)
+                self._run_attempt(delivery)
+            elif not self._skip_to(job):
                 return
 
-    def answer_all(self) -> None:
-        """Run what has been admitted, and what that lets in."""
-        while self._bells:
-            self._answer(heappop(self._bells))
+    def run_delivered(self) -> None:
+        """Run the admitted jobs, and those that they admit when they end."""
+        while self._deliveries:
+            self._run_attempt(heappop(self._deliveries))
 
-    def receive(self, doorbells: Sequence[JobMessage]) -> None:
-        """The transport: keep the doorbells, in the order of rank."""
-        ids = [job_id for bell in doorbells for job_id, _ in bell.pairs]
+    def receive(self, messages: Sequence[JobMessage]) -> None:
+        """Take messages in place of the broker, in the order of rank."""
+        ids = [job_id for message in messages for job_id, _ in message.pairs]
         ranks = dict(Job.objects.using(settings.DATABASE).filter(pk__in=ids).values_list("pk", "rank"))
-        for bell in doorbells:
-            for job_id, attempt_id in bell.pairs:
-                heappush(self._bells, Bell(ranks[job_id], job_id, attempt_id, bell.task, bell.pool))
+        for message in messages:
+            for job_id, attempt_id in message.pairs:
+                heappush(self._deliveries, Delivery(ranks[job_id], job_id, attempt_id, message.task, message.pool))
 
     def leave(self) -> None:
-        """Give back what was not begun, and end the worker's rows."""
-        if self._bells:
+        """Release the jobs that were not started, and end the worker's rows."""
+        if self._deliveries:
             db = dialect(settings.DATABASE)
-            ids = db.id_list(bell.job_id for bell in self._bells)
+            ids = db.id_list(delivery.job_id for delivery in self._deliveries)
             transitions.move("release", db.id_in("id"), [ids], actor=HOSTNAME, data={"why": "not begun"})
         for boot_id in self._boot_ids.values():
             heartbeats.retire(boot_id)
 
-    def _take_over(self) -> None:
-        """The doorbells of jobs that somebody admitted before: whoever was to answer them is not here."""
-        known = {bell.attempt_id for bell in self._bells}
+    def _take_queued(self) -> None:
+        """Take the jobs that were queued before: no other worker will run them."""
+        known = {delivery.attempt_id for delivery in self._deliveries}
         for job in Job.objects.using(settings.DATABASE).filter(state=JobState.QUEUED):
             if job.attempt_id is not None and job.attempt_id not in known:
-                heappush(self._bells, Bell(job.rank, job.id, job.attempt_id, job.task, job.pool))
+                heappush(self._deliveries, Delivery(job.rank, job.id, job.attempt_id, job.task, job.pool))
 
     def _admit(self) -> int:
         for pool in self._pools():
@@ -165,12 +165,12 @@ class InlineWorker:
         self._beat()
         return passes.admit_everywhere()
 
-    def _clean_up(self) -> None:
-        """Run the hooks of jobs that ended without a process of their own."""
-        last: UUID | None = NOBODY
+    def _run_hooks(self) -> None:
+        """Run the hooks of jobs that ended without their process."""
+        last: UUID | None = FIRST_HOOK
         while last is not None:
-            found, last = hooks.due(last, 0)
-            for row in found:
+            rows, last = hooks.due(last, 0)
+            for row in rows:
                 task: object = current_app.tasks.get(row.job.task)
                 if isinstance(task, Runnable):
                     hooks.run_remaining(row.job_id, row.id, task.hooks, self._boot_ids.get(row.job.pool))
@@ -185,7 +185,7 @@ class InlineWorker:
             heartbeats.beat(boot_id, SLOTS)
 
     def _skip_to(self, wanted: Any) -> bool:
-        """Let the time come for which the first of the wanted jobs waits; False when none waits for time."""
+        """Set the clock to the time that the first of these jobs waits for; False if none waits for time."""
         scheduled = wanted.filter(state=JobState.SCHEDULED)
         moment = scheduled.aggregate(first=Min("run_after"))["first"]
         if moment is None:
@@ -196,17 +196,19 @@ class InlineWorker:
         promoter.promote()
         return True
 
-    def _answer(self, bell: Bell) -> bool:
-        """Run one attempt as a worker would; False when the job has been cancelled, or taken by another, meanwhile."""
-        task: object = current_app.tasks.get(bell.task)
+    def _run_attempt(self, delivery: Delivery) -> bool:
+        """Run one attempt as a worker; False if the job is cancelled, or claimed by another worker."""
+        task: object = current_app.tasks.get(delivery.task)
         if not isinstance(task, Runnable):
-            heappush(self._bells, bell)
-            raise UnknownTask(bell.task, current_app.tasks)
-        request = {"id": str(bell.attempt_id), "delivery_info": {"routing_key": bell.pool}}
+            heappush(self._deliveries, delivery)
+            raise UnknownTask(delivery.task, current_app.tasks)
+        request = {"id": str(delivery.attempt_id), "delivery_info": {"routing_key": delivery.pool}}
         outside = context.bind(None)
-        task.push_request(**request, task=bell.task, is_eager=True, called_directly=False, hostname=HOSTNAME)
+        task.push_request(**request, task=delivery.task, is_eager=True, called_directly=False, hostname=HOSTNAME)
         try:
-            return perform(bell.job_id, bell.attempt_id, task.body, self._boot_ids.get(bell.pool), task.hooks)
+            return perform(
+                delivery.job_id, delivery.attempt_id, task.body, self._boot_ids.get(delivery.pool), task.hooks
+            )
         finally:
             task.pop_request()
             context.unbind(outside)
@@ -217,7 +219,7 @@ _working: ContextVar[InlineWorker | None] = ContextVar("inline_worker", default=
 
 @contextmanager
 def _everything_in_this_thread() -> Iterator[None]:
-    """What bodies say is written at once, by their own connection; whoever frees a slot admits by itself."""
+    """Progress is written at once, by the body's own connection; the process that frees a slot admits by itself."""
     before, flusher.inline = flusher.inline, True
     try:
         with own_feeder.woken_by(None):

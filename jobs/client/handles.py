@@ -1,4 +1,4 @@
-"""A job as an object to hold: who it is, where it stands, and waiting for its end."""
+"""`JobHandle`: one job by its id, to read its state, to stop it, to wait for its end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jobs.models import Job
 
 State = TypeVar("State")
 Action = TypeVar("Action")
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two reads of the row
 
 
 class JobHandle(Generic[State, Action]):
-    """One job, by id, in any process. Every property reads the row afresh; JobNotFound once it has been deleted."""
+    """One job by its id, in any process. Each property reads the row; JobNotFound after it was deleted."""
 
     def __init__(self, job_id: UUID) -> None:
         self.id = job_id
@@ -33,19 +33,19 @@ class JobHandle(Generic[State, Action]):
     @property
     def job(self) -> Job:
         """The row as it is now."""
-        found = Job.objects.using(settings.DATABASE).filter(pk=self.id).first()
-        if found is None:
+        job = Job.objects.using(settings.DATABASE).filter(pk=self.id).first()
+        if job is None:
             raise JobNotFound(self.id)
-        return found
+        return job
 
     @property
     def status(self) -> str:
-        """The coarse word: pending, running, paused, completed, failed or cancelled."""
+        """The coarse state: pending, running, paused, completed, failed or cancelled."""
         return self.job.status
 
     @property
     def state(self) -> State:
-        """The live value that the running code set last."""
+        """The live state that the running code has set last."""
         value: Any = self.job.live_state
         return {"type": "idle"} if value is None else value  # type: ignore[return-value]
 
@@ -57,10 +57,10 @@ class JobHandle(Generic[State, Action]):
         timeout: float | None = None,
         actor: str = "",
     ) -> Answer:
-        """Ask the job to stop: STOPPED or CANCELLED (it waited), REQUESTED (it runs) or ALREADY_FINAL.
+        """Stop the job. With an error it ends failed with that error, category `stopped`; without one it is cancelled.
 
-        With an error it ends failed with it, category `stopped`, else cancelled. With `wait` this returns when the code
-        has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
+        STOPPED or CANCELLED if it waits, REQUESTED if it runs, ALREADY_FINAL if it has ended. With `wait` it returns
+        when the code has stopped and the key is free; it raises JobNotFinished after `timeout` seconds.
         """
         answer = ask_one(stopping.stop, self.id, error, actor=actor)
         if wait:
@@ -68,20 +68,20 @@ class JobHandle(Generic[State, Action]):
         return answer
 
     async def astop(self, error: BaseException | str | None = None, *, actor: str = "") -> Answer:
-        """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
+        """As `stop`, and wait until the code has stopped. Limit the wait with `asyncio.timeout`."""
         answer = await sync_to_async(ask_one)(stopping.stop, self.id, error, actor=actor)
         pause = _FIRST_PAUSE
-        while not (await sync_to_async(lambda: self.job)()).is_final:  # no thread stands still meanwhile
+        while not (await sync_to_async(lambda: self.job)()).is_final:  # between two reads no thread is blocked
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return answer
 
     def wait(self, timeout: float | None = None) -> Job:
-        """Wait for the end and return the row; JobNotFinished after `timeout` seconds."""
-        give_up_at = None if timeout is None else time.monotonic() + timeout
+        """Wait for the end and return the row. Raises JobNotFinished after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while not (job := self.job).is_final:
-            if give_up_at is not None and time.monotonic() >= give_up_at:
+            if deadline is not None and time.monotonic() >= deadline:
                 raise JobNotFinished(job.state, self.id)
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -1,6 +1,6 @@
-"""The way in from Celery: `@job`, the task class behind it, and Celery's own spellings of submitting.
+"""`@job`, the Celery task class behind it, and Celery's own ways to submit: `delay`, `apply_async`, `retry`.
 
-`JobTask.__call__` is the one wrapper around user code. It runs in the process that runs the body, on every pool.
+`JobTask.__call__` is the only wrapper around user code. It runs in the process of the body, in every Celery pool.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from celery.exceptions import Ignore
 from jobs import submission
 from jobs.admission.publishing import HOOKS_HEADER, JOBS_HEADER
 from jobs.client import eager
-from jobs.client.celery_options import as_ours
+from jobs.client.celery_options import translate
 from jobs.core.options.job_options import JobOptions
 from jobs.exceptions import InvalidArguments, InvalidOption
 from jobs.execution import context
@@ -74,7 +74,7 @@ _REFUSED = {
     "chord": "jobs do not form canvases: submit the next job from this one's body",
     "group_id": "jobs do not form canvases: use submit_many",
     "group_index": "jobs do not form canvases: use submit_many",
-    "task_id": "the platform draws the id; use a run key (job_manager.run_job) to name a job yourself",
+    "task_id": "the id is generated; use a run key (job_manager.run_job) to name a job yourself",
 }
 
 
@@ -83,38 +83,38 @@ class JobTask(DjangoTask[Any, Any]):
 
     abstract = True
     ignore_result = True
-    store_errors_even_if_ignored = False  # whatever the host's setting says: the row is the record
-    typing = False  # the doorbell has no arguments; ours are checked at submit
+    store_errors_even_if_ignored = False  # against the setting of the host: the row is the record
+    typing = False  # the message has no arguments; those of a job are checked at submit
     Request = "jobs.worker:JobRequest"
     options: JobOptions = JobOptions()
     hooks: Hooks = Hooks()
     worker_id: ClassVar[UUID | None] = None
-    """The boot id of the worker that this process belongs to; its children inherit it through the fork."""
+    """The boot id of this process's worker; forked children inherit it."""
 
     @functools.cached_property
     def parameters(self) -> inspect.Signature:
-        """The function's signature without `self`: what a submit is checked against."""
+        """The function's signature without `self`. Submissions are checked against it."""
         return inspect.signature(self.run)
 
     @property
     def job(self) -> JobContext:
-        """The running job; outside of one, a stand-in that remembers what it is told."""
+        """The context of the running job; outside of a job, a stand-in that keeps what is written to it."""
         return context.current() or JobContext()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the jobs that a doorbell names; called by anyone but Celery, run the plain function."""
+        """Called by Celery: run the jobs that the message names. Called directly: run the plain function."""
         if self.request.called_directly or context.current() is not None:
             return self._call_plainly(*args, **kwargs)
-        ended = self.request.get(HOOKS_HEADER)
-        if ended is not None:
-            return self._clean_up(ended)
+        hook_pairs = self.request.get(HOOKS_HEADER)
+        if hook_pairs is not None:
+            return self._run_hooks(hook_pairs)
         pairs = self.request.get(JOBS_HEADER)
         if pairs is None:
-            return self._adopt(args, kwargs)
-        me, hooks = JobTask.worker_id, self.hooks
+            return self._submit(args, kwargs)
+        worker_id, hooks = JobTask.worker_id, self.hooks
         try:
-            ran = [perform(UUID(job), UUID(attempt), self.body, me, hooks) for job, attempt in pairs]
-        except KeyboardInterrupt:  # a body's own, and recorded: nobody presses Ctrl-C in a worker's child
+            ran = [perform(UUID(job), UUID(attempt), self.body, worker_id, hooks) for job, attempt in pairs]
+        except KeyboardInterrupt:  # raised by a body, and recorded: Ctrl-C does not reach a worker's child
             return None
         if not any(ran):
             raise Ignore
@@ -127,11 +127,11 @@ class JobTask(DjangoTask[Any, Any]):
     def apply_async(  # type: ignore[override]  # Celery names each option; ours are checked by name at run time
         self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> JobResult:
-        """Submit a job, spelled as Celery spells it.
+        """Submit a job with Celery's signature of `apply_async`.
 
-        countdown, eta, queue and priority become our options; what only makes sense for a message (producer, headers,
-        retry …) is ignored; canvas options and `task_id` are refused with advice (InvalidOption). With Celery's
-        `task_always_eager` the job runs here and now, as `apply` runs it.
+        countdown, eta, queue and priority become options of the job. Options of messages (producer, headers, retry …)
+        are ignored. Canvas options and `task_id` raise InvalidOption. With Celery's `task_always_eager` the job runs at
+        once in this process, as with `apply`.
         """
         if self.app.conf.task_always_eager:
             return self.apply(args, kwargs, **options)
@@ -145,9 +145,10 @@ class JobTask(DjangoTask[Any, Any]):
         throw: bool | None = None,
         **options: Any,
     ) -> JobResult:
-        """Submit a job and run it in this process, with its retries, from submission to the end.
+        """Submit a job and run it in this process, with its retries, until it has ended.
 
-        `throw` (by default Celery's `task_eager_propagates`) raises JobFailed or JobCancelled when it did not end well.
+        With `throw` (by default Celery's `task_eager_propagates`) it raises JobFailed or JobCancelled if it did not
+        complete.
         """
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args or (), kwargs or {})], _mapped(options))
         eager.run(job)
@@ -157,7 +158,7 @@ class JobTask(DjangoTask[Any, Any]):
         return result
 
     def AsyncResult(self, task_id: str, **options: Any) -> JobResult:  # noqa: N802  # Celery's name
-        """The handle of a job by its id, in any process: its `revoke` and `forget` act on the job."""
+        """A job as Celery's AsyncResult, by its id, in any process. `revoke` cancels it, `forget` deletes it."""
         return JobResult(task_id, app=self.app, **options)
 
     def retry(  # type: ignore[override]  # raises instead of returning what to raise
@@ -168,22 +169,22 @@ class JobTask(DjangoTask[Any, Any]):
         countdown: float | None = None,
         **options: Any,
     ) -> NoReturn:
-        """End this attempt and try again, as Celery's own `retry`: raises; the job's `max_retries` bounds it.
+        """End this attempt by an exception, and try again after `countdown` seconds, as Celery's `retry`.
 
-        `countdown` is seconds. What Celery would let a retry change of the job (args, kwargs, eta, max_retries) is
-        refused: InvalidOption.
+        The job's `max_retries` limits it. `args`, `kwargs`, `eta` and `max_retries` raise InvalidOption: a retry does
+        not change the job.
         """
         changes = {"args": args, "kwargs": kwargs, "eta": options.get("eta"), "max_retries": options.get("max_retries")}
         for name, value in changes.items():
             if value is not None:
-                raise InvalidOption(f"{name}: a retry does not change the job; submit another one.", option=name)
+                raise InvalidOption(f"{name}: a retry cannot change the job. Submit another job.", option=name)
         raise RetryJob(exc, countdown and context.seconds_within_reach("countdown", countdown))
 
     def on_cancel(self, act: HookFunction) -> HookFunction:
-        """Decorate a function to be called with the job's context (`self.job`) when a job that was begun is cancelled.
+        """Decorate a function to be called with the job's context (`self.job`) when a started job is cancelled.
 
-        In the process of its body, once that has stopped and before the job counts as cancelled; after a kill in
-        another one. Once for each run, again only where its process dies over it.
+        It runs in the process of the body, after the body has stopped and before the job is `cancelled`; after a kill
+        it runs in another process. It runs once per run, and again only if its process dies in it.
         """
         if self.hooks.on_cancel is not None:
             raise InvalidOption(f"{self.name} has an on_cancel hook already.", option="on_cancel")
@@ -191,9 +192,9 @@ class JobTask(DjangoTask[Any, Any]):
         return act
 
     def cleanup(self, act: HookFunction) -> HookFunction:
-        """Decorate a function to be called with the job's context when a job that was begun has ended, however.
+        """Decorate a function to be called with the job's context when a started job has ended in any way.
 
-        After the end is recorded, and after `on_cancel`; else as that.
+        It runs after the end is recorded, and after `on_cancel`; otherwise as `on_cancel`.
         """
         if self.hooks.cleanup is not None:
             raise InvalidOption(f"{self.name} has a cleanup hook already.", option="cleanup")
@@ -201,20 +202,20 @@ class JobTask(DjangoTask[Any, Any]):
         return act
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
-        """Celery's way to say how far it is: becomes the job's live state, which `AsyncResult` shows while it runs.
+        """Celery's way to report progress: sets the job's live state, which `AsyncResult` shows while it runs.
 
-        A word that stands for an end or a retry is refused, and so is another job's id: InvalidOption.
+        Celery's own states (SUCCESS, RETRY …) and the id of another job raise InvalidOption.
         """
-        mine = self.job
-        if task_id is not None and task_id not in {str(mine.id), self.request.id}:
+        running = self.job
+        if task_id is not None and task_id not in {str(running.id), self.request.id}:
             raise InvalidOption(f"task_id: {task_id!r:.60} is not the job that runs here.", option="task_id")
         if state in celery_states.ALL_STATES:
-            said = f"state: {state} is decided by how the body ends; say another word, as PROGRESS."
-            raise InvalidOption(said, option="state")
-        mine.set_state({"type": state or "PROGRESS", "meta": meta})
+            problem = f"state: {state} is set by how the body ends. Use another word, such as PROGRESS."
+            raise InvalidOption(problem, option="state")
+        running.set_state({"type": state or "PROGRESS", "meta": meta})
 
     def body(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function as a running job does: who submitted by name had no signature to check against."""
+        """Call the function as a running job; InvalidArguments, as a submission by name could not check them."""
         try:
             self.parameters.bind(*args, **kwargs)
         except TypeError as error:
@@ -230,14 +231,14 @@ class JobTask(DjangoTask[Any, Any]):
             detached.end()
             context.unbind(token)
 
-    def _clean_up(self, ended: Sequence[Sequence[str]]) -> None:
-        """Run the hooks of jobs that ended without a process of their own."""
-        ran = [run_remaining(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in ended]
+    def _run_hooks(self, pairs: Sequence[Sequence[str]]) -> None:
+        """Run the hooks of jobs that ended without their process."""
+        ran = [run_remaining(UUID(job), UUID(hook), self.hooks, JobTask.worker_id) for job, hook in pairs]
         if not any(ran):
             raise Ignore
 
-    def _adopt(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """A message without our header (`send_task`, beat, canvas) becomes a job."""
+    def _submit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Submit a job for a message without our header (`send_task`, beat, canvas)."""
         (job,) = submission.submit(DEFAULT_MANAGER, self, [(args, kwargs)], {})
         return str(job.id)
 
@@ -251,24 +252,23 @@ def job(
 ) -> JobTask | Callable[[Callable[..., Any]], JobTask]:
     """Make a function a job: `@job` or `@job(bind=True, priority="high", max_retries=3, …)`.
 
-    With `bind` the function gets the task as `self`, and the running job as `self.job`. `name` is the task's name
-    (module.function by default); the options are those of `jobs.options.JobOptions`, and may be overridden at submit.
-    Celery's words for retries (`autoretry_for`, `retry_backoff` …) are understood.
-    Raises InvalidOption at once for an unknown or impossible one.
+    With `bind` the function gets the task as `self`, and the running job as `self.job`. `name` is the task's name, by
+    default module.function. The other options are the defaults of each submission: see `JobOptions`. Celery's retry
+    options (`autoretry_for`, `retry_backoff` …) are translated. An unknown or wrong option raises InvalidOption.
     """
-    chosen = JobOptions().but(as_ours(options))
+    declared = JobOptions().but(translate(options))
 
     def make(body: Callable[..., Any]) -> JobTask:
         if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):
-            raise InvalidOption(f"{body.__qualname__}: a job is a plain function, not a coroutine nor a generator.")
+            raise InvalidOption(f"{body.__qualname__}: a job must be a plain function, not a coroutine or a generator.")
         extra: dict[str, Any] = {} if name is None else {"name": name}
-        return shared_task(bind=bind, base=JobTask, options=chosen, hooks=Hooks(), **extra)(body)
+        return shared_task(bind=bind, base=JobTask, options=declared, hooks=Hooks(), **extra)(body)
 
     return make if function is None else make(function)
 
 
 def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Celery's options as ours."""
+    """Options of `apply_async` as options of the job."""
     for name in options:
         if name in _REFUSED and options[name] is not None:
             raise InvalidOption(f"{name}: {_REFUSED[name]}.", option=name)
@@ -279,10 +279,10 @@ def _mapped(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("queue") is not None:
         ours["pool"] = str(getattr(options["queue"], "name", options["queue"]))
     if isinstance(ours.get("priority"), int):
-        ours["priority"] = _priority_word(ours["priority"])
+        ours["priority"] = _priority_name(ours["priority"])
     return ours
 
 
-def _priority_word(number: int) -> str:
-    """Celery's 0-9 (on RabbitMQ 9 is the most urgent) as one of our words."""
+def _priority_name(number: int) -> str:
+    """Celery's 0-9 (on RabbitMQ 9 is the most urgent) as the name of a priority."""
     return ("low", "medium", "high", "critical")[min(3, max(0, number) // 3)]

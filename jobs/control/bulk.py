@@ -1,7 +1,6 @@
-"""The same request to many jobs, in batches of one transaction each, with every answer counted.
+"""One request for all jobs that filters choose: in batches of one transaction each, with the answers counted.
 
-A batch is a few statements, however many jobs are in it. A dry run reads what a real one would answer and changes
-nothing. One answer per job; a job that is gone counts as `MISSING`.
+A batch is a few statements, whatever its size. A dry run (`Forecast`) predicts the answers and changes nothing.
 """
 
 from __future__ import annotations
@@ -47,19 +46,19 @@ REFUSED: frozenset[str] = frozenset(
 )
 
 
-CONCERNED = {
+APPLIES_TO = {
     "cancel": Q(state__in=UNFINISHED),
     "pause": Q(state__in=[*WAITING, JobState.RUNNING]),
     "resume": Q(state=JobState.PAUSED) | Q(state=JobState.RUNNING, pause_requested_at__isnull=False),
     "retry": Q(state__in=EDGES["requeue"].sources),
 }
-"""Which of the jobs that a filter chooses a request is for: the others are not asked, nor counted."""
+"""The states that a request is for: other jobs that the filter chooses are left out and not counted."""
 NEWEST_FIRST = frozenset({"cancel", "pause"})
-"""The slots of what runs, the oldest, must not go to what is about to be cancelled or paused."""
+"""Cancelling a running (old) job frees a slot, which must not be given to a job that this request cancels next."""
 
 
 def to_all(jobs: JobQuerySet, verb: str, request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
-    """Ask it of all these jobs that it concerns, batch by batch; returns how many gave each answer."""
+    """Make a request for all of these jobs that it is for, batch by batch; returns how many gave each answer."""
     counts: Counter[str] = Counter()
     for ids in batches(jobs, verb, BATCH):
         counts += counted(request(ids))
@@ -67,7 +66,7 @@ def to_all(jobs: JobQuerySet, verb: str, request: Callable[[Sequence[UUID]], Ans
 
 
 class Forecast:
-    """What `cancel` and `retry` would answer. One object per dry run: a key can be given to one job only."""
+    """What requests would answer. One object per dry run: of several jobs with one key only one can be retried."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -101,13 +100,13 @@ class Forecast:
 
 
 def batches(jobs: JobQuerySet, verb: str, size: int) -> Iterator[list[UUID]]:
-    """Ids of these jobs, where the request concerns them, by keyset: what a batch changes does not disturb the next."""
+    """Ids of the jobs that the request is for, in batches by keyset: changes to a batch do not shift the next."""
     order, beyond = ("-id", "pk__lt") if verb in NEWEST_FIRST else ("id", "pk__gt")
-    rest = jobs.filter(CONCERNED[verb]).order_by(order)
-    batch = list(rest.values_list("pk", flat=True)[:size])
+    remaining = jobs.filter(APPLIES_TO[verb]).order_by(order)
+    batch = list(remaining.values_list("pk", flat=True)[:size])
     while batch:
         yield batch
-        batch = list(rest.filter(**{beyond: batch[-1]}).values_list("pk", flat=True)[:size])
+        batch = list(remaining.filter(**{beyond: batch[-1]}).values_list("pk", flat=True)[:size])
 
 
 def _forecast(

@@ -11,7 +11,7 @@ from uuid import UUID
 from jobs import signals
 from jobs.admission import passes
 from jobs.control.answers import Answer, Answers
-from jobs.control.requests import RequestState, answer_all, because, clean_actor
+from jobs.control.requests import RequestState, answer_all, clean_actor, reason_data
 from jobs.core import encoding
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
@@ -68,7 +68,7 @@ def _cancel(ids: Sequence[UUID], condition: str, reason: str, actor: str) -> set
     db = dialect(settings.DATABASE)
     sets = {"reason": reason, "cancel_requested_at": Sql("{now}"), "cancel_requested_by": actor}
     where, params = f"{db.id_in('id')} AND {condition}", [db.id_list(ids)]
-    moved = transitions.move("cancel", where, params, sets=sets, actor=actor, data=because(reason))
+    moved = transitions.move("cancel", where, params, sets=sets, actor=actor, data=reason_data(reason))
     for pool in {move.row["pool"] for move in moved}:
         after_commit(passes.after_finish, pool)
     return {move.id for move in moved}

@@ -28,7 +28,7 @@ def delete(job_id: UUID) -> None:
 def delete_rows(job_ids: list[UUID]) -> int:
     """Delete finished jobs and all that belongs to them, in the caller's transaction; returns how many jobs.
 
-    They are locked first: one that a person runs again just now keeps its history.
+    They are locked first: a job that is retried at this moment keeps its history.
     """
     using = settings.DATABASE
     final = Job.objects.using(using).final().filter(pk__in=job_ids).order_by("pk")

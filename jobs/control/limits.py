@@ -1,7 +1,7 @@
-"""Limits and head starts changed while jobs run, under the locks that admission counts under. It follows each commit.
+"""Changing limits and head starts while jobs run, under the locks of admission. Admission follows each commit.
 
-What is written was validated before (`clean` of the models). Nothing in flight is touched: a limit made narrower lets
-what is there end.
+The caller has validated the rows (`clean` of the models). Jobs in flight are not touched: under a smaller limit they
+run to their end.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 def declare_registered() -> None:
-    """Write the limits of all jobs that this process knows: they hold for those as well who submit by name only.
+    """Write the limits of all tasks that this process has registered: they also hold for submissions by name.
 
-    Whatever pool their jobs have gone to stays theirs.
+    A task's limits stay in the pool where they are.
     """
-    known = {task.name: task.options for task in current_app.tasks.values() if isinstance(task, JobLike)}
+    registered = {task.name: task.options for task in current_app.tasks.values() if isinstance(task, JobLike)}
     default = str(current_app.conf.task_default_queue)
-    pools = declared.places({name: options.pool or default for name, options in known.items()})
-    for name, options in known.items():
-        for kept in declared.declare(name, pools[name], options):
-            passes.admit_on_commit(kept)
+    pools = declared.places({name: options.pool or default for name, options in registered.items()})
+    for name, options in registered.items():
+        for pool in declared.declare(name, pools[name], options):
+            passes.admit_on_commit(pool)
 
 
 def create_limit(limit: Limit) -> None:
@@ -45,7 +45,7 @@ def create_limit(limit: Limit) -> None:
 
 
 def change_limit(limit: Limit, columns: Collection[str]) -> None:
-    """Write some columns of a limit; the others belong to whoever has changed them meanwhile."""
+    """Write some columns of a limit; the others keep what other requests have written."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
         before = Limit.objects.using(using).filter(pk=limit.pk).values_list("pool", flat=True)
@@ -57,7 +57,7 @@ def change_limit(limit: Limit, columns: Collection[str]) -> None:
 
 
 def delete_limit(limit: Limit) -> None:
-    """Delete a limit, and where it stood as a rate."""
+    """Delete a limit and, for a rate, its counters."""
     using = settings.DATABASE
     with transaction.atomic(using=using):
         locks.lock({limit.pool})
@@ -68,17 +68,17 @@ def delete_limit(limit: Limit) -> None:
 
 
 def set_head_start(priority: Priority) -> None:
-    """Write a head start, and rank what waits anew: in the caller's process, after its commit.
+    """Write a head start, then give waiting jobs their new ranks: in the caller's process, after its commit.
 
-    A process that dies over it leaves the rest as it was; to write the same again goes on with it.
+    If the process dies on the way, the rest keeps its old rank; writing the same head start again continues.
     """
     priority.save(using=settings.DATABASE, update_fields=["head_start"])
-    after_commit(_rank_anew, priority.name)
+    after_commit(_rerank, priority.name)
 
 
-def _rank_anew(priority: str) -> None:
+def _rerank(priority: str) -> None:
     number = priorities.rerank(priority)
-    logger.info("priority %s: %d waiting jobs ranked anew", priority, number)
+    logger.info("priority %s: %d waiting jobs have a new rank", priority, number)
     passes.admit_everywhere_on_commit()
 
 

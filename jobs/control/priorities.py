@@ -53,17 +53,17 @@ def _admit(ids: Sequence[UUID]) -> None:
 
 
 def rerank(priority: str) -> int:
-    """Put what waits with a priority where its present head start says; returns how many jobs.
+    """Compute the rank of waiting jobs from the present head start of their priority; returns how many jobs.
 
-    In batches, outside a transaction: the jobs of one are out of admission's reach only while it lasts. What is locked
-    is just being moved, or given another priority, and is passed over. What is pending comes last: a job that becomes
-    so meanwhile has been met where it was.
+    In batches of one transaction each, so that few jobs at a time are locked for admission. Locked jobs are skipped:
+    they are just being moved, or given another priority. Pending jobs come last: a job that becomes pending during this
+    has got its rank in its former state.
     """
     return sum(_rerank_batch(priority, ids) for state in RERANKED for ids in _waiting(priority, state))
 
 
 def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
-    """The ids of jobs of one priority in one state, in batches; what a batch changes does not disturb the next."""
+    """Ids of the jobs of one priority in one state, in batches by keyset."""
     rows = Job.objects.using(settings.DATABASE).filter(state=state, priority=priority).order_by("pk")
     batch = list(rows.values_list("pk", flat=True)[:RERANK_BATCH])
     while batch:
@@ -74,10 +74,10 @@ def _waiting(priority: str, state: str) -> Iterator[list[UUID]]:
 @retry_on_deadlock
 def _rerank_batch(priority: str, ids: list[UUID]) -> int:
     db = dialect(settings.DATABASE)
-    still = f"{db.id_in('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
-    free = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {still} ORDER BY id")
+    condition = f"{db.id_in('id')} AND priority = %s AND state IN ({', '.join(map(repr, RERANKED))})"
+    free = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE {condition} ORDER BY id")
     head_start = "(SELECT head_start FROM jobs_priority WHERE name = %s)"
     sets = f"rank = {db.epoch('eligible_at')} - {head_start}"
     with transaction.atomic(using=settings.DATABASE):
-        where, found = resolve_pick(settings.DATABASE, free, [db.id_list(ids), priority])
-        return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *found])
+        where, picked = resolve_pick(settings.DATABASE, free, [db.id_list(ids), priority])
+        return execute(settings.DATABASE, f"UPDATE jobs_job SET {sets} WHERE {where}", [priority, *picked])

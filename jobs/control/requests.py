@@ -1,4 +1,4 @@
-"""What every request of a person has in common: the job that it means, who asks, and where a job goes next."""
+"""What all requests of people share: ids, actor and reason, answers, and the state that a job returns to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from jobs.core.conf import settings
 from jobs.core.db.deadlock_retry import retry_on_deadlock
 from jobs.core.db.dialects import dialect
 from jobs.exceptions import JobNotFound
-from jobs.models import Job
+from jobs.models import Job, transitions
 from jobs.models.transitions import Sql
 
+RELEASE_BATCH = 500
 _LATER = "run_after > {now}"
 ELIGIBLE_AT = f"CASE WHEN {_LATER} THEN run_after ELSE {{now}} END"
-WHERE_IT_BELONGS = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
-"""SQL: the state of a job that waits for nobody's word any more. What waits for other jobs will stand here first."""
+RESUMED_STATE = f"CASE WHEN {_LATER} THEN 'scheduled' ELSE 'pending' END"
+"""SQL: the state a job returns to when a person lets it go. (Later: `blocked`, if it has unmet dependencies.)"""
 
 
 def rank_at(eligible: str) -> Sql:
@@ -30,17 +31,17 @@ def rank_at(eligible: str) -> Sql:
 
 
 def clean_actor(actor: str) -> str:
-    """Who asks, as it can be stored."""
+    """The actor's name as it can be stored."""
     return encoding.clean_text(actor, 200)
 
 
-def because(reason: str) -> dict[str, str]:
-    """The reason as the data of an event; nothing where nobody gave one."""
+def reason_data(reason: str) -> dict[str, str]:
+    """The reason as the data of an event; empty if there is none."""
     return {"reason": encoding.clean_text(reason, 10_000)} if reason else {}
 
 
 def id_of(job_id: UUID | str) -> UUID:
-    """The id that is meant; JobNotFound for what is none."""
+    """The id as a UUID; JobNotFound for a text that is none."""
     if isinstance(job_id, UUID):
         return job_id
     try:
@@ -49,9 +50,27 @@ def id_of(job_id: UUID | str) -> UUID:
         raise JobNotFound(job_id) from None
 
 
+def log_suffix(actor: str, reason: str) -> str:
+    """Actor and reason for the end of a log line; empty if neither is given."""
+    return (f" by {actor}" if actor else "") + (f": {reason}" if reason else "")
+
+
+def release_queued(condition: str, value: str, *, actor: str, why: str) -> int:
+    """Put the queued jobs of a pool or task back to pending, except locked ones; returns how many."""
+    select = f"SELECT id FROM jobs_job WHERE {condition} AND state = 'queued' ORDER BY id LIMIT %s"
+    queued = dialect(settings.DATABASE).pick_skip_locked(select)
+    sets, total = {"release_count": Sql("release_count")}, 0  # this release is not a lost message: do not count it
+    while True:
+        params, data = [value, RELEASE_BATCH], {"why": why}
+        moved = transitions.move("release", queued, params, sets=sets, actor=actor, data=data)
+        total += len(moved)
+        if len(moved) < RELEASE_BATCH:
+            return total
+
+
 def in_order(where: str) -> str:
-    """The same condition, its rows locked in the order of ids: two that ask for many do not block each other."""
-    db = dialect(settings.DATABASE)  # where a move is not one statement it locks in that order anyway
+    """The condition, with its rows locked in the order of ids, so that two requests for many jobs do not deadlock."""
+    db = dialect(settings.DATABASE)  # a move of several statements locks in that order anyway
     if not db.writes_in_cte:
         return where
     return f"id = ANY(ARRAY(SELECT id FROM jobs_job WHERE {where} ORDER BY id{db.for_update}))"
@@ -73,18 +92,18 @@ def answer_all(
     act: Callable[[Sequence[UUID]], Mapping[UUID, str]],
     otherwise: Callable[[RequestState], str | None],
 ) -> Answers:
-    """An answer for each of these jobs, in one transaction: what `act` says of those that it could do it to.
+    """Answer for each of these jobs, in one transaction: first by `act`, which returns the jobs that it changed.
 
-    `otherwise` answers for where a job stands; None: it can be done there, and the job came there only just now, so it
-    is asked once more.
+    `otherwise` answers for the others by their state. It returns None if the request is possible in that state: the
+    job has come into it a moment ago, and `act` is called again for it.
     """
     answers: dict[UUID, str] = {}
     with transaction.atomic(using=settings.DATABASE):
         while left := [job_id for job_id in ids if job_id not in answers]:
             answers |= act(left)
-            found = request_states([job_id for job_id in left if job_id not in answers])
-            told = ((job_id, otherwise(job) if job else MISSING) for job_id, job in found.items())
-            answers |= {job_id: word for job_id, word in told if word is not None}
+            others = request_states([job_id for job_id in left if job_id not in answers])
+            unchanged = ((job_id, otherwise(job) if job else MISSING) for job_id, job in others.items())
+            answers |= {job_id: answer for job_id, answer in unchanged if answer is not None}
     return answers
 
 

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from jobs.admission import passes
 from jobs.control.answers import Answer, Answers
-from jobs.control.requests import RequestState, answer_all, because, clean_actor, in_order, rank_at
+from jobs.control.requests import RequestState, answer_all, clean_actor, in_order, rank_at, reason_data
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
 from jobs.models import Job, transitions
@@ -26,7 +26,7 @@ def retry(ids: Sequence[UUID], *, reason: str = "", actor: str = "") -> Answers:
     It is a new run: attempts are counted from the beginning, history stays. Of several jobs with one key the first
     takes it.
     """
-    event = {"actor": clean_actor(actor), "data": because(reason)}
+    event = {"actor": clean_actor(actor), "data": reason_data(reason)}
 
     def act(left: Sequence[UUID]) -> Answers:
         db = dialect(settings.DATABASE)

@@ -1,6 +1,6 @@
-"""Pausing a whole task: nothing of it is admitted, in any pool, until somebody resumes it. What runs goes on.
+"""Pausing a whole task: no job of it is admitted, in any pool, until it is resumed. Running jobs go on.
 
-The row of a paused task is read by each admission's look; where no task is paused there is none.
+Each admission reads the rows of paused tasks; a task that is not paused has no row.
 """
 
 from __future__ import annotations
@@ -11,79 +11,66 @@ from celery import current_app
 from django.db import transaction
 
 from jobs.admission import passes
+from jobs.control import requests
 from jobs.core import encoding
 from jobs.core.conf import settings
+from jobs.core.db.clock import DbNow
 from jobs.core.db.deadlock_retry import retry_on_deadlock
-from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import execute, query
 from jobs.exceptions import UnknownTask
-from jobs.models import Job, TaskPause, transitions
-from jobs.models.transitions import Sql
+from jobs.models import Job, Pool, TaskPause
 
 logger = logging.getLogger(__name__)
-
-BATCH = 500
 
 
 @retry_on_deadlock
 def pause(task: str, *, reason: str = "", actor: str = "") -> bool:
-    """Admit nothing more of it, and take back what no worker has begun; False when it was paused already.
+    """Admit no more jobs of the task, and release those that no worker has started; False if it was paused already.
 
-    Reason and person of the first pause stay. UnknownTask.
+    Reason and actor of the first pause stay. UnknownTask.
     """
     using = settings.DATABASE
     must_exist(task)
-    who, why = encoding.clean_text(actor, 200), encoding.clean_text(reason, 500)
-    sql = "INSERT INTO jobs_taskpause (task, paused_at, paused_by, pause_reason) VALUES (%s, {now}, %s, %s)"
+    actor, reason = encoding.clean_text(actor, 200), encoding.clean_text(reason, 500)
     with transaction.atomic(using=using):
         _lock_pools()
-        if TaskPause.objects.using(using).filter(task=task).exists():
+        pauses = TaskPause.objects.using(using)
+        if pauses.filter(task=task).exists():
             return False
-        execute(using, sql, [task, who, why])
-        _take_back(task)
-    logger.info("task %s: paused by %s: %s", task, who or "nobody named", why)
+        pauses.create(task=task, paused_at=DbNow(), paused_by=actor, pause_reason=reason)
+        _release_queued(task)
+    logger.info("task %s: paused%s", task, requests.log_suffix(actor, reason))
     return True
 
 
 def resume(task: str, *, reason: str = "", actor: str = "") -> bool:
-    """Let it be admitted again; False when it was not paused. The reason goes to the log."""
-    was_paused = bool(execute(settings.DATABASE, "DELETE FROM jobs_taskpause WHERE task = %s", [task]))
-    if was_paused:
-        logger.info("task %s: resumed by %s%s", task, actor or "nobody named", reason and f": {reason}")
+    """Admit the task's jobs again; False if it was not paused. The reason goes to the log."""
+    deleted, _ = TaskPause.objects.using(settings.DATABASE).filter(task=task).delete()
+    if deleted:
+        logger.info("task %s: resumed%s", task, requests.log_suffix(actor, reason))
         passes.admit_everywhere_on_commit()
-    return was_paused
+    return bool(deleted)
 
 
-def take_back() -> int:
-    """Put back what of paused tasks is queued still, because somebody had it locked then; returns how many."""
+def release_queued() -> int:
+    """Release jobs of paused tasks that are still queued, because they were locked at the pause; returns how many."""
     paused = TaskPause.objects.using(settings.DATABASE).values_list("task", flat=True)
-    return sum(map(_take_back, paused))
+    return sum(map(_release_queued, paused))
 
 
 def must_exist(task: str) -> None:
-    """UnknownTask for a name that neither this process nor any job knows: whoever mistypes it should hear of it."""
+    """UnknownTask for a name that neither this process nor any job knows, so that a typing error is noticed."""
     if task not in current_app.tasks and not Job.objects.using(settings.DATABASE).filter(task=task).exists():
         raise UnknownTask(task, current_app.tasks)
 
 
 def _lock_pools() -> None:
-    """Once all pools are ours no admission is under way that did not see the pause.
+    """Wait for all admissions under way: once all pools are locked, the next admission sees the pause.
 
-    An admission holds one of them, and leaves where it finds one locked: so nobody waits for us who has what we want.
+    An admission holds one pool, and does not wait for another one: so there is no deadlock.
     """
-    using = settings.DATABASE
-    query(using, f"SELECT name FROM jobs_pool ORDER BY name{dialect(using).for_update}")
+    pools = Pool.objects.using(settings.DATABASE).order_by("name").select_for_update()
+    list(pools.values_list("name", flat=True))
 
 
-def _take_back(task: str) -> int:
-    total = 0
-    while True:
-        queued = dialect(settings.DATABASE).pick_skip_locked(
-            "SELECT id FROM jobs_job WHERE state = 'queued' AND task = %s ORDER BY id LIMIT %s"
-        )
-        kept = {"release_count": Sql("release_count")}  # nobody was deaf to these doorbells
-        why = {"why": "the task is paused"}
-        moved = transitions.move("release", queued, [task, BATCH], sets=kept, actor="task", data=why)
-        total += len(moved)
-        if len(moved) < BATCH:
-            return total
+def _release_queued(task: str) -> int:
+    return requests.release_queued("task = %s", task, actor="task", why="the task is paused")

@@ -91,7 +91,7 @@ def table(watch: Watch, hooks: Round, scoring: Scoring) -> tuple[Chore, ...]:
         Chore("release jobs whose message is lost", lost_messages.release),
         Chore("publish what was not sent", republisher.publish),
         Chore("restore pools with jobs", pools.restore),
-        Chore("hold jobs of paused tasks", tasks.take_back),
+        Chore("hold jobs of paused tasks", tasks.release_queued),
         Chore("request task hooks", hooks.run),
         Chore("admit", passes.admit_everywhere),
         Chore("score attempts", scoring.run),

@@ -35,7 +35,8 @@ def release() -> int:
     passed over: the steward waits for nobody.
     """
     return sum(
-        pools.take_back(pool, "the pool is closed") if is_closed else _release(pool) for pool, is_closed in _suspects()
+        pools.release_queued(pool, "the pool is closed") if is_closed else _release(pool)
+        for pool, is_closed in _suspects()
     )
 
 

@@ -1,7 +1,7 @@
-"""The way in: validate, normalise, insert; one job or many, inside the caller's own transaction.
+"""The way in: check the calls, then insert one job or many, inside the caller's own transaction.
 
-A job that was rolled back never happened; a wrong call is refused before anything is written. The insert and its event
-are one statement (two on SQLite). Admission follows the commit.
+A wrong call raises before anything is written; a rollback takes the jobs with it. A job and its first event are one
+statement (two on SQLite and MariaDB). Admission follows the commit.
 """
 
 from __future__ import annotations
@@ -21,44 +21,45 @@ from jobs.core.options.declared_task import JobLike, unwrapped
 from jobs.core.options.job_options import JobOptions, task_name
 from jobs.exceptions import InvalidOption, KeyBusy, UnknownTask, shown
 from jobs.models import Job
-from jobs.submission.batch import Draft
+from jobs.submission.batch import Batch
 from jobs.submission.calls import Call, encoded
-from jobs.submission.insertion import Made, insert
+from jobs.submission.insertion import Inserted, insert
 from jobs.submission.keyed import insert_keyed
 
 
 def submit(manager: str, task: JobLike | str, calls: Iterable[Call], options: Mapping[str, Any]) -> list[Job]:
-    """Insert one job per call, all alike but for their arguments; all of them, or on any bad call none."""
-    known, name, chosen = _resolve(task, options)
-    draft = Draft(manager, name, chosen, known.options if known else None)
-    rows = [encoded(known, call, chosen) for call in calls]
-    draft.check()
-    made = insert(draft, rows)
-    _have_admitted(draft, made)
-    return [job for part in made for job in part.jobs]
+    """Insert one job per call, all with the same options. One bad call, and none is inserted."""
+    declared_task, name, merged = _resolve(task, options)
+    batch = Batch(manager, name, merged, declared_task.options if declared_task else None)
+    rows = [encoded(declared_task, call, merged) for call in calls]
+    batch.check()
+    chunks = insert(batch, rows)
+    _admit(batch, chunks)
+    return [job for chunk in chunks for job in chunk.jobs]
 
 
 def submit_keyed(
     manager: str, key: object, task: JobLike | str | Callable[[], Any], call: Call, options: Mapping[str, Any]
 ) -> tuple[Job, bool]:
-    """The key's unfinished job and False, or a new one and True. A factory is only called when no job holds the key."""
-    held = holder(manager, key)
-    if held is not None:
-        return held, False
+    """The unfinished job that holds the key, and False; or a new job, and True. Only then is a factory called."""
+    job = holder(manager, key)
+    if job is not None:
+        return job, False
     if not isinstance(task, (JobLike, str)):
         task, call = _from_factory(task)
-    known, name, chosen = _resolve(task, options)
-    draft = Draft(manager, name, chosen, known.options if known else None, key_text(key), active_key(manager, key))
-    row = encoded(known, call, chosen)
-    draft.check()
+    declared_task, name, merged = _resolve(task, options)
+    declared_options = declared_task.options if declared_task else None
+    batch = Batch(manager, name, merged, declared_options, key_text(key), active_key(manager, key))
+    row = encoded(declared_task, call, merged)
+    batch.check()
     for _ in range(10):
-        made = insert_keyed(draft, row, key)
-        if made.jobs:
-            _have_admitted(draft, [made])
-            return made.jobs[0], True
-        held = holder(manager, key)
-        if held is not None:
-            return held, False
+        inserted = insert_keyed(batch, row, key)
+        if inserted.jobs:
+            _admit(batch, [inserted])
+            return inserted.jobs[0], True
+        job = holder(manager, key)
+        if job is not None:
+            return job, False
     raise KeyBusy(key)
 
 
@@ -69,20 +70,20 @@ def holder(manager: str, key: object) -> Job | None:
 
 
 def _resolve(task: JobLike | str, options: Mapping[str, Any]) -> tuple[JobLike | None, str, JobOptions]:
-    """The task if this process knows it, its name, and its declared options with the caller's on top."""
-    known = current_app.tasks.get(task) if isinstance(task, str) else unwrapped(task)
-    if isinstance(known, JobLike):
-        chosen = known.options.at_submit(options)
-        name = known.name
-    elif known is not None or not isinstance(task, str):
+    """The task if this process has registered it, its name, and its options with those of the call on top."""
+    registered = current_app.tasks.get(task) if isinstance(task, str) else unwrapped(task)
+    if isinstance(registered, JobLike):
+        merged = registered.options.at_submit(options)
+        name = registered.name
+    elif registered is not None or not isinstance(task, str):
         raise InvalidOption(f"task: {shown(task)} is no job. Pass a function with @job, or its name.", option="task")
     elif settings.STRICT_TASKS:
         raise UnknownTask(task, current_app.tasks)
     else:
-        known, name = None, task_name(task)
-        chosen = JobOptions().but({"partition_by": declared.partition_by(name), **options})
-    encoding.check_json(chosen.metadata, field="metadata")
-    return known, name, chosen
+        registered, name = None, task_name(task)
+        merged = JobOptions().but({"partition_by": declared.partition_by(name), **options})
+    encoding.check_json(merged.metadata, field="metadata")
+    return registered, name, merged
 
 
 def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
@@ -93,9 +94,10 @@ def _from_factory(factory: object) -> tuple[JobLike | str, Call]:
     return signature["task"], (tuple(signature["args"]), dict(signature["kwargs"]))
 
 
-def _have_admitted(draft: Draft, made: Sequence[Made]) -> None:
-    left = [part.is_left_to_caller for part in made if part.jobs and part.jobs[0].state == "pending"]
-    if None in left:
-        passes.admit_on_commit(draft.pool)
-    elif any(left):
-        after_commit(passes.admit, draft.pool)
+def _admit(batch: Batch, inserted: Sequence[Inserted]) -> None:
+    """Admit after the commit: by the feeder that the insert has woken, else by this process."""
+    left_to_caller = [chunk.is_left_to_caller for chunk in inserted if chunk.jobs and chunk.jobs[0].state == "pending"]
+    if None in left_to_caller:
+        passes.admit_on_commit(batch.pool)
+    elif any(left_to_caller):
+        after_commit(passes.admit, batch.pool)

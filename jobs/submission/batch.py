@@ -1,4 +1,4 @@
-"""What the jobs of one submission share: their columns, what admission decides by, what becomes of newcomers."""
+"""What the jobs of one submission share: columns, the facts that admission decides by, the conflict rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jobs.models.transitions import Sql
 
 
 @dataclass(frozen=True)
-class Draft:
+class Batch:
     """What the jobs of one submission share."""
 
     manager: str
@@ -75,11 +75,11 @@ class Draft:
             "reason": "" if options.start else "not started",
             **{name: getattr(self.facts, name) for name in COLUMNS if name not in {"task", "partition"}},
         }
-        return {name: value for name, value in values.items() if value not in _LEFT_OUT.get(name, _NOTHING)}
+        return {name: value for name, value in values.items() if value not in _DEFAULTS.get(name, _EMPTY)}
 
     @property
     def _max_retries(self) -> int | Sql:
-        """Its own number, else that of its pool as it stands now, else the setting's."""
+        """The number of the options, else of the pool at this moment, else of the setting."""
         options = self.options
         if options.at_most_once or options.max_retries is not None:
             return options.max_retries or 0
@@ -88,9 +88,9 @@ class Draft:
 
     @property
     def _retry_policy(self) -> dict[str, Any]:
-        """What the job says itself, by the names of `retrying.Policy`."""
+        """The retry options of this submission, by the names of `retry_policy.Policy`."""
         options = self.options
-        said = {
+        policy = {
             "multiplier": options.retry_multiplier,
             "cap": options.retry_cap,
             "jitter": options.retry_jitter,
@@ -98,7 +98,7 @@ class Draft:
             "retry_on": list(options.retry_on) or None,
             "never_retry": list(options.never_retry) or None,
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in policy.items() if value is not None}
 
     @property
     def _expires_at(self) -> datetime | Sql | None:
@@ -110,7 +110,7 @@ class Draft:
 
     @functools.cached_property
     def facts(self) -> Facts:
-        """What admission will decide by; the partition differs from call to call."""
+        """What admission decides by; the partition is added call by call."""
         options = self.options
         timeouts = settings.TIMEOUT
         by_kind = timeouts.operations.get(options.operation_type, timeouts.default)
@@ -122,15 +122,15 @@ class Draft:
             cpu_weight=options.cpu_weight,
             disk_mb=options.disk_mb,
             resources=dict(options.resources),
-            max_concurrent=self._own_maximum,
+            max_concurrent=self._max_concurrent,
             rate=(options.rate or "") if self.declared is None or options.rate != self.declared.rate else "",
             timeout=by_kind if options.timeout is None else options.timeout,
             grace=options.grace,
         )
 
     @property
-    def _own_maximum(self) -> int | None:
-        """The maximum that this submission says for itself: one, where it says nothing but a conflict policy."""
+    def _max_concurrent(self) -> int | None:
+        """The limit that this submission sets beside the declared one; 1 if it sets a conflict policy only."""
         declared = self.declared.max_concurrent if self.declared is not None else None
         if self.options.max_concurrent != declared:
             return self.options.max_concurrent
@@ -138,19 +138,19 @@ class Draft:
 
     @functools.cached_property
     def conflict(self) -> str | None:
-        """The policy that this submission says for itself."""
+        """The conflict policy that this submission sets beside the declared one."""
         declared = self.declared.conflict if self.declared is not None else None
         return self.options.conflict if self.options.conflict != declared else None
 
     @functools.cached_property
-    def standing(self) -> ConflictRule | None:
-        """What becomes of a newcomer, where its task or its submission has a word to say about it."""
-        found = declaring.conflict_rule(self.task, self.conflict, self.facts.max_concurrent)
-        return found if found is not None and self._comes_at_once else None
+    def conflict_rule(self) -> ConflictRule | None:
+        """What happens when the partition is full; None where the job waits. Jobs for later have no rule."""
+        rule = declaring.conflict_rule(self.task, self.conflict, self.facts.max_concurrent)
+        return rule if rule is not None and self._starts_now else None
 
     @property
-    def _comes_at_once(self) -> bool:
-        """Whether it waits for admission from the first; of a moment the database's clock says so."""
+    def _starts_now(self) -> bool:
+        """Whether the jobs are pending from the beginning. For a datetime, by the database's clock."""
         when = self.options.run_after
         if not self.options.start or when is None:
             return self.options.start
@@ -160,11 +160,11 @@ class Draft:
         return (when.total_seconds() if isinstance(when, timedelta) else when) <= 0
 
     def check(self) -> None:
-        """Refuse needs that the whole pool cannot meet, and write what the task declares."""
+        """Refuse needs that exceed the whole pool, and write the limits that the task declares."""
         declaring.refuse_impossible(self.pool, self.facts.needs)
         if self.declared is not None:
-            for kept in declaring.declare(self.task, self.pool, self.declared):
-                passes.admit_on_commit(kept)
+            for pool in declaring.declare(self.task, self.pool, self.declared):
+                passes.admit_on_commit(pool)
 
     def lane(self, partition: str) -> UUID:
         """The lane of a call."""
@@ -181,6 +181,6 @@ def _declared_pools() -> set[str]:
     return {task.options.pool for task in current_app.tasks.values() if isinstance(task, JobLike) and task.options.pool}
 
 
-# Values that are the column's default already. An empty key is a key, and no delay is a delay.
-_LEFT_OUT: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,), "at_most_once": (False,)}
-_NOTHING: tuple[Any, ...] = ("", None, {}, [])
+# Values that equal the column's default. An empty key is a key, and a delay of 0 is a delay.
+_DEFAULTS: dict[str, tuple[Any, ...]] = {"max_retries": (0,), "key": (None,), "at_most_once": (False,)}
+_EMPTY: tuple[Any, ...] = ("", None, {}, [])

@@ -1,4 +1,4 @@
-"""A call of a job: what submission needs to know of a task, and its arguments checked and encoded."""
+"""One call of a task: its arguments checked against the signature and encoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 class Row(NamedTuple):
-    """A new job's id, its args and kwargs encoded, and the partition that the call belongs to."""
+    """A new job's id, its encoded args and kwargs, and the partition of the call."""
 
     id: UUID
     args: str
@@ -26,19 +26,20 @@ class Row(NamedTuple):
     partition: str
 
 
-def encoded(known: JobLike | None, call: object, options: JobOptions) -> Row:
-    """A call as the row of a new job; InvalidArguments where the function does not take it, InvalidPayload.
+def encoded(task: JobLike | None, call: object, options: JobOptions) -> Row:
+    """A call as the row of a new job.
 
-    InvalidOption where its partition cannot be told.
+    Raises InvalidArguments if the function cannot be called so, InvalidPayload if an argument cannot be stored, and
+    InvalidOption if `partition_by` gives no partition for it.
     """
     args, kwargs = _pair(call)
-    if known is not None:
+    if task is not None:
         try:
-            known.parameters.bind(*args, **kwargs)
+            task.parameters.bind(*args, **kwargs)
         except TypeError as error:
-            raise InvalidArguments(f"{known.name}{known.parameters}: {error}", task=known.name) from None
+            raise InvalidArguments(f"{task.name}{task.parameters}: {error}", task=task.name) from None
     stored = encoding.dumps(list(args), field="args"), encoding.dumps(dict(kwargs), field="kwargs")
-    parameters = None if known is None else known.parameters
+    parameters = None if task is None else task.parameters
     return Row(uuid7(), *stored, value_of(options.partition_by, parameters, args, kwargs, options.metadata))
 
 

@@ -1,7 +1,7 @@
-"""What becomes of a newcomer whose partition is at its limit, where its task says something else than to wait.
+"""What happens to a new job whose partition is full, if its task declares another conflict policy than to wait.
 
-Decided in the newcomer's own transaction, one newcomer of a partition after the other: a row is the lock. A job that is
-not to run yet is no newcomer, and in nobody's way: neither one for later nor one that was submitted with start=False.
+Decided in the transaction that inserts the job, for one job of a partition at a time: a row is the lock. Jobs for later
+and jobs with start=False do not count, neither as new jobs nor as present ones.
 """
 
 from __future__ import annotations
@@ -9,66 +9,65 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db import connections
 from django.db.models import Q
 
 from jobs.admission.limits.declared import ConflictRule
 from jobs.control import cancellation
 from jobs.control.pausing import NOT_STARTED
 from jobs.core.conf import settings
-from jobs.core.db.dialects import dialect
-from jobs.core.db.statements import execute
 from jobs.exceptions import JobRefused
-from jobs.models import Job, Policy
+from jobs.models import Job, Policy, Rate
 from jobs.models.querysets import JobQuerySet
 from jobs.states import IN_FLIGHT, JobState
 
 ACTOR = "conflict policy"
-_NOT_YET = Q(state=JobState.SCHEDULED, attempt=0) | Q(state=JobState.PAUSED, reason=NOT_STARTED)  # a retry has begun
+_NOT_YET = Q(state=JobState.SCHEDULED, attempt=0) | Q(state=JobState.PAUSED, reason=NOT_STARTED)  # not a retry
 
 
 def lock(task: str, partitions: Iterable[str]) -> None:
-    """Let nobody else settle in these partitions before the transaction ends.
+    """Hold the conflict decisions of these partitions until the transaction ends.
 
-    Always in the same order: of two who submit to several of them none has what the other waits for.
+    Always in the same order, so that two submissions to several partitions do not deadlock.
     """
-    sql = (
-        "INSERT INTO jobs_rate (limit_name, partition, tat) VALUES (%s, %s, 0)"
-        f" {dialect(settings.DATABASE).on_conflict_update(('limit_name', 'partition'), 'tat')}"
-    )
+    has_target = connections[settings.DATABASE].features.supports_update_conflicts_with_target
+    key = ["limit_name", "partition"] if has_target else None
     for partition in sorted(set(partitions)):
-        execute(settings.DATABASE, sql, [f"{task} conflict", partition])
+        row = Rate(limit_name=f"{task} conflict", partition=partition, tat=0)
+        rates = Rate.objects.using(settings.DATABASE)
+        rates.bulk_create([row], update_conflicts=True, update_fields=["tat"], unique_fields=key)
 
 
-def settle(standing: ConflictRule, task: str, partition: str, newcomer: UUID) -> None:
-    """Make place for a newcomer before it is inserted, or raise JobRefused. Its partition is locked."""
+def settle(rule: ConflictRule, task: str, partition: str, new_id: UUID) -> None:
+    """Apply the rule before the new job is inserted: cancel others, or raise JobRefused. Its partition is locked."""
     unfinished = Job.objects.using(settings.DATABASE).unfinished().filter(task=task, partition=partition)
     present = unfinished.exclude(_NOT_YET).order_by("id")
-    if standing.policy == Policy.REFUSE:
-        _refuse(present, standing, partition)
-    elif standing.policy == Policy.LATEST:
+    if rule.policy == Policy.REFUSE:
+        _refuse(present, rule, partition)
+    elif rule.policy == Policy.LATEST:
         waiting = _ids(present.exclude(state__in=IN_FLIGHT))
-        cancellation.cancel_waiting(waiting, reason=_reason(newcomer), actor=ACTOR)
-    elif standing.policy == Policy.CANCEL_RUNNING:
-        _stop(present, standing, newcomer)
+        cancellation.cancel_waiting(waiting, reason=_reason(new_id), actor=ACTOR)
+    elif rule.policy == Policy.CANCEL_RUNNING:
+        _cancel_oldest(present, rule, new_id)
 
 
-def _refuse(present: JobQuerySet, standing: ConflictRule, partition: str) -> None:
-    ids = _ids(present[: int(standing.size)])
-    if len(ids) >= standing.size:
+def _refuse(present: JobQuerySet, rule: ConflictRule, partition: str) -> None:
+    ids = _ids(present[: int(rule.size)])
+    if len(ids) >= rule.size:
         raise JobRefused(partition, ids[0] if ids else None)
 
 
-def _stop(present: JobQuerySet, standing: ConflictRule, newcomer: UUID) -> None:
-    """Those that were asked to stop already make place for newcomers that came before this one."""
+def _cancel_oldest(present: JobQuerySet, rule: ConflictRule, new_id: UUID) -> None:
+    """Jobs already asked to stop are not counted: their places belong to earlier submissions."""
     staying = present.filter(state__in=[*IN_FLIGHT, "pending"], cancel_requested_at=None)
-    too_many = max(0, staying.count() + 1 - int(standing.size))
+    too_many = max(0, staying.count() + 1 - int(rule.size))
     oldest = _ids(staying.filter(state__in=IN_FLIGHT)[:too_many])
-    cancellation.cancel(oldest, reason=_reason(newcomer), actor=ACTOR)
+    cancellation.cancel(oldest, reason=_reason(new_id), actor=ACTOR)
 
 
 def _ids(jobs: JobQuerySet) -> list[UUID]:
     return list(jobs.values_list("pk", flat=True))
 
 
-def _reason(newcomer: UUID) -> str:
-    return f"replaced by {newcomer}"
+def _reason(new_id: UUID) -> str:
+    return f"replaced by {new_id}"

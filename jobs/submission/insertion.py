@@ -1,6 +1,6 @@
 """The insert: jobs, their first events and the wake-up of a feeder in one statement (two on SQLite and MariaDB).
 
-What comes back are instances as the rows were written. Decides nothing about what is inserted.
+Returns model instances as the rows were written. It decides nothing about what is inserted.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from jobs.core.db.values import prepare, read
 from jobs.models import Job, transitions
 from jobs.models.transitions import Moved, Sql
 from jobs.submission import conflicts
-from jobs.submission.batch import Draft
+from jobs.submission.batch import Batch
 from jobs.submission.calls import Row
 
 CHUNK = 1000  # jobs per statement
 CHUNK_SIZE = 2 * 2**20  # characters of arguments per statement; escaped twice they may be four times as long
-TAKEN = 1062  # MariaDB: a duplicate
-KEY_WAIT = 2  # seconds that a key held by another's open transaction is waited for
+DUPLICATE = 1062  # MariaDB
+KEY_WAIT = 2  # seconds to wait for another open transaction that has inserted the same key
 
 
 @retry_on_deadlock
-def insert(draft: Draft, rows: Sequence[Row]) -> list[Made]:
-    """Insert all or none, one statement for many; newcomers in each other's way one by one, each settled before."""
-    chunks = _one_by_one(draft, rows) if draft.standing else list(_together(rows))
+def insert(batch: Batch, rows: Sequence[Row]) -> list[Inserted]:
+    """Insert all or none: many by one statement; under a conflict rule each job is decided and inserted by itself."""
+    chunks = _one_by_one(batch, rows) if batch.conflict_rule else list(_chunks(rows))
     is_one = isinstance(chunks, list) and len(chunks) == 1
-    with nullcontext() if is_one else transaction.atomic(using=draft.using):
-        return [_insert(draft, chunk) for chunk in chunks]
+    with nullcontext() if is_one else transaction.atomic(using=batch.using):
+        return [_insert(batch, chunk) for chunk in chunks]
 
 
 @dataclass(frozen=True)
-class Made:
-    """What one statement has inserted, and whether the caller must admit it; None where no feeder was asked yet."""
+class Inserted:
+    """What one statement has inserted, and whether the caller must admit it; None if it woke no feeder."""
 
     jobs: list[Job]
     is_left_to_caller: bool | None
 
 
-def _one_by_one(draft: Draft, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Newcomers that may be in each other's way, each settled before it is inserted."""
-    conflicts.lock(draft.task, (row.partition for row in rows))
+def _one_by_one(batch: Batch, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Rows one by one, each after its conflict is decided."""
+    conflicts.lock(batch.task, (row.partition for row in rows))
     for row in rows:
-        conflicts.settle(draft.standing, draft.task, row.partition, row.id)  # type: ignore[arg-type]  # it is one here
+        conflicts.settle(batch.conflict_rule, batch.task, row.partition, row.id)  # type: ignore[arg-type]  # not None here
         yield [row]
 
 
-def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows for one statement each: not too many, nor too large for what MariaDB takes at once (16 MiB as it comes)."""
+def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in statements of limited size: MariaDB accepts 16 MiB at once by default."""
     chunk: list[Row] = []
     size = 0
     for row in rows:
@@ -74,39 +74,41 @@ def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _insert(draft: Draft, rows: Sequence[Row]) -> Made:
-    """One statement for jobs, events and waking a feeder (two on SQLite); rows whose key is taken do not come back."""
-    db = dialect(draft.using)
-    names = tuple(draft.columns)
-    when, when_params = _moment(draft.options.run_after, db)
-    wakes = db.notifies and draft.options.start and not when_params and wakeup.own_feeder.wake is None
-    given = tuple(_given(draft.using, name, value) for name, value in draft.columns.items())
+def _insert(batch: Batch, rows: Sequence[Row]) -> Inserted:
+    """One statement for jobs, events and the wake-up (two on SQLite and MariaDB). It omits rows whose key is taken."""
+    db = dialect(batch.using)
+    names = tuple(batch.columns)
+    when, when_params = _moment(batch.options.run_after, db)
+    wakes = db.notifies and batch.options.start and not when_params and wakeup.own_feeder.wake is None
+    given = tuple(_given(batch.using, name, value) for name, value in batch.columns.items())
     texts = tuple(text for text, _ in given)
-    sql = _insert_sql(db, names, texts, _unknown(draft), when, draft.options.start, draft.active_key is not None, wakes)
-    params = [*(value for _, values in given for value in values), draft.options.priority, *when_params]
-    params += db.payload([(*row, draft.lane(row.partition)) for row in rows])
+    sql = _insert_sql(
+        db, names, texts, _returned_columns(batch), when, batch.options.start, batch.active_key is not None, wakes
+    )
+    params = [*(value for _, values in given for value in values), batch.options.priority, *when_params]
+    params += db.payload([(*row, batch.lane(row.partition)) for row in rows])
     if db.writes_in_cte:
-        waking_params = wakeup.wake_params(draft.pool) if wakes else []
-        returned = query(draft.using, sql, [*params, draft.options.owner, *waking_params])
+        waking_params = wakeup.wake_params(batch.pool) if wakes else []
+        returned = query(batch.using, sql, [*params, batch.options.owner, *waking_params])
     else:
-        with transaction.atomic(using=draft.using):
-            returned = _returned(draft, sql, params)
+        with transaction.atomic(using=batch.using):
+            returned = _returned(batch, sql, params)
             if returned:
-                execute(draft.using, _events_sql(db), [draft.options.owner, db.id_list(row.id for row in rows)])
+                execute(batch.using, _events_sql(db), [batch.options.owner, db.id_list(row.id for row in rows)])
     is_left = any(row[-1] for row in returned) if wakes else None
-    return Made(_jobs(draft, rows, returned), is_left)
+    return Inserted(_jobs(batch, rows, returned), is_left)
 
 
 _RETURNED = ("id", "state", "created_at", "eligible_at", "rank", "run_after")
 _EVENT = "job_id, seq, name, from_state, to_state, at, actor, data"
 
 
-def _returned(draft: Draft, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """The rows that were inserted: none where the key is taken, which MariaDB says by an error."""
+def _returned(batch: Batch, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The inserted rows: none if the key is taken, which MariaDB reports as an error."""
     try:
-        return query(draft.using, sql, params)
+        return query(batch.using, sql, params)
     except IntegrityError as error:
-        if draft.active_key is None or error.args[:1] != (TAKEN,):
+        if batch.active_key is None or error.args[:1] != (DUPLICATE,):
             raise
         return []
 
@@ -143,9 +145,11 @@ def _insert_sql(
     )
     if not db.writes_in_cte:
         return db.with_lock_timeout(insert, KEY_WAIT) if keyed else insert
-    event = f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM made"
+    event = (
+        f"INSERT INTO jobs_jobevent ({_EVENT}) SELECT id, 1, 'create', '', state, created_at, %s, '{{}}' FROM inserted"
+    )
     woken = f", {wakeup.wake_sql(db)}" if wakes else ""
-    return f"WITH made AS ({insert}), event AS ({event}) SELECT *{woken} FROM made"
+    return f"WITH inserted AS ({insert}), event AS ({event}) SELECT *{woken} FROM inserted"
 
 
 def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
@@ -155,14 +159,14 @@ def _given(using: str, name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
     return f"%s{_cast(using, name)}", (prepare(using, Job, name, value),)
 
 
-def _unknown(draft: Draft) -> tuple[str, ...]:
-    """What only the database knows of the new rows."""
-    return (*_RETURNED, *(name for name, value in draft.columns.items() if isinstance(value, Sql)))
+def _returned_columns(batch: Batch) -> tuple[str, ...]:
+    """The columns whose values only the database knows."""
+    return (*_RETURNED, *(name for name, value in batch.columns.items() if isinstance(value, Sql)))
 
 
 @functools.cache
 def _cast(using: str, name: str) -> str:
-    """What PostgreSQL needs to be told of a parameter's type inside a SELECT."""
+    """The type that PostgreSQL needs for a parameter inside a SELECT."""
     if not dialect(using).writes_in_cte:
         return ""
     field = next(field for field in Job._meta.concrete_fields if field.column == name)
@@ -180,26 +184,26 @@ def _moment(run_after: datetime | timedelta | float | None, db: Dialect) -> tupl
     return db.later("{now}"), [seconds]
 
 
-def _jobs(draft: Draft, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
+def _jobs(batch: Batch, rows: Sequence[Row], returned: Sequence[Sequence[Any]]) -> list[Job]:
     """Model instances as the rows were written."""
     payload = {row.id: row for row in rows}
-    values = [read(draft.using, Job, _unknown(draft), row) for row in returned]
-    made = [_as_written(draft, one, payload[one["id"]]) for one in values]
-    if made:
-        moved = [Moved("create", "", job.state, draft.options.owner, dict(vars(job))) for job in made]
+    values = [read(batch.using, Job, _returned_columns(batch), row) for row in returned]
+    jobs = [_as_written(batch, row, payload[row["id"]]) for row in values]
+    if jobs:
+        moved = [Moved("create", "", job.state, batch.options.owner, dict(vars(job))) for job in jobs]
         after_commit(transitions.announce, moved)
-    return sorted(made, key=lambda job: job.id)
+    return sorted(jobs, key=lambda job: job.id)
 
 
-def _as_written(draft: Draft, returned: dict[str, Any], row: Row) -> Job:
-    """The instance without `Model.__init__`, which asks each of seventy fields for its default: 0.1 ms."""
+def _as_written(batch: Batch, returned: dict[str, Any], row: Row) -> Job:
+    """The instance without `Model.__init__`, which computes the default of each of seventy fields: 0.1 ms."""
     job = Job.__new__(Job)
-    vars(job).update({**_defaults(), **draft.columns, **returned, "updated_at": returned["created_at"]})
+    vars(job).update({**_defaults(), **batch.columns, **returned, "updated_at": returned["created_at"]})
     vars(job).update((name, copy.copy(vars(job)[name])) for name in _MUTABLE)
     job.args, job.kwargs = encoding.loads(row.args), encoding.loads(row.kwargs)
-    job.partition, job.lane = row.partition, draft.lane(row.partition)
+    job.partition, job.lane = row.partition, batch.lane(row.partition)
     job._state = ModelState()
-    job._state.adding, job._state.db = False, draft.using
+    job._state.adding, job._state.db = False, batch.using
     return job
 
 

@@ -1,4 +1,4 @@
-"""The insert of a job with a key: at most one unfinished job holds it, whoever else inserts at the same moment."""
+"""Inserting a job with a run key: at most one unfinished job holds a key, also under concurrent inserts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from jobs.core.db.statements import query
 from jobs.exceptions import KeyBusy
 from jobs.models import Job
 from jobs.submission import conflicts
-from jobs.submission.batch import Draft
+from jobs.submission.batch import Batch
 from jobs.submission.calls import Row
-from jobs.submission.insertion import KEY_WAIT, Made, insert
+from jobs.submission.insertion import KEY_WAIT, Inserted, insert
 
 LOCK_WAIT_TIMEOUT = 1205  # MariaDB
 
 
-def insert_keyed(draft: Draft, row: Row, key: object) -> Made:
+def insert_keyed(batch: Batch, row: Row, key: object) -> Inserted:
     """Insert unless an unfinished job holds the key; never aborts the caller's transaction.
 
-    Who finds the key taken leaves nothing behind, no job of the partition cancelled for a newcomer that never came.
+    If the key is taken nothing is written: the conflict policy has cancelled no job for one that was not inserted.
     """
     try:
-        return _insert_whole(draft, row)
+        return _insert_whole(batch, row)
     except OperationalError as error:
         if _is_held(error):
             raise KeyBusy(key) from error
@@ -31,27 +31,27 @@ def insert_keyed(draft: Draft, row: Row, key: object) -> Made:
 
 
 @retry_on_deadlock
-def _insert_whole(draft: Draft, row: Row) -> Made:
-    with transaction.atomic(using=draft.using):
-        with _key_wait(draft.using):
-            made = _insert_if_free(draft, row)
-        if not made.jobs:
-            transaction.set_rollback(True, using=draft.using)
-        return made
+def _insert_whole(batch: Batch, row: Row) -> Inserted:
+    with transaction.atomic(using=batch.using):
+        with _key_wait(batch.using):
+            inserted = _insert_if_free(batch, row)
+        if not inserted.jobs:
+            transaction.set_rollback(True, using=batch.using)
+        return inserted
 
 
-def _insert_if_free(draft: Draft, row: Row) -> Made:
-    """The key comes before the conflict policy: its holder is the answer, however full the partition is."""
-    if draft.standing is not None:
-        conflicts.lock(draft.task, [row.partition])
-        if Job.objects.using(draft.using).with_key(str(draft.active_key)).exists():
-            return Made([], is_left_to_caller=False)
-    (made,) = insert(draft, [row])
-    return made
+def _insert_if_free(batch: Batch, row: Row) -> Inserted:
+    """The key is looked up before the conflict policy acts: its holder is the answer, however full the partition is."""
+    if batch.conflict_rule is not None:
+        conflicts.lock(batch.task, [row.partition])
+        if Job.objects.using(batch.using).with_key(str(batch.active_key)).exists():
+            return Inserted([], is_left_to_caller=False)
+    (inserted,) = insert(batch, [row])
+    return inserted
 
 
 class _key_wait:  # noqa: N801 - reads as a function where it is used
-    """Bound, on PostgreSQL, how long others' open transactions on the same key are waited for: see `impatient` too."""
+    """On PostgreSQL, limit the wait for another open transaction with the same key. (MariaDB: `with_lock_timeout`.)"""
 
     def __init__(self, using: str) -> None:
         self.using = using
@@ -67,9 +67,9 @@ class _key_wait:  # noqa: N801 - reads as a function where it is used
 
 
 def _is_held(error: OperationalError) -> bool:
-    """Whether others' open transactions were in the way: a lock time-out, or two that wait for each other's keys.
+    """Whether another open transaction holds the key: a lock time-out, or a deadlock of two such transactions.
 
-    On MariaDB the latter ends the caller's whole transaction, who must be told so.
+    On MariaDB a deadlock rolls back the caller's whole transaction, so the error must reach the caller.
     """
     is_late = error.args[:1] == (LOCK_WAIT_TIMEOUT,)
     return is_late or getattr(error.__cause__, "sqlstate", "") in {"55P03", "40P01"} or "locked" in str(error)

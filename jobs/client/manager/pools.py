@@ -12,26 +12,26 @@ class PoolMethods(ManagerBase):
     """Pause and resume tasks and pools."""
 
     def pause_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
-        """Start nothing more of a task, in no pool, and take back what waits with the broker: PAUSED. UnknownTask."""
+        """Start no more jobs of a task, in any pool; queued ones go back to pending: PAUSED. Raises UnknownTask."""
         tasks.pause(name, reason=reason, actor=actor)
         return Answer.PAUSED
 
     def resume_task(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
-        """Let a paused task go on: RESUMED or NOT_PAUSED."""
+        """Resume a paused task: RESUMED or NOT_PAUSED."""
         return Answer.RESUMED if tasks.resume(name, reason=reason, actor=actor) else Answer.NOT_PAUSED
 
     def pause_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
-        """Start nothing more in a pool, and take back what waits with the broker: PAUSED. Repeating is harmless."""
+        """Start no more jobs in a pool; queued ones go back to pending: PAUSED. Raises UnknownPool."""
         pools.pause(name, reason=reason, actor=actor)
         return Answer.PAUSED
 
     def drain_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
-        """Let a pool run empty, to be taken out of service: DRAINING. Repeating is harmless."""
+        """As `pause_pool`, to let a pool run empty before it is taken out of service: DRAINING. Raises UnknownPool."""
         pools.drain(name, reason=reason, actor=actor)
         return Answer.DRAINING
 
     def resume_pool(self, /, name: str, reason: str = "", *, actor: str = "") -> Answer:
-        """Let a paused or drained pool go on: RESUMED or NOT_PAUSED."""
+        """Resume a paused or draining pool: RESUMED or NOT_PAUSED. Raises UnknownPool."""
         return Answer.RESUMED if pools.resume(name, reason=reason, actor=actor) else Answer.NOT_PAUSED
 
     apause_task = as_coroutine(pause_task)

@@ -29,25 +29,25 @@ class QueryMethods(ManagerBase, Generic[Key, State, Action]):
     """Read jobs."""
 
     def get_job(self, /, job_id: UUID | str) -> Job:
-        """The job's row; JobNotFound for an id that is not there or no id at all."""
+        """The job's row. Raises JobNotFound for an unknown id, or a text that is no id."""
         job = Job.objects.using(settings.DATABASE).filter(pk=id_of(job_id)).first()
         if job is None:
             raise JobNotFound(job_id)
         return job
 
     def handle(self, /, job_id: UUID | str) -> JobHandle[State, Action]:
-        """A handle on a job; JobNotFound."""
+        """A handle of a job. Raises JobNotFound."""
         return JobHandle(self.get_job(job_id).id)
 
     def get_running_job(self, /, key: Key) -> JobHandle[State, Action] | None:
-        """A handle on the key's unfinished job, in whichever state, or None."""
-        held = submission.holder(self.name, key)
-        return None if held is None else JobHandle(held.id)
+        """A handle of the unfinished job that holds the key, in any state; None if there is none."""
+        job = submission.holder(self.name, key)
+        return None if job is None else JobHandle(job.id)
 
     def list_jobs(self, /, *, order: str = "-id", limit: int = 100, **filters: Any) -> list[Job]:
-        """Jobs by public column, range (`created_at__gte=`), `status` or metadata key (`metadata__customer=`).
+        """Jobs by column, range (`created_at__gte=`), `status` or metadata key (`metadata__customer=`).
 
-        Newest first, `limit` at most. A named manager lists its own jobs. UnknownFilter for what does not exist.
+        Newest first, at most `limit`. A named manager lists its own jobs. Raises UnknownFilter for an unknown filter.
         """
         if order.removeprefix("-") not in PUBLIC_COLUMNS:
             raise UnknownFilter(f"order={order}", sorted(f"order={column}" for column in PUBLIC_COLUMNS))
@@ -55,27 +55,27 @@ class QueryMethods(ManagerBase, Generic[Key, State, Action]):
         return list(self._filtered(filters).order_by(order)[:limit])
 
     def error_groups(self, /, *, limit: int = 20, **filters: Any) -> list[ErrorGroup]:
-        """Failures that are alike, counted among the newest 10,000; the most frequent first. See `jobs.patterns`.
+        """The newest 10,000 failures, grouped by fingerprint, the most frequent first.
 
-        Filters are those of `list_jobs`. Each has `fingerprint`, `count` and `newest`, a failed job.
+        Filters are those of `list_jobs`. Each group has `fingerprint`, `count` and `newest`, a failed job.
         """
         _check_limit(limit)
         return error_groups.error_groups(self._filtered(filters), limit)
 
     def get_job_status(self, /, job_id: UUID | str) -> dict[str, Any]:
-        """Where a job stands, as plain data: what a client polls. See `jobs.status`."""
+        """State, progress and times of a job as plain data, for clients that poll. See `jobs.monitoring.status`."""
         return status_of(self.get_job(job_id))
 
     def get_job_results(self, /, job_id: UUID | str) -> Any:
         """The result of a completed job.
 
-        Raises JobNotFinished (with the state), JobFailed (with errors and structured result), JobCancelled, or
-        ResultUnavailable when the result could not be stored.
+        Otherwise raises JobNotFinished (with the state), JobFailed (with the errors and a structured result) or
+        JobCancelled; ResultUnavailable if the result could not be stored.
         """
         return result_of(self.get_job(job_id))
 
     def why(self, /, job_id: UUID | str) -> Why:
-        """Why a job does not run yet: every reason, as sentences and as data; JobNotFound. See `jobs.explain`."""
+        """Why a job does not run yet: every reason, as a sentence and as data. Raises JobNotFound."""
         return explain.why(id_of(job_id))
 
     aget_job = as_coroutine(get_job)

@@ -25,29 +25,33 @@ class RequestMethods(ManagerBase, Generic[State, Action]):
     """Cancel, stop, pause, resume, retry, reprioritise and delete jobs."""
 
     def cancel_job(self, /, job_id: UUID | str, force: bool = False, reason: str = "", *, actor: str = "") -> Answer:
-        """CANCELLED at once when it waits, REQUESTED when it runs (it stops at its next check), or ALREADY_FINAL.
+        """Cancel a job: CANCELLED if it waits, REQUESTED if it runs, ALREADY_FINAL if it has ended.
 
-        A running one that has not stopped after its grace is stopped by its worker, with `force` at once.
+        A running job stops at its next check. If it has not stopped after its grace, its worker kills the process; with
+        `force`, at once.
         """
         return ask_one(cancellation.cancel, id_of(job_id), reason=reason, actor=actor, force=force)
 
     def pause_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """PAUSED at once when it waits, REQUESTED when it runs (it stops at its next checkpoint), else NOT_POSSIBLE.
+        """Pause a job: PAUSED if it waits, REQUESTED if it runs (it pauses at its next checkpoint).
 
-        It is not possible where the job has ended, is about to be cancelled, or runs at most once.
+        NOT_POSSIBLE if it has ended, is to be cancelled, or runs with `at_most_once`.
         """
         return ask_one(pausing.pause, id_of(job_id), reason=reason, actor=actor)
 
     def resume_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """Let a paused job go on, or withdraw the request to pause a running one: RESUMED or NOT_PAUSED."""
+        """Resume a paused job, or withdraw the pause request of a running one: RESUMED or NOT_PAUSED."""
         return ask_one(pausing.resume, id_of(job_id), reason=reason, actor=actor)
 
     def retry_job(self, /, job_id: UUID | str, *, reason: str = "", actor: str = "") -> Answer:
-        """Run a failed or cancelled job again: REQUEUED, KEY_TAKEN or NOT_FINAL."""
+        """Run a failed or cancelled job again: REQUEUED.
+
+        KEY_TAKEN if another unfinished job holds its key; NOT_FINAL if it neither failed nor was cancelled.
+        """
         return ask_one(retries.retry, id_of(job_id), reason=reason, actor=actor)
 
     def set_priority(self, /, job_id: UUID | str, priority: str, *, actor: str = "") -> Answer:
-        """Give a job that waits another priority: CHANGED, or NOT_POSSIBLE once it runs or has ended."""
+        """Change the priority of a waiting job: CHANGED, or NOT_POSSIBLE if it runs or has ended."""
         return ask_one(priorities.set_priority, id_of(job_id), priority, actor=actor)
 
     def stop(
@@ -60,21 +64,21 @@ class RequestMethods(ManagerBase, Generic[State, Action]):
         timeout: float | None = None,
         actor: str = "",
     ) -> Answer:
-        """Stop a job: with an error it ends failed with it (category `stopped`), without it is cancelled.
+        """Stop a job. With an error it ends failed with that error, category `stopped`; without one it is cancelled.
 
-        STOPPED or CANCELLED at once when it waits, REQUESTED when it runs, ALREADY_FINAL. With `wait` it returns when
-        the code has stopped, and the key is free; JobNotFinished after `timeout` seconds. Repeating it is harmless.
+        STOPPED or CANCELLED if it waits, REQUESTED if it runs, ALREADY_FINAL if it has ended. With `wait` it returns
+        when the code has stopped and the key is free; it raises JobNotFinished after `timeout` seconds.
         """
         return JobHandle[State, Action](id_of(job_id)).stop(error, wait=wait, timeout=timeout, actor=actor)
 
     async def astop(
         self, /, job_id: UUID | str, error: BaseException | str | None = None, *, actor: str = ""
     ) -> Answer:
-        """`stop`, to be awaited until the code has stopped; `asyncio.timeout` bounds it."""
+        """As `stop`, and wait until the code has stopped. Limit the wait with `asyncio.timeout`."""
         return await JobHandle[State, Action](id_of(job_id)).astop(error, actor=actor)
 
     def delete_job(self, /, job_id: UUID | str, *, missing_ok: bool = False) -> None:
-        """Delete a finished job with its history; JobNotFinished for another, JobNotFound unless `missing_ok`."""
+        """Delete a finished job with its history. Raises JobNotFinished, and JobNotFound unless `missing_ok`."""
         try:
             deletion.delete(id_of(job_id))
         except JobNotFound:
@@ -82,27 +86,27 @@ class RequestMethods(ManagerBase, Generic[State, Action]):
                 raise
 
     def cancel_jobs(self, /, *, reason: str = "", force: bool = False, actor: str = "", **filters: Any) -> Counter[str]:
-        """Cancel the unfinished jobs that these filters choose, as `cancel_job` does; how many gave each answer."""
+        """Cancel all unfinished jobs that the filters choose, as `cancel_job`; returns how many gave each answer."""
         return self._all(
             "cancel", filters, lambda ids: cancellation.cancel(ids, reason=reason, actor=actor, force=force)
         )
 
     def pause_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
-        """Pause the unfinished jobs that these filters choose, as `pause_job` does; how many gave each answer."""
+        """Pause all unfinished jobs that the filters choose, as `pause_job`; returns how many gave each answer."""
         return self._all("pause", filters, lambda ids: pausing.pause(ids, reason=reason, actor=actor))
 
     def resume_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
-        """Resume the paused jobs that these filters choose, as `resume_job` does; how many gave each answer."""
+        """Resume all paused jobs that the filters choose, as `resume_job`; returns how many gave each answer."""
         return self._all("resume", filters, lambda ids: pausing.resume(ids, reason=reason, actor=actor))
 
     def retry_jobs(self, /, *, reason: str = "", actor: str = "", **filters: Any) -> Counter[str]:
-        """Run the failed and cancelled jobs that these filters choose again; how many gave each answer."""
+        """Retry all failed or cancelled jobs that the filters choose; returns how many gave each answer."""
         return self._all("retry", filters, lambda ids: retries.retry(ids, reason=reason, actor=actor))
 
     def cleanup_old_jobs(self, /, days: float | None = None) -> int:
-        """Delete jobs that ended more than `days` ago (by the setting's retention without); returns how many.
+        """Delete jobs that ended more than `days` ago, or longer ago than the setting RETENTION; returns how many.
 
-        A named manager deletes its own jobs. A job and what is below it go together, once all of it is old enough.
+        A named manager deletes its own jobs. A job and its children are deleted together, once all are old enough.
         """
         if days is None:
             return pruner.prune(manager=self.name).total()
@@ -112,7 +116,7 @@ class RequestMethods(ManagerBase, Generic[State, Action]):
 
     def _all(self, verb: str, filters: dict[str, Any], request: Callable[[Sequence[UUID]], Answers]) -> Counter[str]:
         if not filters:
-            raise InvalidOption(f"Say which jobs to {verb}, by a filter at least: status='pending', task='…'.")
+            raise InvalidOption(f"Give at least one filter for the jobs to {verb}: status='pending', task='…'.")
         return bulk.to_all(self._filtered(filters), verb, request)
 
     acancel_job = as_coroutine(cancel_job)

@@ -24,7 +24,7 @@ JOB_ALREADY_RUNNING: Literal["JOB_ALREADY_RUNNING"] = "JOB_ALREADY_RUNNING"
 
 @dataclass(frozen=True)
 class RunAnswer:
-    """What `run_job` says: `job` is the key's job, `created` whether this call made it."""
+    """The answer of `run_job`: `job` is the key's unfinished job, `created` tells whether this call created it."""
 
     type: Literal["JOB_CREATED", "JOB_ALREADY_RUNNING"]
     job: Job
@@ -40,10 +40,10 @@ class SubmissionMethods(ManagerBase, Generic[Key]):
     def submit(
         self, /, task: JobLike | str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Job:
-        """Submit one job, as part of the caller's transaction, and return its row.
+        """Submit one job within the caller's transaction, and return its row.
 
-        `task` is a job or a task's name; options are those of `@job` and override them. Raises InvalidArguments,
-        InvalidPayload, InvalidOption, UnknownPool or UnknownTask, and then nothing is written.
+        `task` is a function with `@job`, or a task's name. Options are those of `@job`, and override them. Raises
+        InvalidArguments, InvalidPayload, InvalidOption, UnknownPool or UnknownTask before anything is written.
         """
         (job,) = submission.submit(self.name, task, [(args, kwargs or {})], options)
         return job
@@ -51,7 +51,7 @@ class SubmissionMethods(ManagerBase, Generic[Key]):
     def submit_many(
         self, /, task: JobLike | str, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]], **options: Any
     ) -> list[Job]:
-        """Submit one job per (args, kwargs) with the same options: all, or on the first bad call none."""
+        """Submit one job per pair (args, kwargs), all with the same options. If one is wrong, none is submitted."""
         return submission.submit(self.name, task, calls, options)
 
     def run_job(
@@ -63,17 +63,17 @@ class SubmissionMethods(ManagerBase, Generic[Key]):
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> RunAnswer:
-        """Make sure that the key has an unfinished job: this one, or the one that it has already.
+        """Return the unfinished job of a key, or submit one if the key has none.
 
-        Safe to call any number of times from anywhere. Instead of a task a factory may be given: it is called only when
-        a job is to be created, and returns a signature (`render.s(…)`). Raises KeyBusy while another's transaction that
-        took the key stays open.
+        Safe to call concurrently, any number of times. `task` may also be a factory that returns a signature
+        (`lambda: render.s(…)`): it is called only if a job has to be created. Raises KeyBusy if another open
+        transaction has submitted a job with this key.
         """
         job, created = submission.submit_keyed(self.name, key, task, (args, kwargs or {}), options)
         return RunAnswer(JOB_CREATED if created else JOB_ALREADY_RUNNING, job)
 
     def start_job(self, /, job_id: UUID | str, *, actor: str = "") -> Answer:
-        """Release a job submitted with `start=False`: STARTED or ALREADY_STARTED."""
+        """Start a job that was submitted with `start=False`: STARTED, or ALREADY_STARTED for any other job."""
         return ask_one(pausing.start, id_of(job_id), actor=actor)
 
     asubmit = as_coroutine(submit)

@@ -372,7 +372,7 @@ def test_cancel_jobs_counts_every_answer(row: Job) -> None:
     assert job_manager.cancel_jobs(task="manager.double", force=True) == {Answer.CANCELLED: 1, Answer.REQUESTED: 1}
     asked = stages.fresh(others[0])
     assert (asked.cancel_force, asked.reason, asked.cancel_requested_by) == (True, "wrong file", "ann")
-    with pytest.raises(InvalidOption, match="Say which jobs to cancel"):
+    with pytest.raises(InvalidOption, match="at least one filter for the jobs to cancel"):
         job_manager.cancel_jobs(reason="all of them")
     with pytest.raises(UnknownFilter, match="Did you mean 'task'"):
         job_manager.cancel_jobs(tsk="manager.double")
@@ -415,12 +415,14 @@ def test_pause_task_takes_back_what_is_queued_and_admits_no_more() -> None:
         job_manager.pause_task("manager.duoble")
 
 
-def test_resume_task_lets_it_go_on(row: Job) -> None:
+def test_resume_task_lets_it_go_on(row: Job, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "jobs.control.tasks")
     stages.start_worker()
     assert job_manager.resume_task("manager.double") == Answer.NOT_PAUSED
     job_manager.pause_task("manager.double")
     assert stages.admit() == []
-    assert job_manager.resume_task("manager.double", actor="ada") == Answer.RESUMED
+    assert job_manager.resume_task("manager.double", reason="done", actor="ada") == Answer.RESUMED
+    assert caplog.messages[-1] == "task manager.double: resumed by ada: done"
     assert stages.fresh(row).state == "queued" or stages.admit()
 
 
@@ -528,13 +530,15 @@ def test_drain_pool_lets_it_run_empty() -> None:
     assert Pool.objects.get(name="default").draining_at is not None
 
 
-def test_resume_pool_lets_it_go_on() -> None:
+def test_resume_pool_lets_it_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "jobs.control.pools")
     stages.start_worker()
     job_manager.submit(double, [1])
     assert job_manager.resume_pool("default") == Answer.NOT_PAUSED
     job_manager.pause_pool("default", "maintenance", actor="ada")
     job_manager.drain_pool("default")
-    assert job_manager.resume_pool("default") == Answer.RESUMED
+    assert job_manager.resume_pool("default", "the disk is new", actor="ada") == Answer.RESUMED
+    assert caplog.messages[-1] == "pool default: resumed by ada: the disk is new"
     pool = Pool.objects.get(name="default")
     assert (pool.paused_at, pool.draining_at, pool.paused_by, pool.pause_reason) == (None, None, "", "")
     assert len(stages.admit()) == 1

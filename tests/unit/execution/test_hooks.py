@@ -367,7 +367,7 @@ def test_the_task_answers_the_message(row: Job, clock: Clock) -> None:
     _killed_when_it_was_to_stop(row)
     clock.forward(3)
     (one,), _ = hooks.due(FIRST, 2)
-    render._clean_up([[str(row.id), str(one.id)]])
+    render._run_hooks([[str(row.id), str(one.id)]])
     assert [name for name, *_ in told] == ["on_cancel", "cleanup"]
 
 
