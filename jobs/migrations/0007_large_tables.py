@@ -1,10 +1,11 @@
+import hashlib
+import json
 import uuid
 from collections import defaultdict
 
 from django.db import migrations, models, transaction
 
 import jobs.states
-from jobs.admission.limits.lanes import Facts
 from jobs.migrations._safely import (
     AddCheckLater,
     AddIndexConcurrently,
@@ -17,10 +18,17 @@ NO_LANE = uuid.UUID(int=0)
 BATCH = 500
 
 
-def put_in_lanes(apps, editor):
-    """What was submitted before there were lanes has no needs and no partition: its task is all that tells it apart.
+def lane_of(task, timeout):
+    """The lane's id as this version of the platform computes it: later facts must not change what is written here."""
+    facts = [task, "", "", "", None, None, None, {}, None, "", None if timeout is None else float(timeout), None]
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).digest()
+    return uuid.UUID(bytes=digest, version=5)
 
-    In small transactions, in the order of ids: workers go on meanwhile.
+
+def put_in_lanes(apps, editor):
+    """Jobs submitted before there were lanes have no needs and no partition: only task and time-out tell them apart.
+
+    In small transactions, in the order of ids: workers go on beside it.
     """
     using = editor.connection.alias
     rows = apps.get_model("jobs", "Job").objects.using(using).order_by("id")
@@ -33,7 +41,7 @@ def put_in_lanes(apps, editor):
             without = defaultdict(list)
             for job_id, lane, task, timeout in page:
                 if lane == NO_LANE:
-                    without[Facts(task, timeout=timeout).lane].append(job_id)
+                    without[lane_of(task, timeout)].append(job_id)
             for lane, ids in without.items():
                 rows.filter(id__in=ids).order_by().update(lane=lane)
         if len(page) < BATCH:

@@ -5,8 +5,10 @@ After the first one: new columns that need no rewrite, and `jobs/migrations/_saf
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from django.db.migrations import operations
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.models import BigIntegerField, CharField, Index, IntegerField, Q, UniqueConstraint
+
+from jobs.admission.limits.lanes import Facts
 
 _safely: Any = import_module("jobs.migrations._safely")  # without annotations, as migrations are
 LARGE = {"job", "attempt", "jobevent", "joblog"}
@@ -139,3 +143,27 @@ def test_what_is_no_transaction_can_be_done_again() -> None:
 
 def test_the_large_tables_are_there() -> None:
     assert {model._meta.model_name for model in apps.get_app_config("jobs").get_models()} >= LARGE
+
+
+FROZEN = {"jobs.states", "jobs.models.expressions", "jobs.models.fields", "jobs.migrations._safely"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(import_module("jobs.migrations").__path__[0]).glob("0*.py")), ids=lambda path: path.stem
+)
+def test_a_migration_runs_no_code_that_may_change(path: Path) -> None:
+    """It imports the names that its columns and indexes are made of; what it computes stands in itself."""
+    imported = {
+        name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name and name.startswith("jobs")
+    }
+    assert imported <= FROZEN
+
+
+def test_jobs_of_before_the_lanes_get_the_lane_that_a_submit_computes() -> None:
+    frozen: Any = import_module("jobs.migrations.0007_large_tables")
+    for task, timeout in (("a.task", None), ("b.task", 30.0), ("b.task", 30)):
+        assert frozen.lane_of(task, timeout) == Facts(task, timeout=timeout).lane
