@@ -18,7 +18,7 @@ Act = Callable[[], object]
 Event = tuple[float, int, Act]
 
 
-class Agenda:
+class Clock:
     """The clock of one simulation and its events, first come first served among those of one moment."""
 
     def __init__(self, start: datetime, until_the_end: ExitStack) -> None:

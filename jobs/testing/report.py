@@ -20,7 +20,7 @@ from jobs.core.conf import settings
 from jobs.models import Job, JobEvent, Pool, Worker
 from jobs.models.querysets import JobQuerySet
 from jobs.states import IN_FLIGHT, JobState
-from jobs.testing.clock import Agenda
+from jobs.testing.clock import Clock
 
 SLOTS = "slots"
 
@@ -35,21 +35,21 @@ class Stay:
     ended: float | None = None
 
 
-class Figures:
+class Report:
     """The questions a test may ask of a simulation."""
 
-    def __init__(self, agenda: Agenda) -> None:
-        self._agenda = agenda
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
     @property
     def seconds(self) -> float:
         """The virtual time, in seconds since the start."""
-        return self._agenda.seconds
+        return self._clock.seconds
 
     @property
     def start_at(self) -> datetime:
         """The moment that times are counted from."""
-        return self._agenda.start
+        return self._clock.start
 
     def peak(self, **jobs: Any) -> int:
         """The most of these jobs that were in flight at once, as limits count them: admitted, and not yet ended."""
@@ -123,7 +123,7 @@ class Figures:
         """Job, state before, state after and moment of each move into, within or out of flight, as they came."""
         chosen = {f"job__{name}": _plain(value) for name, value in jobs.items()}
         flown = Q(from_state__in=IN_FLIGHT) | Q(to_state__in=IN_FLIGHT)
-        events = JobEvent.objects.using(settings.DATABASE).filter(flown, at__gte=self._agenda.start, **chosen)
+        events = JobEvent.objects.using(settings.DATABASE).filter(flown, at__gte=self._clock.start, **chosen)
         moved = events.exclude(from_state=F("to_state")).order_by("pk")
         for job_id, before, after, at in moved.values_list("job_id", "from_state", "to_state", "at"):
             yield job_id, before, after, self._since_start(at)
@@ -134,7 +134,7 @@ class Figures:
         return Job.objects.using(settings.DATABASE).filter(**chosen)
 
     def _since_start(self, moment: datetime) -> float:
-        return (moment - self._agenda.start).total_seconds()
+        return (moment - self._clock.start).total_seconds()
 
     def _needs(self, resource: str, pool: str) -> dict[UUID, float]:
         rows = self._rows({"pool": pool}).filter(attempt_id__isnull=False).values("pk", *COLUMNS)

@@ -27,10 +27,10 @@ from jobs.maintenance.dead_workers import Watch
 from jobs.models import Job, Limit, Pool
 from jobs.signals import job_cancel_requested
 from jobs.states import JobState
-from jobs.testing.clock import Act, Agenda, whole
+from jobs.testing.clock import Act, Clock, whole
 from jobs.testing.commits import Commits
-from jobs.testing.report import Figures
-from jobs.testing.workers import Crew, Fails, Takes, Worker
+from jobs.testing.report import Report
+from jobs.testing.workers import Duration, Fails, Worker, Workers
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ENOUGH = 100_000  # events, after which a run without an end takes the work for endless
@@ -38,7 +38,7 @@ ENOUGH = 100_000  # events, after which a run without an end takes the work for 
 
 @contextmanager
 def simulation(
-    workers: Iterable[Worker] = (), *, start: datetime = NOON, takes: Takes | Mapping[str, Takes] = 1.0
+    workers: Iterable[Worker] = (), *, start: datetime = NOON, takes: Duration | Mapping[str, Duration] = 1.0
 ) -> Iterator[Simulation]:
     """A simulation with these workers running. In this thread the clock is virtual until the end of the block.
 
@@ -49,12 +49,12 @@ def simulation(
     if start.tzinfo is None:
         raise ValueError(f"start: {start!r} has no time zone; use an aware datetime")
     with ExitStack() as until_the_end:
-        agenda = Agenda(start, until_the_end)
-        made = Simulation(agenda, Crew(agenda, takes))
-        broker = made.crew.broker
+        clock = Clock(start, until_the_end)
+        made = Simulation(clock, Workers(clock, takes))
+        broker = made.workers.broker
         until_the_end.enter_context(publishing.delivered_by(broker.receive, broker.depth))
         until_the_end.enter_context(_told_of_changes(made))
-        until_the_end.callback(made.crew.leave)
+        until_the_end.callback(made.workers.leave)
         for worker in workers:
             made.start(worker)
         yield made
@@ -73,14 +73,14 @@ def _told_of_changes(made: Simulation) -> Iterator[None]:
         declared.forget()
 
 
-class Simulation(Figures):
+class Simulation(Report):
     """Made by `simulation()`. Times are seconds since its start."""
 
-    def __init__(self, agenda: Agenda, crew: Crew) -> None:
-        super().__init__(agenda)
-        self.crew = crew
+    def __init__(self, clock: Clock, workers: Workers) -> None:
+        super().__init__(clock)
+        self.workers = workers
         self._commits = Commits()
-        self._watch = Watch(lambda: agenda.seconds)
+        self._watch = Watch(lambda: clock.seconds)
         self._has_rung = self._is_asked = False
         self._tick_at: float | None = None
         self._opens_at: float | None = None
@@ -93,7 +93,7 @@ class Simulation(Figures):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        takes: Takes | None = None,
+        takes: Duration | None = None,
         fails: Fails = None,
         **options: Any,
     ) -> Job:
@@ -109,39 +109,39 @@ class Simulation(Figures):
         task: JobLike | str,
         calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]],
         *,
-        takes: Takes | None = None,
+        takes: Duration | None = None,
         fails: Fails = None,
         **options: Any,
     ) -> list[Job]:
         """The same for many (args, kwargs)."""
         rows = job_manager.submit_many(task, calls, **options)
         for row in rows:
-            self.crew.expect(row, takes, fails)
+            self.workers.expect(row, takes, fails)
         return rows
 
     def at(self, seconds: float, act: Act) -> None:
         """Have something happen at a moment of the virtual clock: `sim.at(60, lambda: sim.crash(worker))`."""
-        self._agenda.at(seconds, act)
+        self._clock.at(seconds, act)
 
     def start(self, worker: Worker) -> None:
         """Start a worker, or start it again after its end."""
-        self.crew.start(worker)
+        self.workers.start(worker)
 
     def crash(self, worker: Worker) -> None:
         """A worker dies with all that it runs, and says nothing. The steward finds out after STALE_AFTER."""
-        self.crew.crash(worker)
+        self.workers.crash(worker)
 
     def stop(self, worker: Worker) -> None:
         """A worker takes no new work and leaves once its jobs have ended, as at a deploy."""
-        self.crew.stop(worker)
+        self.workers.stop(worker)
 
     def lose_doorbells(self, count: int = 1) -> None:
         """The broker loses the next so many messages."""
-        self.crew.broker.to_lose += count
+        self.workers.broker.to_lose += count
 
     def repeat_doorbells(self, count: int = 1) -> None:
         """The broker delivers the next so many messages twice."""
-        self.crew.broker.to_repeat += count
+        self.workers.broker.to_repeat += count
 
     def pause_pool(self, name: str = "default") -> None:
         """Nothing more of a pool is admitted; what runs goes on."""
@@ -167,8 +167,8 @@ class Simulation(Figures):
         self._settle()
         while (moment := self._next()) is not None and moment <= until:
             self._go_to(moment)
-        self._agenda.go_to(until)
-        self.crew.beat()
+        self._clock.go_to(until)
+        self.workers.beat()
 
     def run_until_idle(self) -> None:
         """Let time pass until nothing more would happen by itself; what has no room stays.
@@ -195,9 +195,9 @@ class Simulation(Figures):
         self._is_asked = True
 
     def _go_to(self, moment: float) -> None:
-        self._agenda.go_to(moment)
-        self.crew.beat()
-        self._agenda.do_what_is_due()
+        self._clock.go_to(moment)
+        self.workers.beat()
+        self._clock.do_what_is_due()
         if self._tick_at is not None and moment >= self._tick_at:
             self._tick()
         self._settle()
@@ -210,7 +210,7 @@ class Simulation(Figures):
             self._has_rung = False
             while passes.admit_everywhere() >= passes.BATCH:
                 pass  # a call ends when real time is up, though there may be room still
-            self.crew.serve()
+            self.workers.serve()
             self._commits.run()
             self._stop_what_should()
         self._look_ahead()
@@ -219,7 +219,7 @@ class Simulation(Figures):
         """Bodies see a request to stop at once."""
         if self._is_asked:
             self._is_asked = False
-            self.crew.stop_what_should()
+            self.workers.stop_what_should()
 
     def _tick(self) -> None:
         """The steward's round, but for pruning: what a test asks about should be there still."""
@@ -238,11 +238,11 @@ class Simulation(Figures):
         Its other ticks would find nothing, and are left out.
         """
         plans = [_plan(name) for name in _pools() if limits.has_room(name)]
-        opens = [self._agenda.since_start(plan.opens_at) for plan in plans if plan.opens_at is not None]
+        opens = [self._clock.since_start(plan.opens_at) for plan in plans if plan.opens_at is not None]
         self._opens_at = max(self.seconds, whole(min(opens))) + 0.001 if opens else None
         scheduled = Job.objects.using(settings.DATABASE).filter(state=JobState.SCHEDULED)
         first = scheduled.aggregate(first=Min("run_after"))["first"]
-        if self.crew.needs_the_steward() or any(plan.tally.reservations.entries for plan in plans):
+        if self.workers.needs_the_steward() or any(plan.tally.reservations.entries for plan in plans):
             self._tick_at = self._tick_from(self.seconds)
         else:
             self._tick_at = None if first is None else self._tick_from(self._since_start(first))
@@ -252,7 +252,7 @@ class Simulation(Figures):
         return max(math.ceil(moment / settings.TICK), math.floor(self.seconds / settings.TICK) + 1) * settings.TICK
 
     def _next(self) -> float | None:
-        return min((at for at in (self._agenda.next(), self._tick_at, self._opens_at) if at is not None), default=None)
+        return min((at for at in (self._clock.next(), self._tick_at, self._opens_at) if at is not None), default=None)
 
 
 def _pools() -> list[str]:

@@ -23,9 +23,9 @@ from jobs.execution.fence import Pair
 from jobs.execution.heartbeats import Identity
 from jobs.models import Job
 from jobs.states import JobState
-from jobs.testing.clock import Agenda, Event
+from jobs.testing.clock import Clock, Event
 
-Takes = float | Callable[[JobContext], float]
+Duration = float | Callable[[JobContext], float]
 Fails = BaseException | Callable[[JobContext], BaseException | None] | None
 
 
@@ -48,17 +48,17 @@ class Worker:
 
 @dataclass(frozen=True)
 class Run:
-    """An attempt under way, and its end on the agenda."""
+    """An attempt under way, and its end on the clock."""
 
     claimed: Claimed
     end: Event
 
 
 @dataclass(frozen=True)
-class Course:
+class FakeBody:
     """What a body would do: seconds it lasts, and what it raises at the end."""
 
-    takes: Takes
+    takes: Duration
     fails: Fails = None
 
     def seconds(self, job: JobContext) -> float:
@@ -101,22 +101,22 @@ class Broker:
         return self.queues[pool].popleft() if self.depth(pool) else None
 
 
-class Crew:
+class Workers:
     """All workers of a simulation."""
 
-    def __init__(self, agenda: Agenda, takes: Takes | Mapping[str, Takes]) -> None:
+    def __init__(self, clock: Clock, takes: Duration | Mapping[str, Duration]) -> None:
         self.broker = Broker()
         self.workers: list[Worker] = []
-        self.courses: dict[UUID, Course] = {}
-        self._agenda = agenda
+        self.bodies: dict[UUID, FakeBody] = {}
+        self._clock = clock
         self._takes = takes
         self._beat_at = 0.0
         self._dead: set[UUID] = set()
 
-    def expect(self, job: Job, takes: Takes | None, fails: Fails) -> None:
+    def expect(self, job: Job, takes: Duration | None, fails: Fails) -> None:
         """What a job's body will do, where it is not the usual."""
         if takes is not None or fails is not None:
-            self.courses[job.id] = Course(self._usual(job.task) if takes is None else takes, fails)
+            self.bodies[job.id] = FakeBody(self._usual(job.task) if takes is None else takes, fails)
 
     def start(self, worker: Worker) -> None:
         """Begin a life of a worker: a new boot id, a row, a heartbeat."""
@@ -142,9 +142,9 @@ class Crew:
 
     def beat(self) -> None:
         """The heartbeats that were due up to now. Between two events nobody reads them, so the last one will do."""
-        if self._agenda.seconds - self._beat_at < settings.HEARTBEAT:
+        if self._clock.seconds - self._beat_at < settings.HEARTBEAT:
             return
-        self._beat_at = self._agenda.seconds
+        self._beat_at = self._clock.seconds
         for worker in self.workers:
             if worker.boot_id is not None:
                 heartbeats.beat(worker.boot_id, worker.slots)
@@ -161,7 +161,7 @@ class Crew:
         for worker in self.workers:
             for attempt_id, run in list(worker.running.items()):
                 if attempt_id in asked:
-                    self._agenda.drop(run.end)
+                    self._clock.drop(run.end)
                     self._end(worker, attempt_id, JobAborted("told to stop"))
 
     def needs_the_steward(self) -> bool:
@@ -200,16 +200,16 @@ class Crew:
 
     def _begin(self, worker: Worker, claimed: Claimed) -> None:
         job, job_id = claimed.context, claimed.row["id"]
-        course = self.courses.get(job_id) or Course(self._usual(claimed.row["task"]))
-        seconds, error = course.seconds(job), course.error(job)
+        body = self.bodies.get(job_id) or FakeBody(self._usual(claimed.row["task"]))
+        seconds, error = body.seconds(job), body.error(job)
         timeout = Job.objects.using(settings.DATABASE).values_list("timeout", flat=True).get(pk=job_id)
         if timeout is not None and seconds > timeout:
             seconds, error = timeout, JobFailed(f"took longer than its {timeout:g} s", category="timeout")
         attempt_id = claimed.row["attempt_id"]
-        end = self._agenda.at(self._agenda.seconds + seconds, lambda: self._end(worker, attempt_id, error))
+        end = self._clock.at(self._clock.seconds + seconds, lambda: self._end(worker, attempt_id, error))
         worker.running[attempt_id] = Run(claimed, end)
 
-    def _usual(self, task: str) -> Takes:
+    def _usual(self, task: str) -> Duration:
         return self._takes.get(task, 1.0) if isinstance(self._takes, Mapping) else self._takes
 
     def _end(self, worker: Worker, attempt_id: UUID, error: BaseException | None) -> None:
@@ -223,7 +223,7 @@ class Crew:
     def _drop_all(self, worker: Worker) -> None:
         """Its bodies are gone."""
         for run in worker.running.values():
-            self._agenda.drop(run.end)
+            self._clock.drop(run.end)
         worker.running.clear()
 
     @staticmethod

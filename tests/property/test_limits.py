@@ -207,16 +207,16 @@ class Limits(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.sim.run(self.sim.seconds + seconds)
 
-    @precondition(lambda self: any(worker.is_alive for worker in self.sim.crew.workers))
+    @precondition(lambda self: any(worker.is_alive for worker in self.sim.workers.workers))
     @rule(data=st.data(), act=st.sampled_from(["crash", "stop"]))
     def end_a_worker(self, data: st.DataObject, act: str) -> None:
-        alive = [worker for worker in self.sim.crew.workers if worker.is_alive and not worker.is_leaving]
+        alive = [worker for worker in self.sim.workers.workers if worker.is_alive and not worker.is_leaving]
         if alive:
             getattr(self.sim, act)(data.draw(st.sampled_from(alive)))
 
     @rule()
     def start_the_workers(self) -> None:
-        for worker in self.sim.crew.workers:
+        for worker in self.sim.workers.workers:
             if not worker.is_alive:
                 self.sim.start(worker)
 

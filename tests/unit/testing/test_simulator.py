@@ -18,7 +18,7 @@ from jobs.models import Attempt, Job, Limit, Pool, Worker
 from jobs.signals import job_completed
 from jobs.testing import Simulation, simulation
 from jobs.testing import Worker as Virtual
-from jobs.testing.workers import Takes
+from jobs.testing.workers import Duration
 from tests.app import stages
 
 pytestmark = pytest.mark.django_db
@@ -76,7 +76,7 @@ def test_who_still_waits_is_among_the_waits() -> None:
 
 
 def test_bodies_may_last_as_their_task_or_their_arguments_say() -> None:
-    takes: dict[str, Takes] = {render.name: 30.0, nothing.name: lambda job: float(job.args[0])}
+    takes: dict[str, Duration] = {render.name: 30.0, nothing.name: lambda job: float(job.args[0])}
     with simulation([Virtual(slots=9)], takes=takes) as sim:
         rows = [sim.submit(render, kwargs={"customer": "a"}), *sim.submit_many(nothing, [((5,), {}), ((7,), {})])]
         rows.append(sim.submit("simulation.of_others"))
