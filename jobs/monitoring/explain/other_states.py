@@ -20,7 +20,7 @@ def scheduled(job: Job, now: datetime) -> Iterator[Reason]:
     """Not before a moment: a delay, a retry's back-off or a snooze."""
     due = job.run_after or now
     if due <= now:
-        said = f"Its time came {when(due, now)}: the steward, if one is alive, lets it wait for admission now."
+        said = f"It was due {when(due, now)}: the steward makes it pending in its next round."
         yield Reason("due", said, blocks=False, until=due)
         return
     last = _last_event(job)
@@ -29,7 +29,7 @@ def scheduled(job: Job, now: datetime) -> Iterator[Reason]:
         number = f"attempt {job.retry_count + 1} of {job.max_retries + 1}"
         said = f"The last attempt failed{_error(job)}: {number} comes {when(due, now)}."
     elif edge == "snooze":
-        said = f"It put itself off: it goes on {when(due, now)}, and no retry is used."
+        said = f"Snoozed by its own code: it runs again {when(due, now)}. This uses no retry."
     else:
         edge, said = "delay", f"It was submitted to run later: {when(due, now)}."
     yield Reason(edge, said, until=due, since=last.at if last is not None else None)
@@ -53,13 +53,13 @@ def queued(job: Job, now: datetime) -> Iterator[Reason]:
         yield Reason("sent", said, is_served, job.pool, since=job.published_at)
     if job.release_count:
         times = "once" if job.release_count == 1 else f"{job.release_count} times"
-        yield Reason("unanswered", f"Nobody answered its message, {times} in a row; it is sent anew.", blocks=False)
+        yield Reason("unanswered", f"No worker answered its message, {times} in a row: it is sent again.", blocks=False)
     if job.unknown_since is not None:
         yield _unknown(job, job.unknown_since, now)
 
 
 def running(job: Job, now: datetime) -> Iterator[Reason]:
-    """It runs; whether somebody asked it to stop, and whether its worker is still heard."""
+    """It runs; whether a person asked it to stop, and whether its worker still sends heartbeats."""
     attempt = (
         Attempt.objects.using(settings.DATABASE)
         .select_related("worker")
@@ -78,7 +78,8 @@ def running(job: Job, now: datetime) -> Iterator[Reason]:
         said = f"It was asked to pause{by(who)} {asked}{because(job.reason)}, which it does at its next checkpoint."
         yield Reason("pause_requested", said, blocks=False, since=job.pause_requested_at, person=who, text=job.reason)
     if worker is not None and worker.beat_at < now - timedelta(seconds=settings.STALE_AFTER):
-        said = f"Its worker was last heard {when(worker.beat_at, now)}: the steward takes the job back once it is sure."
+        last_beat = when(worker.beat_at, now)
+        said = f"The last heartbeat of its worker came {last_beat}: if it is dead, the steward rescues the job."
         yield Reason("worker_silent", said, blocks=False, since=worker.beat_at)
 
 
@@ -88,7 +89,7 @@ def paused(job: Job, now: datetime) -> Iterator[Reason]:
     since = last.at if last is not None else None
     ago = "" if since is None else f" {when(since, now)}"
     if job.reason == NOT_STARTED:
-        said = f"It was submitted{ago} with start=False, and nobody has started it: `job_manager.start_job` does."
+        said = f"It was submitted{ago} with start=False, and was not started: call `job_manager.start_job`."
         yield Reason("not_started", said, since=since)
         return
     who = job.paused_by or (last.actor if last is not None else "")
@@ -104,11 +105,11 @@ def final(job: Job, now: datetime) -> Iterator[Reason]:
 
 
 def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime) -> Reason:
-    """Who asked, and what comes of it where the body does not listen."""
+    """The person who asked, and what happens when the body does not stop by itself."""
     who, until = job.cancel_requested_by, None
     said = f"It was asked to stop{by(who)} {when(at, now)}{because(job.reason)}, and has not stopped yet"
     if worker is None or not worker.can_stop:
-        said += ": its code cannot be stopped where it runs, and ends at its next look, or by itself."
+        said += ": its worker cannot stop the code from outside. It stops at its next `check()`, or ends by itself."
     elif job.cancel_force:
         said += ": its worker stops its process now."
     else:
@@ -118,14 +119,14 @@ def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime)
 
 
 def expiring(job: Job, now: datetime) -> Iterator[Reason]:
-    """Until when it may start; told of whatever is not running."""
+    """Until when the job may start; for jobs that are not running."""
     end = job.expires_at
     if end is None or job.state not in NOT_RUNNING:
         return
     if end > now:
         yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
     else:
-        said = f"Its time was over {when(end, now)}: it does not start any more, and the steward fails it."
+        said = f"It expired {when(end, now)}: it does not start any more, and the steward fails it."
         yield Reason("expired", said, since=end)
 
 
@@ -134,18 +135,23 @@ def _unsent(job: Job, now: datetime) -> Reason:
     if publishing.breaker.is_open:
         said = f"It was admitted{since}, but the broker does not answer this process: its message is sent later."
         return Reason("broker_away", said, since=job.queued_at)
-    said = f"It was admitted{since}, and its message is not sent yet: the steward sends it anew."
+    said = f"It was admitted{since}, but its message is not sent yet: the steward sends it again."
     return Reason("unsent", said, since=job.queued_at)
 
 
 def _unknown(job: Job, since: datetime, now: datetime) -> Reason:
     end = since + timedelta(seconds=settings.UNKNOWN_TASK_AFTER)
-    said = f"A worker said {when(since, now)} that it does not know task {name(job.task)}"
-    return Reason("unknown_task", f"{said}: unless one does, it fails {when(end, now)}.", since=since, until=end)
+    said = f"A worker reported {when(since, now)} that it does not know task {name(job.task)}"
+    return Reason(
+        "unknown_task",
+        f"{said}: unless another worker knows it, the job fails {when(end, now)}.",
+        since=since,
+        until=end,
+    )
 
 
 def _last_event(job: Job) -> JobEvent | None:
-    """How the job came to where it is."""
+    """The event that brought the job into its state."""
     events = JobEvent.objects.using(settings.DATABASE).filter(job_id=job.pk, to_state=job.state)
     return events.exclude(from_state=job.state).order_by("-seq").first()
 

@@ -31,7 +31,7 @@ def explain(job: Job, now: datetime) -> Why:
     reasons = [*_closed(look), *_blocking(stand, job, now)]
     ahead = None if stand.blockers else len(stand.ahead)
     is_next = not reasons and _is_next(job, look, position.number)
-    told = remarks.told(stand, now, position, is_next=is_next, is_kept=bool(reasons))
+    told = remarks.remarks(stand, now, position, is_next=is_next, is_kept=bool(reasons))
     return Why(job.id, job.state, (*reasons, *told), position, ahead, is_next)
 
 

@@ -19,7 +19,7 @@ IMPOSSIBLE = "impossible"
 
 @dataclass(frozen=True)
 class Closed:
-    """Who closed a pool, or paused a task, why and since when."""
+    """A pause or a drain of a pool, or a pause of a task: by which person, why, and since when."""
 
     person: str = ""
     text: str = ""
@@ -34,7 +34,7 @@ class Closed:
 
 
 def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
-    """Who closed the pool, or paused the task; asks the database only where it was done."""
+    """The pause or drain among these blockers; asks the database only if there is one."""
     found = {blocker.kind: blocker for blocker in blockers}
     task = _pause_of(found[kinds.TASK_PAUSED].limit) if kinds.TASK_PAUSED in found else None
     if not {kinds.PAUSED, kinds.DRAINING} & found.keys():
@@ -49,10 +49,10 @@ def _pause_of(task: str) -> TaskPause | None:
 
 
 def reason(blocker: Blocker, stand: QueuePosition, closed: Closed, now: datetime) -> Reason:
-    """One blocker as people read it."""
-    told = _KINDS[blocker.kind](blocker, stand, closed, now)
+    """A blocker as a reason with its sentence."""
+    found = _KINDS[blocker.kind](blocker, stand, closed, now)
     return replace(
-        told,
+        found,
         pool=stand.tally.snapshot.pool.name,
         limit=blocker.limit,
         partition=blocker.partition,
@@ -71,7 +71,7 @@ def _paused(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -
 
 def _draining(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     (person, text), since = closed.who(closed.draining_at), _ago(closed.draining_at, now)
-    said = f"Pool {name(blocker.limit)} was told{by(person)}{since} to run empty{because(text)}."
+    said = f"Pool {name(blocker.limit)} was set to drain{by(person)}{since}{because(text)}."
     return Reason(blocker.kind, said, person=person, text=text, since=closed.draining_at)
 
 
@@ -98,15 +98,15 @@ def _no_slot(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
 
 
 def _spare(stand: QueuePosition, taken: float) -> str:
-    """Why none is admitted ahead of a slot, or no more."""
+    """Why no further job is admitted before a slot is free."""
     look = stand.tally.snapshot
     if taken < look.window:
-        whose = "it is" if next(stand.tally.usage.rates(stand.head.facts), None) else "a job before it is"
-        return f", and {whose} under a rate, which lets none in ahead of a slot"
-    spare = ", as many as LOOK_AHEAD lets in" if look.window > look.slots else ""
+        which = "it is" if next(stand.tally.usage.rates(stand.head.facts), None) else "a job ahead of it is"
+        return f", and {which} under a rate, so no job is admitted before a slot is free"
+    spare = ", as many as LOOK_AHEAD admits" if look.window > look.slots else ""
     most = look.slots * (1 + lookahead.most_elsewhere({head.facts.task for head in look.heads}))
     if most > max(look.window, taken):
-        spare += f"; of jobs that take milliseconds its workers let in up to {number(most)}"
+        spare += f"; of jobs that take milliseconds its workers admit up to {number(most)}"
     return spare
 
 
@@ -128,11 +128,11 @@ def _own_limit(blocker: Blocker, *_: object) -> Reason:
 def _access(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
     partition, used = name(blocker.partition), blocker.used or 0
     if not used:
-        said = f"Others wait in front for partition {partition}, and readers do not pass writers, nor writers readers."
+        said = f"Jobs ahead of it wait for partition {partition}: readers do not overtake writers, nor writers readers."
     elif stand.head.facts.access == EXCLUSIVE:
-        said = f"It wants partition {partition} for itself, and {jobs(used)} {_are(used)} in there."
+        said = f"It needs partition {partition} for itself, and {jobs(used)} of it {_are(used)} in flight."
     else:
-        said = f"A writer has partition {partition} for itself."
+        said = f"A job that needs partition {partition} for itself is in flight."
     return Reason(blocker.kind, said)
 
 
@@ -154,9 +154,9 @@ def _reserved(blocker: Blocker, _: QueuePosition, __: Closed, now: datetime) -> 
 def _rate(blocker: Blocker, _: QueuePosition, __: Closed, now: datetime) -> Reason:
     where = _where(blocker)
     if blocker.until is None:
-        return Reason(blocker.kind, f"Rate {name(blocker.limit)} lets nothing start{where}.")
+        return Reason(blocker.kind, f"Rate {name(blocker.limit)} allows no start{where}.")
     opens = when(moment(blocker.until), now)
-    return Reason(blocker.kind, f"Rate {name(blocker.limit)} spaces starts out: the next one{where} may come {opens}.")
+    return Reason(blocker.kind, f"Rate {name(blocker.limit)} limits starts: the next one{where} may come {opens}.")
 
 
 _KINDS: dict[str, Callable[[Blocker, QueuePosition, Closed, datetime], Reason]] = {

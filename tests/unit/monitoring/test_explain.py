@@ -114,7 +114,7 @@ def _draining(clock: Clock) -> Case:
     job_manager.drain_pool("default", "moving house.", actor="ada")
     row = job_manager.submit(plain)
     clock.forward(600)
-    said = "Pool “default” was told by ada 10 min ago to run empty: moving house."
+    said = "Pool “default” was set to drain by ada 10 min ago: moving house."
     return Case(row, "pool_draining", said, lambda: job_manager.resume_pool("default"))
 
 
@@ -137,7 +137,7 @@ def _no_slot_ahead(_: Clock) -> Case:
     stages.queue(busy)
     said = (
         "The one slot of pool “default” is taken: 1 job in flight, and it is under a rate, "
-        "which lets none in ahead of a slot."
+        "so no job is admitted before a slot is free."
     )
     return Case(row, "no_slot", said, _stop(busy), (busy,), look_ahead=1)
 
@@ -149,8 +149,8 @@ def _no_slot_behind(clock: Clock) -> Case:
     row = job_manager.submit(plain)
     stages.queue(busy)
     said = (
-        "The one slot of pool “default” is taken: 1 job in flight, and a job before it is under a rate, "
-        "which lets none in ahead of a slot."
+        "The one slot of pool “default” is taken: 1 job in flight, and a job ahead of it is under a rate, "
+        "so no job is admitted before a slot is free."
     )
     return Case(row, "no_slot", said, _stop(paced), (busy,), look_ahead=1)
 
@@ -219,7 +219,7 @@ def _writer_waits(_: Clock) -> Case:
     row = job_manager.submit("explain.write", metadata={"path": "a"}, partition_by="path", access="exclusive")
     stages.queue(first)
     job_manager.cancel_job(second.id)
-    said = "It wants partition “a” for itself, and 1 job is in there."
+    said = "It needs partition “a” for itself, and 1 job of it is in flight."
     return Case(row, "access", said, _stop(first), (first,))
 
 
@@ -228,7 +228,7 @@ def _reader_waits(_: Clock) -> Case:
     writer = job_manager.submit("explain.write", metadata={"path": "a"}, partition_by="path", access="exclusive")
     row = job_manager.submit(read, ["a"])
     stages.queue(writer)
-    return Case(row, "access", "A writer has partition “a” for itself.", _stop(writer), (writer,))
+    return Case(row, "access", "A job that needs partition “a” for itself is in flight.", _stop(writer), (writer,))
 
 
 def _reader_behind_a_writer(clock: Clock) -> Case:
@@ -239,7 +239,7 @@ def _reader_behind_a_writer(clock: Clock) -> Case:
     writer = job_manager.submit("explain.write", metadata={"path": "a"}, partition_by="path", access="exclusive")
     clock.forward(1)
     row = job_manager.submit(read, ["a"])
-    said = "Others wait in front for partition “a”, and readers do not pass writers, nor writers readers."
+    said = "Jobs ahead of it wait for partition “a”: readers do not overtake writers, nor writers readers."
     return Case(row, "access", said, _stop(writer), (writer,))
 
 
@@ -286,7 +286,7 @@ def _rate(clock: Clock) -> Case:
     assert stages.admit()
     assert stages.fresh(first).state == "queued"
     row = job_manager.submit(slow)
-    said = "Rate “explain.slow rate” spaces starts out: the next one may come in 1 min."
+    said = "Rate “explain.slow rate” limits starts: the next one may come in 1 min."
     return Case(row, "rate", said, lambda: clock.forward(61))
 
 
@@ -295,7 +295,7 @@ def _rate_of_none(_: Clock) -> Case:
     row = job_manager.submit(slow)
     rows = Limit.objects.filter(name="explain.slow rate")
     rows.update(size=0)
-    return Case(row, "rate", "Rate “explain.slow rate” lets nothing start.", lambda: rows.update(size=1))
+    return Case(row, "rate", "Rate “explain.slow rate” allows no start.", lambda: rows.update(size=1))
 
 
 CASES = [
@@ -343,7 +343,7 @@ def _check(case: Case) -> None:
     said = why(case.row)
     assert kinds(said) == []
     assert said.is_next
-    assert said.sentence == "Nothing is in its way: the next admission takes it."
+    assert said.sentence == "It can run: the next admission takes it."
     stages.admit()
     assert stages.fresh(case.row).state == "queued"
 
@@ -437,8 +437,8 @@ def test_a_rate_says_until_when(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("look_ahead", "taken", "said"),
     [
-        (1, 4, ", as many as LOOK_AHEAD lets in; of jobs that take milliseconds its workers let in up to 22."),
-        (1, 22, ", as many as LOOK_AHEAD lets in."),
+        (1, 4, ", as many as LOOK_AHEAD admits; of jobs that take milliseconds its workers admit up to 22."),
+        (1, 22, ", as many as LOOK_AHEAD admits."),
         (0, 2, "."),
     ],
 )
@@ -558,7 +558,7 @@ def test_the_place_in_the_lane(clock: Clock) -> None:
     assert [str(one.position) for one in said] == ["0", "1", "2", "3"]
     assert [one.is_next for one in said] == [True, True, False, False]
     assert said[3].sentence == (
-        "Nothing is in its way but its turn: 3 jobs of its lane are before it, and there is room for 2 jobs."
+        "It can run and waits for its turn: 3 jobs of its kind are ahead of it, and there is room for 2 jobs."
     )
     stages.admit()
     assert [stages.fresh(row).state for row in rows] == ["queued", "queued", "pending", "pending"]
@@ -572,7 +572,7 @@ def test_other_lanes_come_first(clock: Clock) -> None:
     row = job_manager.submit(plain)
     said = why(row)
     assert (said.lanes_before, said.is_next, kinds(said)) == (2, False, [])
-    assert "2 other lanes are before it" in said.sentence
+    assert "2 other kinds of jobs are ahead of it" in said.sentence
     job_manager.set_priority(row.id, "high")
     said = why(row)
     assert (said.lanes_before, said.is_next) == (0, True)
@@ -584,7 +584,7 @@ def test_one_behind_another_of_its_lane_is_told_the_lanes_situation_and_its_plac
     stages.queue(rows[0])
     said = why(rows[2])
     assert kinds(said) == ["limit"]
-    assert remark(said, "turn").sentence == "1 job of its lane is before it."
+    assert remark(said, "turn").sentence == "1 job of its kind is ahead of it."
     assert said.lanes_before is None
     job_manager.cancel_job(rows[0].id)
     said = why(rows[2])
@@ -612,7 +612,7 @@ def test_a_crowded_pool(narrow: None) -> None:
     for row in held:
         said = why(row)
         assert kinds(said) == ["limit"]
-        assert remark(said, "crowded").sentence.startswith("More lanes wait in this pool")
+        assert remark(said, "crowded").sentence.startswith("More kinds of jobs wait in this pool")
     job_manager.cancel_job(rows[3].id)
     assert kinds(why(held[3])) == []
 
@@ -642,13 +642,13 @@ def test_room_is_kept(clock: Clock) -> None:
     start = clock.moment + timedelta(seconds=300 + 10)  # and the grace
     clock.forward(120)
     told = remark(why(row), "reservation")
-    assert told.sentence == "Room is kept for it, which should start in 3 min."
+    assert told.sentence == "Room is kept for it: it should start in 3 min."
     assert told.until is not None
     assert abs((told.until - start).total_seconds()) < 0.001
     second = job_manager.submit(plain, memory_mb=6)
     assert (
         remark(why(second), "reservation").sentence
-        == "Room is kept for the first job of its lane, which should start in 3 min."
+        == "Room is kept for the first job of its kind: it should start in 3 min."
     )
 
 
@@ -665,7 +665,7 @@ def test_no_room_is_kept_while_something_else_is_in_the_way(clock: Clock) -> Non
     Limit.objects.filter(name="system").update(size=1)
     clock.forward(120)
     assert kinds(why(row)) == ["limit", "budget"]
-    assert "more than a budget is in its way" in remark(why(row), "no_reservation").sentence
+    assert "something else than a budget blocks it, too" in remark(why(row), "no_reservation").sentence
 
 
 def test_no_room_is_kept_behind_one_that_may_never_end(clock: Clock) -> None:
@@ -674,7 +674,7 @@ def test_no_room_is_kept_behind_one_that_may_never_end(clock: Clock) -> None:
     second = job_manager.submit(plain, memory_mb=7)
     clock.forward(120)
     assert _has_room_kept(row)
-    said = "No room can be kept for it: a job in front of it, for which room is kept, has no time-out."
+    said = "No room can be kept for it: a job ahead of it, for which room is kept, has no time-out."
     assert remark(why(second), "no_reservation").sentence == said
 
 
@@ -685,7 +685,7 @@ def test_room_is_kept_for_so_many_only(clock: Clock) -> None:
     rows = [job_manager.submit(plain, memory_mb=number, timeout=10) for number in range(1, MOST_RESERVATIONS + 2)]
     clock.forward(120)
     told = [remark(why(row), "no_reservation") for row in rows if not _has_room_kept(row)]
-    assert [one.sentence for one in told] == ["No room can be kept for it: it is kept for 20 others already."]
+    assert [one.sentence for one in told] == ["No room can be kept for it: room is kept for 20 other jobs already."]
 
 
 def _has_room_kept(row: Job) -> bool:
@@ -733,7 +733,7 @@ def test_a_job_puts_itself_off() -> None:
     stages.perform(row, sleepy)
     assert (kinds(why(row)), why(row).sentence) == (
         ["snooze"],
-        "It put itself off: it goes on in 30 s, and no retry is used.",
+        "Snoozed by its own code: it runs again in 30 s. This uses no retry.",
     )
 
 
@@ -742,7 +742,7 @@ def test_not_started(clock: Clock) -> None:
     clock.forward(60)
     said = why(row)
     assert kinds(said) == ["not_started"]
-    assert said.sentence.startswith("It was submitted 1 min ago with start=False, and nobody has started it")
+    assert said.sentence.startswith("It was submitted 1 min ago with start=False, and was not started")
     stages.start_worker()
     job_manager.start_job(row.id)
     assert why(row).is_next
@@ -811,7 +811,8 @@ def test_queued_and_not_known(clock: Clock) -> None:
     clock.forward(60)
     reason = next(reason for reason in why(row).blockers if reason.kind == "unknown_task")
     assert reason.sentence == (
-        "A worker said 1 min ago that it does not know task “explain.plain”: unless one does, it fails in 9 min."
+        "A worker reported 1 min ago that it does not know task “explain.plain”: unless another worker knows it, "
+        "the job fails in 9 min."
     )
 
 
@@ -828,8 +829,10 @@ def test_running(clock: Clock) -> None:
     clock.forward(10)
     said = why(row)
     assert kinds(said) == ["cancel_requested"]
-    asked = "It was asked to stop by ada 10 s ago: enough, and has not stopped yet: "
-    assert said.sentence == asked + "its code cannot be stopped where it runs, and ends at its next look, or by itself."
+    assert said.sentence == (
+        "It was asked to stop by ada 10 s ago: enough, and has not stopped yet: its worker cannot stop the code from "
+        "outside. It stops at its next `check()`, or ends by itself."
+    )
 
 
 def test_running_where_it_can_be_stopped(clock: Clock) -> None:
@@ -854,7 +857,7 @@ def test_running_on_a_worker_that_is_silent(clock: Clock) -> None:
         assert [reason.kind for reason in why(row).reasons] == ["runs"]
         clock.forward(11)
         told = remark(why(row), "worker_silent")
-    assert told.sentence.startswith("Its worker was last heard 30 s ago")
+    assert told.sentence.startswith("The last heartbeat of its worker came 30 s ago")
     assert told.since == Worker.objects.get().beat_at
 
 
