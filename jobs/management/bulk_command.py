@@ -22,7 +22,7 @@ class BulkCommand(BaseCommand):
     """Exit code 1 when a job that was named by its id refused, or is not there."""
 
     verb: ClassVar[str]
-    words: ClassVar[Mapping[str, str]] = bulk.WORDS  # how its answers are told
+    words: ClassVar[Mapping[str, str]] = bulk.WORDS  # the text of each answer
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

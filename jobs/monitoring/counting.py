@@ -1,4 +1,4 @@
-"""Counts that stay cheap: nobody is told how many millions there are, only that there are more than can matter."""
+"""Counts that stay cheap: they stop at a bound, and say "more than" it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class PoolUse:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing is admitted, because somebody said so."""
+        """Whether nothing is admitted, because the pool is paused or drained."""
         return self.pool.paused_at is not None or self.pool.draining_at is not None
 
     @property
@@ -100,7 +100,7 @@ class LimitUse:
 
     @property
     def fullest(self) -> Sequence[Share]:
-        """As many partitions as can be told."""
+        """As many partitions as can be shown."""
         return self.shares[:FULLEST]
 
     @property
@@ -118,7 +118,7 @@ class LimitUse:
 
 
 def of_pools(pools: Iterable[Pool]) -> list[PoolUse]:
-    """These pools, each looked at once; one that is deleted meanwhile is left out."""
+    """These pools, each looked at once; one that is deleted in between is left out."""
     waiting = counting.waiting()
     found = ((pool, limits.take_snapshot(pool.name)) for pool in pools)
     nothing = Waiting(Bounded(0), None)

@@ -1,4 +1,4 @@
-"""Who may see and do what, and what every page promises: a login, CSRF protection, no transaction, no inline script."""
+"""Permissions, and what every page promises: a login, CSRF protection, no transaction, no inline script."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def page(view: View[P]) -> View[P]:
 
 
 def person(request: HttpRequest) -> AbstractUser:
-    """Who is signed in. Only behind `page`."""
+    """The person who is signed in. Only behind `page`."""
     assert request.user.is_authenticated  # noqa: S101 - login_required saw to it
     return request.user
 

@@ -21,7 +21,7 @@ from jobs.states import FINAL, JobState
 
 __all__ = ["Holder", "Reason", "Why", "explain", "why", "worker_command"]
 
-# Whoever adds a thing that a job may wait for (other jobs, a person's pause) yields its Reason where its state is told.
+# To add a thing that a job may wait for (other jobs, a person's pause), yield its Reason in the function of its state.
 _ELSEWHERE: dict[str, Callable[[Job, datetime], Iterator[Reason]]] = {
     JobState.SCHEDULED: other_states.scheduled,
     JobState.BLOCKED: other_states.blocked,

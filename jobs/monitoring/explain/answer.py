@@ -72,7 +72,7 @@ class Why:
     """Why a job is where it is.
 
     `position` counts the jobs of its lane that come before it (None: it waits for no admission), `lanes_before` the
-    other lanes with room whose turn is earlier (None: its own has none), `is_next` says that the next admission takes
+    other lanes with room that come first (None: its own has no room), `is_next` says that the next admission takes
     it.
     """
 
@@ -98,7 +98,7 @@ class Why:
         return f"{first.sentence.removesuffix('.')}; and {more} in the way."
 
     def seen_by(self, visible: Collection[UUID]) -> Why:
-        """The same for somebody who may see these jobs only: of the other holders the number is left."""
+        """The same for a person who may see only these jobs: the other holders are counted, not named."""
         return replace(self, reasons=tuple(_without_others(reason, visible) for reason in self.reasons))
 
     @property

@@ -91,7 +91,7 @@ class PoolAdmin(OurAdmin):
         return pool
 
     def save_model(self, request: HttpRequest, obj: Pool, form: ModelForm[Pool], change: bool) -> None:
-        """Only what was changed: the other columns belong to running code, and to who pauses it meanwhile."""
+        """Only what was changed: the other columns belong to running code, and to a person who pauses it now."""
         if change:
             pools.change(obj, [name for name in form.changed_data if name in SIZES + RETRIES])
         else:
@@ -104,7 +104,7 @@ class PoolAdmin(OurAdmin):
         return deleted, counts, perms_needed, [*protected, *ours]
 
     def delete_model(self, request: HttpRequest, obj: Pool) -> None:
-        """Under the pool's lock what was in nobody's way a moment ago may be."""
+        """Asked again under the pool's lock: a moment ago nothing stood against it."""
         found = pools.delete(obj.name)
         if found:
             raise PermissionDenied(f"{obj.name}: {' '.join(found)}")
@@ -114,7 +114,7 @@ class PoolAdmin(OurAdmin):
             self.delete_model(request, pool)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Who is offered the actions."""
+        """Whether this person is offered the actions."""
         return request.user.has_perm(f"{self.opts.app_label}.pause_pool")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Priorities: the words are the setting's, the head start of each is changed here, and what waits is ranked anew."""
+"""Priorities: the setting gives the words; head starts are changed here, and waiting jobs get their new rank."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
 
 
 def _why(request: HttpRequest, job: Job, now: datetime) -> Why | None:
-    """Why an unfinished job does not run. Whoever may not see a job that holds something learns that there is one."""
+    """Why an unfinished job does not run. Holders that this person may not see are only counted."""
     if job.is_final or (job.state == JobState.RUNNING and job.pause_requested_at is None):
         return None
     why = explain(job, now)
