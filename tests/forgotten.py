@@ -82,10 +82,10 @@ def _hooks(history: History, now: datetime, alive: Sequence[Worker]) -> Iterator
 
 def _busy_until(hook: Hook) -> Iterator[datetime]:
     """Whoever has taken them has so long; whoever was asked for them is asked again after so long."""
-    if hook.taken_at is not None:
-        yield hook.taken_at + timedelta(seconds=settings.HOOK_TIMEOUT)
-    if hook.rung_at is not None:
-        yield hook.rung_at + timedelta(seconds=settings.LOST_AFTER / 2 * 2 ** min(hook.rings, 6))
+    if hook.claimed_at is not None:
+        yield hook.claimed_at + timedelta(seconds=settings.HOOK_TIMEOUT)
+    if hook.requested_at is not None:
+        yield hook.requested_at + timedelta(seconds=settings.LOST_AFTER / 2 * 2 ** min(hook.requests, 6))
 
 
 def _moved_at(history: History) -> datetime:

@@ -57,12 +57,12 @@ NO_HOOKS = Hooks()
 
 @dataclass(frozen=True)
 class ClaimedHooks:
-    """The hooks of one run, claimed by this process; `takes` is the fence of that claim."""
+    """The hooks of one run, claimed by this process; `claims` is the fence of that claim."""
 
     id: UUID
     job_id: UUID
     run: int
-    takes: int
+    claims: int
     on_cancel_done: bool
 
 
@@ -87,7 +87,7 @@ def before_cancel(
     if claimed is not None and not claimed.on_cancel_done:
         job.reason = _reason(row["id"])
         _run_on_cancel(hooks.on_cancel, claimed, job)
-        _row_of(claimed).update(taken_at=None)
+        _row_of(claimed).update(claimed_at=None)
 
 
 def after_end(hooks: Hooks, job: JobContext, row: dict[str, Any], worker: UUID | None) -> None:
@@ -136,8 +136,8 @@ def due(after: UUID, settled: float) -> tuple[list[Hook], UUID | None]:
 
 def discard(row: Hook) -> None:
     """Delete hooks that MAX_TAKES processes have died over."""
-    if Hook.objects.using(settings.DATABASE).filter(pk=row.pk, takes=row.takes).delete()[0]:
-        data = {"error": f"given up: {row.takes} processes have ended over the hooks"}
+    if Hook.objects.using(settings.DATABASE).filter(pk=row.pk, claims=row.claims).delete()[0]:
+        data = {"error": f"given up: {row.claims} processes have ended over the hooks"}
         transitions.note(row.job_id, "cleanup", actor=HOSTNAME, data=data)
 
 
@@ -186,10 +186,10 @@ def _claim(job_id: UUID, run: int, worker: UUID | None, condition: Combinable | 
     hooks = Hook.objects.using(using).filter(job_id=job_id, run=run)
     with transaction.atomic(using=using):
         free = hooks.filter(_is_free(), condition)
-        if not free.update(taken_at=DbNow(), takes=F("takes") + 1, worker_id=worker):
+        if not free.update(claimed_at=DbNow(), claims=F("claims") + 1, worker_id=worker):
             return None
         row = hooks.get()
-    return ClaimedHooks(row.id, job_id, run, row.takes, row.on_cancel_done)
+    return ClaimedHooks(row.id, job_id, run, row.claims, row.on_cancel_done)
 
 
 def _is_free() -> Q:
@@ -198,10 +198,10 @@ def _is_free() -> Q:
     A claim older than the job's end is that of the body's process for `on_cancel`. It has died since: it would have
     released the row before it ended the job.
     """
-    ended_since = Job.objects.filter(pk=OuterRef("job_id"), finished_at__gt=OuterRef("taken_at"))
+    ended_since = Job.objects.filter(pk=OuterRef("job_id"), finished_at__gt=OuterRef("claimed_at"))
     fenced = Worker.objects.filter(boot_id=OuterRef("worker_id"), fenced_at__isnull=False)
-    timed_out = Q(taken_at__lt=Later(DbNow(), -settings.HOOK_TIMEOUT))
-    return Q(taken_at=None) | timed_out | Q(Exists(ended_since)) | Q(Exists(fenced))
+    timed_out = Q(claimed_at__lt=Later(DbNow(), -settings.HOOK_TIMEOUT))
+    return Q(claimed_at=None) | timed_out | Q(Exists(ended_since)) | Q(Exists(fenced))
 
 
 def _has_ended(**job: Any) -> Exists:
@@ -211,7 +211,7 @@ def _has_ended(**job: Any) -> Exists:
 
 
 def _row_of(claimed: ClaimedHooks) -> QuerySet[Hook]:
-    return Hook.objects.using(settings.DATABASE).filter(pk=claimed.id, takes=claimed.takes)
+    return Hook.objects.using(settings.DATABASE).filter(pk=claimed.id, claims=claimed.claims)
 
 
 def _outcome(claimed: ClaimedHooks) -> str:

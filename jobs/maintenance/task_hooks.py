@@ -30,9 +30,9 @@ class Round:
         found, last = hooks.due(self._beyond, SETTLED)
         self._beyond = last or _NOBODY
         for row in found:
-            if row.takes >= hooks.MAX_TAKES:
+            if row.claims >= hooks.MAX_TAKES:
                 hooks.discard(row)
-        return ring([row for row in found if row.takes < hooks.MAX_TAKES])
+        return ring([row for row in found if row.claims < hooks.MAX_TAKES])
 
 
 def ring(rows: Sequence[Hook]) -> int:

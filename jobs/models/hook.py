@@ -1,4 +1,4 @@
-"""What a task's hooks have still to do for jobs that were begun."""
+"""The task hooks that are still to run for jobs that were started."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from jobs.models.job import Job
 
 
 class Hook(models.Model):
-    """The hooks of one run of a job: written by its first claim, gone when they have done their work.
+    """The hooks of one run of a job: written by its first claim, deleted when they have run.
 
-    The id is on the message that asks a worker for them. Who is at it has taken the row, for a while only; `takes` is
-    the fence of that.
+    The message that requests them carries the id. A process that runs them has claimed the row, for a while only;
+    `claims` is the fence of that claim. The columns keep their first names: workers of the last release use them.
     """
 
     id: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(primary_key=True)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="hooks", db_index=False, db_constraint=False)
     run = models.IntegerField()
     on_cancel_done = models.BooleanField(default=False, db_default=False)
-    takes = models.IntegerField(default=0, db_default=0)
-    taken_at = models.DateTimeField(null=True, blank=True)
+    claims = models.IntegerField(default=0, db_default=0, db_column="takes")
+    claimed_at = models.DateTimeField(null=True, blank=True, db_column="taken_at")
     worker_id = models.UUIDField(null=True, blank=True)
-    rings = models.IntegerField(default=0, db_default=0)
-    rung_at = models.DateTimeField(null=True, blank=True)
+    requests = models.IntegerField(default=0, db_default=0, db_column="rings")
+    requested_at = models.DateTimeField(null=True, blank=True, db_column="rung_at")
 
     class Meta:
         constraints = (models.UniqueConstraint(name="hook_of_run", fields=["job", "run"]),)

@@ -107,27 +107,27 @@ class Job(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="alike failures have the same: jobs.fingerprints",
+        help_text="the same for failures that are alike",
     )
     error_count = _count()
-    stop_error_type = _long_text(help_text="of the error that somebody stopped it with")
+    stop_error_type = _long_text(help_text="type of the error that a person or another job stopped it with")
     stop_error_message = models.TextField(blank=True, default="", db_default="")
-    fallback = _long_text(help_text="the task that is submitted in its place when it has failed")
+    fallback = _long_text(help_text="task to submit when this job has failed for good")
     fallback_due = models.BooleanField(
-        default=False, db_default=False, help_text="failed, and that is still to be done"
+        default=False, db_default=False, help_text="failed, and the fallback is not submitted yet"
     )
     reason = models.TextField(blank=True, default="", db_default="", help_text="why it was cancelled, paused or held")
 
-    run = models.IntegerField(default=1, db_default=1, help_text="1, and one more for each requeue")
+    run = models.IntegerField(default=1, db_default=1, help_text="1; one more with each retry by a person")
     attempt = _count(help_text="number of the newest attempt of this run")
     attempt_id = models.UUIDField(null=True, blank=True, editable=False, help_text="the fence of this admission")
     max_retries = _count()
     retry_count = _count()
     retry_delay = models.FloatField(null=True, blank=True, help_text="seconds before the first retry")
-    retry_policy = models.JSONField(null=True, blank=True, help_text="what the job says itself: jobs.retrying.Policy")
+    retry_policy = models.JSONField(null=True, blank=True, help_text="the job's own retry policy")
     at_most_once = models.BooleanField(default=False, db_default=False)
     rescue_count = _count()
-    release_count = _count(help_text="doorbells in a row that nobody answered")
+    release_count = _count(help_text="messages in a row that no worker answered")
 
     unknown_since = models.DateTimeField(
         null=True, blank=True, help_text="when a worker first said that it does not know the task"
@@ -136,7 +136,7 @@ class Job(models.Model):
     run_after = _moment()
     created_at = models.DateTimeField()
     eligible_at = models.DateTimeField()
-    rank = models.FloatField(help_text="eligible_at in epoch seconds less the priority's head start; smallest first")
+    rank = models.FloatField(help_text="eligible_at in epoch seconds minus its priority's head start; smallest first")
     queued_at = _moment()
     published_at = _moment()
     started_at = _moment()
@@ -147,7 +147,7 @@ class Job(models.Model):
 
     timeout = models.FloatField(null=True, blank=True, help_text="seconds")
     grace = models.FloatField(
-        null=True, blank=True, help_text="seconds to clean up before it is stopped by force; none: the setting's"
+        null=True, blank=True, help_text="seconds to clean up before it is stopped by force; empty: the setting GRACE"
     )
     expires_at = _moment()
     memory_mb = models.IntegerField(null=True, blank=True)
@@ -157,7 +157,7 @@ class Job(models.Model):
         default=dict, blank=True, db_default=models.Value({}, models.JSONField()), help_text="further needs, by name"
     )
     lane: models.UUIDField[uuid.UUID, uuid.UUID] = models.UUIDField(
-        default=NO_LANE, db_default=NO_LANE, editable=False, help_text="of all that admission decides by: limits.lanes"
+        default=NO_LANE, db_default=NO_LANE, editable=False, help_text="hash of all facts that admission decides by"
     )
     partition_by = _text(100)
     partition = _text()

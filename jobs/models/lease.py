@@ -16,7 +16,7 @@ class Lease(models.Model):
         default=dict,
         blank=True,
         db_default=models.Value({}, models.JSONField()),
-        help_text="what was last pruned, and what was repaired so far: jobs.steward.tally",
+        help_text="what was pruned last, and what was repaired so far",
     )
 
     def __str__(self) -> str:

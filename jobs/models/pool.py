@@ -24,11 +24,13 @@ class Pool(models.Model):
     max_cpu_weight = models.FloatField(null=True, blank=True)
     max_disk_mb = models.IntegerField(null=True, blank=True)
     resources = models.JSONField(default=dict, blank=True)
-    max_retries = models.IntegerField(null=True, blank=True, help_text="of jobs that say none")
+    max_retries = models.IntegerField(null=True, blank=True, help_text="for jobs that declare none")
     retry_delay = models.FloatField(null=True, blank=True, help_text="seconds before the first retry")
-    retry_multiplier = models.FloatField(null=True, blank=True, help_text="each further one waits so many times longer")
-    retry_cap = models.FloatField(null=True, blank=True, help_text="seconds, at most")
-    retry_jitter = models.BooleanField(null=True, blank=True, help_text="vary it by chance")
+    retry_multiplier = models.FloatField(
+        null=True, blank=True, help_text="each further retry waits so many times longer"
+    )
+    retry_cap = models.FloatField(null=True, blank=True, help_text="seconds that a retry waits at most")
+    retry_jitter = models.BooleanField(null=True, blank=True, help_text="vary the wait at random")
     retry_deadline = models.FloatField(null=True, blank=True, help_text="seconds after the first start")
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_by = models.CharField(max_length=200, blank=True, default="")
@@ -126,11 +128,11 @@ class Limit(models.Model):
 
     name = models.CharField(max_length=250, primary_key=True)
     pool = models.CharField(max_length=100, blank=True, default="", help_text="empty: in all pools together")
-    task = models.CharField(max_length=200, blank=True, default="", help_text="empty: whatever the task")
+    task = models.CharField(max_length=200, blank=True, default="", help_text="empty: all tasks")
     partition_by = models.CharField(
-        max_length=100, blank=True, default="", help_text="each partition of this name by itself"
+        max_length=100, blank=True, default="", help_text="each partition of this name has the limit for itself"
     )
-    partition = models.CharField(max_length=200, blank=True, default="", help_text="only this one; empty: each")
+    partition = models.CharField(max_length=200, blank=True, default="", help_text="this partition only; empty: each")
     kind = models.CharField(max_length=20, choices=LimitKind.choices, default=LimitKind.CONCURRENCY)
     size = models.FloatField(
         null=True,
@@ -141,7 +143,7 @@ class Limit(models.Model):
     burst = models.IntegerField(default=1, help_text="starts at once after a rest; of a rate")
     weight = models.FloatField(default=1, help_text="share of each partition beside the others: 2 gets twice as much")
     policy = models.CharField(max_length=20, choices=Policy.choices, default=Policy.WAIT)
-    declared = models.JSONField(null=True, blank=True, editable=False, help_text="what the code said last")
+    declared = models.JSONField(null=True, blank=True, editable=False, help_text="what the code declared last")
 
     class Meta:
         constraints = (

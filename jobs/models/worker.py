@@ -24,7 +24,7 @@ class Worker(models.Model):
     can_stop = models.BooleanField(
         default=False, db_default=False, help_text="its pool has processes, and a job in one can be stopped"
     )
-    listens = models.BooleanField(default=False, db_default=False, help_text="its feeder is told of new jobs")
+    listens = models.BooleanField(default=False, db_default=False, help_text="its feeder is notified of new jobs")
 
     objects = WorkerQuerySet.as_manager()
 

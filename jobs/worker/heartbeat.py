@@ -90,10 +90,10 @@ class Pulse:
         try:
             act()
         except Error as error:
-            logger.warning("pulse: the database does not answer: %s", error)
+            logger.warning("heartbeat: the database does not answer: %s", error)
             connections[settings.DATABASE].close()
         except Exception:
-            logger.exception("pulse: went wrong, and goes on")
+            logger.exception("heartbeat: went wrong, and goes on")
 
     def _declare(self) -> None:
         """Called before the first beat: from that on its slots count, and waiting jobs are admitted into them."""
@@ -113,7 +113,7 @@ class Pulse:
             else:
                 self._compare()
         if not self._feeder.is_alive() and not self._stopping:
-            logger.error("pulse: the feeder died, starting it again")
+            logger.error("heartbeat: the feeder died, starting it again")
             self._feeder.start()
 
     def _register(self) -> Identity:
@@ -194,7 +194,7 @@ class Pulse:
 
     def _rescue(self, pairs: list[Pair], why: str) -> None:
         for moved in rescue(pairs, why, str(self._controller.hostname)):
-            logger.warning("pulse: job %s: %s", moved.id, why)
+            logger.warning("heartbeat: job %s: %s", moved.id, why)
         self._feeder.ring()
 
     def _die_and_begin_anew(self) -> None:
@@ -237,7 +237,7 @@ def _bury(pool: Any) -> None:
     try:
         pool.maintain_pool()
     except Exception:
-        logger.exception("pulse: Celery could not replace a dead child")
+        logger.exception("heartbeat: Celery could not replace a dead child")
 
 
 def _forget_news() -> None:

@@ -239,9 +239,16 @@ def test_a_job_that_nobody_moves_is_named_where_somebody_could(forget: Callable[
     ("busy", "is_left"),
     [
         ({}, True),
-        ({"taken_at": Now()}, False),
-        ({"rung_at": Now(), "rings": 1}, False),
-        ({"taken_at": Now() - timedelta(seconds=600), "rung_at": Now() - timedelta(seconds=600), "rings": 1}, True),
+        ({"claimed_at": Now()}, False),
+        ({"requested_at": Now(), "requests": 1}, False),
+        (
+            {
+                "claimed_at": Now() - timedelta(seconds=600),
+                "requested_at": Now() - timedelta(seconds=600),
+                "requests": 1,
+            },
+            True,
+        ),
     ],
 )
 def test_hooks_that_somebody_is_at_are_not_forgotten(busy: dict[str, object], is_left: bool) -> None:

@@ -189,7 +189,7 @@ def test_an_attempt_that_is_not_the_last_has_none(row: Job) -> None:
     Job.objects.update(max_retries=1)
     end(claim(row), ValueError("no"))
     assert told == []
-    assert Hook.objects.get().takes == 0
+    assert Hook.objects.get().claims == 0
     Job.objects.update(state="pending")
     end(claim(row))
     assert told == [("cleanup", "completed", "completed")]
@@ -315,7 +315,7 @@ def test_who_is_declared_dead_is_not(row: Job, clock: Clock) -> None:
 
 def test_three_deaths_are_enough(row: Job, clock: Clock) -> None:
     _die_over_the_cleanup(row)
-    Hook.objects.update(takes=3)
+    Hook.objects.update(claims=3)
     clock.forward(61)
     assert Round().run() == 0
     assert not Hook.objects.exists()

@@ -261,7 +261,7 @@ def test_whatever_goes_wrong_the_heart_goes_on(
         raise error
 
     heart._attempt(fail)
-    assert "pulse:" in caplog.text
+    assert "heartbeat:" in caplog.text
 
 
 # --- what Celery's request tells
