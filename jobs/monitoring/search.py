@@ -22,18 +22,18 @@ FOUND = 500
 
 
 def with_key_text(jobs: JobQuerySet, key: str) -> JobQuerySet:
-    """Jobs whose key reads exactly so, finished ones too, whatever the manager.
+    """Jobs with exactly this key, finished ones too, of any manager.
 
-    Head and tail are compared, not the key: SQLite would put an equal key's value into the head, and then see no index.
+    Head and tail are compared instead of the key: given `key = …`, SQLite would not use the index on the head.
     """
     if not connections[jobs.db].features.supports_expression_indexes:
-        return jobs.filter(key=key)  # MariaDB has an index on the head of a column, and takes it by itself
+        return jobs.filter(key=key)  # MariaDB indexes a prefix of the column, and uses it by itself
     parts = jobs.alias(key_head=KeyHead(F("key")), key_tail=KeyTail(F("key")))
     return parts.filter(key__isnull=False, key_head=key[:KEY_HEAD], key_tail=key[KEY_HEAD:])
 
 
 def matching(jobs: JobQuerySet, word: str) -> JobQuerySet:
-    """Jobs that a word names exactly: by id, key or external id; the newest of each where there are very many."""
+    """Jobs whose id, key or external id is exactly this word; of very many, the newest of each."""
     ids = [*_newest(with_key_text(jobs, word)), *_newest(jobs.filter(external_id=word).exclude(external_id=""))]
     with contextlib.suppress(ValueError):
         ids.append(UUID(word))

@@ -1,4 +1,4 @@
-"""Priorities: the words are the setting's, the head start of each is changed here, and what waits is ranked anew."""
+"""Priorities: their names come from the setting; their head starts are changed here, and waiting jobs re-ranked."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class PriorityAdmin(OurAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Priority, form: ModelForm[Priority], change: bool) -> None:
-        """Also where nothing was changed: to save again goes on with what was broken off."""
+        """Also without a change: saving again completes a re-ranking that was interrupted."""
         limits.set_head_start(obj)
-        self.message_user(request, f"What waits with priority {obj.name} is ranked by it.")
+        self.message_user(request, f"Waiting jobs of priority {obj.name} were re-ranked.")

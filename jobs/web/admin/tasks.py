@@ -1,4 +1,4 @@
-"""Paused tasks: which ones, by whom and why. One is paused by adding it here, and resumed by an action."""
+"""Paused tasks. Add a row to pause a task; resume it by the action."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from jobs.web.admin.base import OurAdmin
 
 
 class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The task's name and a reason; who and when is known."""
+    """The task's name and a reason."""
 
     class Meta:
         model = TaskPause
         fields = ("task", "pause_reason")
 
     def clean_task(self) -> str:
-        """A name that nobody knows is mistyped."""
+        """Refuse the name of an unknown task: it is mistyped."""
         task: str = self.cleaned_data["task"]
         try:
             tasks.must_exist(task)
@@ -35,7 +35,7 @@ class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
 
 @admin.action(description="Resume selected tasks", permissions=["pause"])
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[TaskPause]) -> None:
-    """Admit them again."""
+    """Resume the tasks."""
     actor, resumed = request.user.get_username(), []
     for row in queryset.order_by("task"):
         if tasks.resume(row.task, actor=actor):
