@@ -7,7 +7,7 @@
     ├── JobCancelled                                  the job was cancelled
     ├── JobAborted                                    raised inside a body that was asked to stop
     ├── JobTimedOut                                   raised inside a body that is over its time-out
-    ├── KeyBusy                                       somebody's open transaction holds the key
+    ├── KeyBusy                                       another open transaction holds the key
     ├── InvalidPayload       (ValueError)             a value that cannot be stored
     ├── InvalidArguments     (TypeError)              a task called with the wrong arguments
     ├── InvalidOption        (TypeError)              an unknown or bad submit option
@@ -79,7 +79,7 @@ class JobNotFound(JobsError, LookupError):
 class JobNotFinished(JobsError):
     """The result, or the deletion, was asked for of a job that has not ended; `state` says where it stands.
 
-    Cure: wait for it (`JobHandle.wait`), read `get_job_status` meanwhile, or cancel it first.
+    Cure: wait for it (`JobHandle.wait`), read `get_job_status` until then, or cancel it first.
     """
 
     def __init__(self, state: str, job_id: object = None) -> None:

@@ -291,7 +291,7 @@ def _the_last_request_counts() -> None:
 
 def _keep_what_was_taken() -> None:
     reception: Any = _load("jobs.worker.redis_acks")
-    del reception.DoorbellQoS.restore_unacked
+    del reception.JobMessageQoS.restore_unacked
 
 
 UNIT = "unit"

@@ -76,7 +76,7 @@ def start(supervisor: Supervisor, port: int, say: Callable[[str], None]) -> str:
 
 
 def free_port(preferred: int) -> int:
-    """`preferred` if nobody listens there, else one that the system gives."""
+    """`preferred` if no process listens there, else a port that the system gives."""
     for port in (preferred, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -68,8 +68,8 @@ def check_line_length(self: JobTask, package: str, limit: int) -> dict[str, int]
 def second_try(self: JobTask) -> dict[str, int]:
     """Fail at the first attempt, as a service that does not answer would make it; succeed at the second."""
     if self.job.attempt == 1:
-        self.job.log("nobody answers", level="warning")
-        raise TimeoutError("nobody answered at the first attempt (the demo means it so)")
+        self.job.log("no answer", level="warning")
+        raise TimeoutError("no answer at the first attempt (the demo does this on purpose)")
     return {"attempt": self.job.attempt}
 
 

@@ -1,4 +1,4 @@
-"""What the steward had to repair, and what retention has deleted: told to whoever listens, and kept beside the lease.
+"""What the steward repaired, and what retention deleted: sent as signals, logged, and kept in the lease's row.
 
 The row is what another process, an operator's, can read: jobs that were deleted have no event any more.
 """
@@ -25,7 +25,7 @@ REPAIRED: Counter[str] = Counter()  # since this process began; the kinds are th
 
 
 def repaired(kind: str, number: int) -> int:
-    """Count, and tell whoever listens; returns the number."""
+    """Count, log and send a signal; returns the number."""
     if number:
         REPAIRED[kind] += number
         _change(lambda lease: _add(lease.figures, kind, number))

@@ -1,8 +1,7 @@
 """Chore: find workers that are dead, fence them, take their jobs back.
 
-A worker is stale only if this very steward saw its heartbeat stand still over STALE_AFTER of its own uninterrupted,
-successful reading and writing. An outage of the database, a pause of this process or an election starts the observation
-anew: whoever could not see must not judge.
+A steward declares a worker dead only if it watched the heartbeat stand still for STALE_AFTER, without an error or a
+pause of its own. An outage of the database, a pause of this process or an election starts the observation again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Watch:
         self._looked_at = 0.0
 
     def forget(self) -> None:
-        """Start the observation anew."""
+        """Start the observation again."""
         self._seen = {}
 
     def run(self) -> int:

@@ -1,8 +1,8 @@
 """Reconciliation: where rows, broker and workers contradict each other, found in one look and put right.
 
-Most contradictions are a death or a loss, and have a chore of their own (`unsent`, `lost`, `orphans`), told of by the
-edge that repairs them. What is left here no process of ours leaves behind: somebody has deleted or written rows by
-hand, or a backup was played in. It is repaired all the same, and leaves the event `drift`.
+Most contradictions are a death or a loss, and have a chore of their own (`republisher`, `lost_messages`,
+`dead_workers`); the edge that repairs them is their event. The rest is left by no process of the platform: rows were
+deleted or written by hand, or a backup was restored. It is repaired all the same, and leaves the event `drift`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from jobs.models import Attempt, Job, Worker, transitions
 
 BATCH = 500
 MEANINGS = {
-    "unsent": "admitted, and no doorbell was sent",
-    "doorbell_lost": "its doorbell was sent, and the broker no longer holds it",
+    "unsent": "admitted, and no message was sent",
+    "doorbell_lost": "its message was sent, and the broker no longer holds it",
     "worker_dead": "running on a worker that was declared dead, or is silent",
     "worker_gone": "running on a worker that has no row",
     "attempt_missing": "running without an open attempt",
@@ -52,7 +52,7 @@ def reconcile() -> int:
 
 
 def cancel_what_was_asked() -> int:
-    """Chore: cancel what waits although somebody has asked for its end. It reads all that waits: not for each tick."""
+    """Chore: cancel jobs that wait although a cancel was requested. It reads all that wait: not for each tick."""
     ids = list(_asked().values_list("pk", flat=True)[:BATCH])
     db = dialect(settings.DATABASE)
     where = f"{db.id_in('id')} AND state <> 'running' AND cancel_requested_at IS NOT NULL"
@@ -84,7 +84,7 @@ def _take_back(kind: str, pairs: Sequence[Pair]) -> int:
 
 
 def _close(pairs: Sequence[Pair]) -> int:
-    """Attempts that nobody will end: closed as lost; those of jobs that are gone are deleted like the rest of them."""
+    """Attempts that no process will end: closed as lost. Those of deleted jobs are deleted."""
     attempts = _left_open().filter(pk__in=[attempt_id for _, attempt_id in pairs])
     orphaned = attempts.exclude(Exists(Job.objects.filter(pk=OuterRef("job_id"))))
     orphaned._raw_delete(settings.DATABASE)
@@ -114,9 +114,9 @@ def _of_the_dead() -> QuerySet[Attempt]:
 
 
 def _of_no_worker() -> QuerySet[Attempt]:
-    """Its row was deleted. An attempt that names none was begun outside of a worker, where nobody knows who lives.
+    """Attempts whose worker's row was deleted. One that names no worker was begun outside of any: it is left alone.
 
-    A worker that begins writes its row beside its first claims, and may come second: so for STALE_AFTER it is believed.
+    A worker that starts writes its row beside its first claims, perhaps later: so it has STALE_AFTER to do so.
     """
     there = Worker.objects.filter(pk=OuterRef("worker_id"))
     before = DbNow() - timedelta(seconds=settings.STALE_AFTER)

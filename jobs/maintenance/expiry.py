@@ -1,6 +1,6 @@
-"""Chore: fail jobs that were not started by the time after which nobody wants them any more.
+"""Chore: fail jobs that were not started by the time at which they expire.
 
-The claim refuses them from that moment on, so whoever comes late with this chore has let none of them run.
+The claim refuses them from that moment on, so none of them runs, however late this chore is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trees of jobs (`Job.parent`) as retention sees them: old enough as a whole, counted, deleted from the leaves up.
 
 What is read here decides only inside the transaction that has locked it. A tree that is larger than a batch goes in
-several transactions; its root, which is looked at anew in each, goes with the last.
+several transactions; its root, which is checked again in each, goes with the last.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def after(finished_at: datetime, job_id: UUID) -> Q:
 
 
 def with_children(job_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these jobs that have a job below them."""
+    """The ids of these jobs that have a child."""
     return set(Job.objects.using(settings.DATABASE).filter(parent__in=job_ids).values_list("parent_id", flat=True))
 
 
 def lock(job_ids: Sequence[UUID], kept: Kept) -> dict[UUID, str]:
-    """The states of those that have ended, are still old enough, and nobody has locked: they are ours until the commit.
+    """Lock the jobs that have ended, are still old enough and are not locked elsewhere; returns their states.
 
-    Who puts a job under one of them, or runs one again, waits for us, and then finds it gone.
+    A concurrent submit of a child, or a retry, waits for this lock and then gets JobNotFound.
     """
     old = Job.objects.using(settings.DATABASE).prunable(kept).filter(pk__in=job_ids).order_by("pk")
     return dict(old.select_for_update(skip_locked=True).values_list("pk", "state"))
@@ -77,7 +77,7 @@ def delete_tree(root: UUID, kept: Kept, batch: int) -> Iterator[Counter[str]]:
 
 
 def _delete_leaves(root: UUID, kept: Kept, batch: int) -> dict[UUID, str]:
-    """The deepest members, at most a batch of them; none while somebody holds one, or one is not old enough."""
+    """The deepest members, at most a batch of them; none while one is locked elsewhere, or is not old enough."""
     if not lock([root], kept) or not _is_over(root, kept):
         return {}
     sql = f"{_TREE} SELECT depth, id FROM tree ORDER BY depth DESC, id LIMIT %s"

@@ -15,7 +15,7 @@ from jobs.maintenance.counters import repaired
 from jobs.models import transitions
 
 BATCH = 500
-LONGEST = 600  # seconds between two doorbells of a job that nobody answers
+LONGEST = 600  # seconds between two messages of a job that no worker answers
 _POOLS = """
 SELECT p.name,
        (SELECT count(*) FROM jobs_job WHERE pool = p.name AND state = 'running') - {without_slot},
@@ -31,8 +31,8 @@ def release() -> int:
 
     A message is taken for lost when its time is over (LOST_AFTER, doubled with each try) and a child of the pool is
     idle, or the broker's queue is empty. Without a live worker nothing is: the message may well be waiting for one.
-    The jobs of a pool that is paused or drained are given back at once. What somebody's open transaction has locked is
-    passed over: the steward waits for nobody.
+    The jobs of a pool that is paused or drained are released at once. Rows locked by an open transaction are skipped:
+    the steward never waits.
     """
     return sum(
         pools.release_queued(pool, "the pool is closed") if is_closed else _release(pool)
@@ -63,7 +63,7 @@ def unanswered(limit: int) -> list[tuple[UUID, UUID]]:
 def _release(pool: str) -> int:
     db = dialect(settings.DATABASE)
     queued = db.pick_skip_locked(f"SELECT id FROM jobs_job WHERE pool = %s AND {_overdue(db)} ORDER BY id LIMIT %s")
-    why = {"why": "nobody answered the doorbell"}
+    why = {"why": "no worker answered the message"}
     moved = transitions.move("release", queued, [pool, settings.LOST_AFTER, BATCH], actor="steward", data=why)
     return repaired("doorbell_lost", len(moved))
 

@@ -1,8 +1,8 @@
 """Retention: delete finished jobs that are older than their state is kept, with all that belongs to them.
 
 A tree of jobs (`Job.parent`) goes when every member has ended and is old enough, and not before. Each transaction is
-small, starts from what the rows say then, and passes over what somebody has locked; so a run that is killed has done
-less, and the next one goes on.
+small, reads the rows again, and skips rows that are locked elsewhere. So a run that is killed has only done less, and
+the next one goes on.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def configured() -> dict[str, float | None]:
 def forget_rates() -> int:
     """Delete the rows of rate limits and conflict locks that are at rest; returns how many.
 
-    A row that somebody has locked is in use, and stays; one that is missed later is made anew.
+    A row that is locked is in use, and stays; one that is needed later is created again.
     """
     db = dialect(settings.DATABASE)
     at_rest = f"SELECT id FROM jobs_rate WHERE tat < {db.epoch('{now}')} - %s LIMIT %s"
@@ -92,7 +92,7 @@ def forget_rates() -> int:
 def forget_turns() -> int:
     """Delete the turns of partitions that were not served for AGED_AFTER, but for the latest; returns how many.
 
-    Where a round of all that wait takes longer than that, there are few of them, and they still tell whose turn it is.
+    Where a round of all partitions takes longer than that, there are few of them, and their turns still count.
     """
     db = dialect(settings.DATABASE)
     numbered = "SELECT id, row_number() OVER (PARTITION BY pool ORDER BY at DESC, id) AS place FROM jobs_turn"
@@ -132,7 +132,7 @@ def _pages(kept: Retention, state: str, manager: str, batch: int) -> Iterator[li
 
 
 def _delete(job_ids: Sequence[UUID], kept: Retention) -> Counter[str]:
-    """Jobs without children, as many of them as are still old, nobody has locked, and nobody has put one under."""
+    """Delete jobs without children, if they are still old, not locked elsewhere, and still without a child."""
     if not job_ids:
         return Counter()
     with transaction.atomic(using=settings.DATABASE):

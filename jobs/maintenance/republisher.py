@@ -12,7 +12,7 @@ BATCH = 500
 
 
 def publish() -> int:
-    """Send the doorbells that have waited for longer than PUBLISH_AFTER, the best rank first; returns how many."""
+    """Send the messages that have waited for longer than PUBLISH_AFTER, the best rank first; returns how many."""
     if publishing.breaker.is_open:
         return 0
     waiting = Job.objects.using(settings.DATABASE).unsent(settings.PUBLISH_AFTER).order_by("rank", "id")

@@ -50,7 +50,7 @@ class Scoring:
         self._history: dict[str, deque[float]] = {}
 
     def forget(self) -> None:
-        """Another was the steward meanwhile: look back a little, what has its score is passed over."""
+        """Another process was the steward: look back a little; attempts with a score are skipped."""
         self._mark = None
 
     def run(self) -> int:

@@ -1,6 +1,6 @@
 """The steward: does what time or death causes, in one process at a time.
 
-`Steward.tick()` is called about once a second by whoever hosts one (a worker's feeder, the ASGI process,
+`Steward.tick()` is called about once a second by the process that hosts one (a worker's feeder, the ASGI process,
 `manage.py jobs_steward`). It holds or takes the lease, and runs the chores that are due: the table is in `chores`.
 """
 

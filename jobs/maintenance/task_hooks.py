@@ -15,7 +15,7 @@ from jobs.execution import hooks
 from jobs.models import Hook
 
 SETTLED = 2.0  # seconds that the process of the body has to take them itself
-LONGEST = 600  # seconds between two messages that nobody answers
+LONGEST = 600  # seconds between two messages that no worker answers
 _NOBODY = UUID(int=0)
 
 

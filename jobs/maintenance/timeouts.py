@@ -1,4 +1,4 @@
-"""Chore: end the attempts that are over their time-out where nobody can stop the code: in threads, and beside them.
+"""Chore: end attempts that are over their time-out where the code cannot be stopped: in threads and without a pool.
 
 The row says so, the slot is free, and what the body answers late is refused. A worker that has processes stops them
 itself, and names it. What was asked to stop is left to its body: it counts as cancelled, and gives its key away, only

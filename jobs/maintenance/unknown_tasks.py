@@ -1,4 +1,4 @@
-"""Chore: fail jobs whose task no worker has known for long enough. Until then each lost doorbell rings anew."""
+"""Chore: fail jobs whose task no worker has known for long enough. Until then each lost message is sent again."""
 
 from __future__ import annotations
 

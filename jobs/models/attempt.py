@@ -14,7 +14,7 @@ from jobs.models.worker import Worker
 
 
 class Attempt(models.Model):
-    """The history of a job: who ran it, when, and how it ended. The id is the fence that was on the doorbell.
+    """One attempt of a job: which worker ran it, when, and how it ended. The id is the fence that its message carried.
 
     No foreign key is enforced by the database: two checks per attempt and event cost more than the insert, and both
     tables are only written beside a locked job row and deleted with it.
@@ -37,7 +37,7 @@ class Attempt(models.Model):
         related_name="attempts",
         db_index=False,
         db_constraint=False,
-    )  # whose row is gone is still named: without it nobody would see that the job has no worker
+    )  # a worker whose row is gone stays named: drift finds such attempts by it
     hostname = models.CharField(max_length=200, blank=True, default="", db_default="")
     pid = models.IntegerField(null=True, blank=True)
 

@@ -51,7 +51,7 @@ NO_LANE = uuid.UUID(int=0)
 def _suits_its_state() -> Case:
     """What each state demands of a row; a state that is none fits nowhere.
 
-    One constraint: PostgreSQL parses the stored text of each anew with every statement that writes.
+    One constraint: PostgreSQL parses the stored text of each one with every statement that writes.
     """
     waiting = sorted(set(states.UNFINISHED) - set(states.IN_FLIGHT))
     return Case(

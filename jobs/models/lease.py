@@ -1,4 +1,4 @@
-"""Who leads: one row per office, held for a time and renewed."""
+"""Leases: one row per elected role (the steward), held for a time and renewed."""
 
 from __future__ import annotations
 

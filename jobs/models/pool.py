@@ -65,7 +65,7 @@ class Pool(models.Model):
 
 
 class TaskPause(models.Model):
-    """A task of which nothing is admitted, in any pool, until somebody resumes it: then the row goes."""
+    """A paused task: none of its jobs is admitted, in any pool. The row is deleted when the task is resumed."""
 
     task = models.CharField(max_length=200, primary_key=True)
     paused_at = models.DateTimeField()
@@ -190,7 +190,7 @@ class Limit(models.Model):
         return "" if not self.pool or self.pool in known else str(UnknownPool(self.pool, known))
 
     def _refuse_double(self) -> None:
-        """Two rows for one subject would both hold, and nobody would know which one to change."""
+        """Two rows for one subject would both hold, and a person would not know which one to change."""
         rows = Limit.objects.using(settings.DATABASE)
         stored = None if self._state.adding else rows.filter(pk=self.pk).first()
         if stored is not None and stored.subject == self.subject:
@@ -225,9 +225,9 @@ def _refuse(problems: Mapping[str, str]) -> None:
 
 
 class Turn(models.Model):
-    """When a partition was last admitted from, written where several wait: else one slot would forget whose turn it is.
+    """When a partition was last admitted from. Written where several wait: with one slot the order would be lost.
 
-    What is in flight tells the fair share only while something is.
+    The fair share is read from jobs in flight, and there may be none.
     """
 
     pool = models.CharField(max_length=100)

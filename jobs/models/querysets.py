@@ -37,7 +37,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(state=JobState.SCHEDULED, run_after__lte=DbNow())
 
     def unsent(self, seconds: float) -> Self:
-        """Admitted, but its doorbell has not been published for so long."""
+        """Admitted, but the message has not been published for so long."""
         return self.filter(
             state=JobState.QUEUED, published_at__isnull=True, queued_at__lt=DbNow() - timedelta(seconds=seconds)
         )

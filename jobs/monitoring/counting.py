@@ -1,4 +1,4 @@
-"""Counts that stay cheap: none goes beyond a ceiling, so a table of millions of rows costs no more."""
+"""Counts that stay cheap: they stop at a bound, and say "more than" it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class PoolUse:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the pool is paused or drains."""
+        """Whether nothing is admitted, because the pool is paused or drained."""
         return self.pool.paused_at is not None or self.pool.draining_at is not None
 
     @property
@@ -101,7 +101,7 @@ class LimitUse:
 
     @property
     def fullest(self) -> Sequence[Share]:
-        """The partitions that are shown."""
+        """As many partitions as can be shown."""
         return self.shares[:FULLEST]
 
     @property
@@ -119,7 +119,7 @@ class LimitUse:
 
 
 def of_pools(pools: Iterable[Pool]) -> list[PoolUse]:
-    """How full these pools are, one snapshot each. A pool that was just deleted is left out."""
+    """These pools, each looked at once; one that is deleted in between is left out."""
     waiting = counting.waiting()
     snapshots = ((pool, limits.take_snapshot(pool.name)) for pool in pools)
     nothing = Waiting(Bounded(0), None)

@@ -62,7 +62,7 @@ class Clock:
         self._bound.enter_context(bound_now(self.now))
 
     def do_what_is_due(self) -> None:
-        """Everything that was to happen by now. What is added meanwhile for this moment has its turn next time."""
+        """Everything that was to happen by now. What is added for this moment while they run comes next time."""
         newest = next(self._numbers)
         while self._events and self._events[0] < (self.seconds, newest):
             heappop(self._events)[2]()

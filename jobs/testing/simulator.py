@@ -53,7 +53,7 @@ def simulation(
         made = Simulation(clock, Workers(clock, takes))
         broker = made.workers.broker
         until_the_end.enter_context(publishing.delivered_by(broker.receive, broker.depth))
-        until_the_end.enter_context(_told_of_changes(made))
+        until_the_end.enter_context(_informed_of_changes(made))
         until_the_end.callback(made.workers.leave)
         for worker in workers:
             made.start(worker)
@@ -61,8 +61,8 @@ def simulation(
 
 
 @contextmanager
-def _told_of_changes(made: Simulation) -> Iterator[None]:
-    """Whoever submits, frees a slot or cancels says so. what is remembered of rows is forgotten."""
+def _informed_of_changes(made: Simulation) -> Iterator[None]:
+    """A submit, a free slot or a cancel wakes the simulation; what the process remembers of rows is dropped."""
     job_cancel_requested.connect(made.asked_to_stop)
     try:
         with own_feeder.woken_by(made.wake):
@@ -99,7 +99,7 @@ class Simulation(Report):
     ) -> Job:
         """`job_manager.submit`, with what the body will do: the seconds it takes, and what it raises at its end.
 
-        Both may be callables that get what the body would have as `self.job`, for each attempt anew.
+        Both may be callables that get what the body would have as `self.job`, called for each attempt.
         """
         (job,) = self.submit_many(task, [(args, kwargs or {})], takes=takes, fails=fails, **options)
         return job
@@ -163,7 +163,7 @@ class Simulation(Report):
     # --- time
 
     def run(self, until: float) -> None:
-        """Let time pass up to a moment, with everything that happens meanwhile."""
+        """Let time pass up to a moment, with everything that happens until then."""
         self._settle()
         while (moment := self._next()) is not None and moment <= until:
             self._go_to(moment)

@@ -73,7 +73,7 @@ class ThreadFeeder(Feeder):
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End it; afterwards whoever frees a slot in this process admits by itself."""
+        """End it; afterwards the thread that frees a slot in this process admits by itself."""
         self._is_own.close()
         self._goes_on = False
         self.ring()
@@ -117,7 +117,7 @@ def _shut_down(controller: _Controller) -> None:
 
 
 def _close_connections(**_: Any) -> None:
-    """A thread of the pool ends with the test, and with it nobody would close what it has opened."""
+    """Close what a thread of the pool has opened: it ends with the test, and nothing else would close it."""
     connections.close_all()
 
 

@@ -1,4 +1,4 @@
-"""The virtual workers, and the broker between admission and them: doorbells in, claims and ends of bodies out.
+"""The virtual workers, and the broker between admission and them: messages in, claims and ends of bodies out.
 
 No body runs. What it would do is known beforehand: how long it takes, and how it ends. Claim and end are written by
 `execution`, as a worker's child writes them; a worker that crashes writes nothing more, and the steward finds out.
@@ -71,25 +71,25 @@ class FakeBody:
 
 
 class Broker:
-    """A queue for each pool. Doorbells may be lost here, or come twice."""
+    """A queue for each pool. Messages may be lost here, or come twice."""
 
     def __init__(self) -> None:
         self.queues: dict[str, deque[Pair]] = {}
         self.missing: set[Pair] = set()
         self.to_lose = self.to_repeat = 0
 
-    def receive(self, doorbells: Sequence[JobMessage]) -> None:
+    def receive(self, messages: Sequence[JobMessage]) -> None:
         """The transport of `publishing`."""
-        for bell in doorbells:
-            queue = self.queues.setdefault(bell.pool, deque())
+        for message in messages:
+            queue = self.queues.setdefault(message.pool, deque())
             if self.to_lose:
                 self.to_lose -= 1
-                self.missing.update(bell.pairs)
+                self.missing.update(message.pairs)
                 continue
-            queue.extend(bell.pairs)
+            queue.extend(message.pairs)
             if self.to_repeat:
                 self.to_repeat -= 1
-                queue.extend(bell.pairs)
+                queue.extend(message.pairs)
 
     def depth(self, pool: str) -> int:
         """How many messages wait for a pool."""
@@ -129,7 +129,7 @@ class Workers:
         heartbeats.register(Identity(worker.boot_id, name, 1, tuple(worker.pools), worker.slots))
 
     def crash(self, worker: Worker) -> None:
-        """Its heart stops and its bodies are gone. Nobody is told."""
+        """Its heartbeat stops and its bodies are gone, without a word."""
         self._dead.add(_life(worker))
         self._drop_all(worker)
         worker.boot_id, worker.is_leaving = None, False
@@ -141,7 +141,7 @@ class Workers:
         self._let_go(worker)
 
     def beat(self) -> None:
-        """The heartbeats that were due up to now. Between two events nobody reads them, so the last one will do."""
+        """The heartbeats that were due up to now. Nothing reads them between two events, so the last one will do."""
         if self._clock.seconds - self._beat_at < settings.HEARTBEAT:
             return
         self._beat_at = self._clock.seconds
@@ -155,7 +155,7 @@ class Workers:
             pass
 
     def stop_what_should(self) -> None:
-        """End the bodies of jobs that somebody has asked to stop."""
+        """End the bodies of jobs that were asked to stop."""
         rows = Job.objects.using(settings.DATABASE).filter(state=JobState.RUNNING, cancel_requested_at__isnull=False)
         asked = set(rows.values_list("attempt_id", flat=True))
         for worker in self.workers:

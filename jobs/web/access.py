@@ -1,4 +1,4 @@
-"""Permissions, and what every page guarantees: a login, CSRF protection, no transaction, no inline script."""
+"""Permissions, and what every page promises: a login, CSRF protection, no transaction, no inline script."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def page(view: View[P]) -> View[P]:
 
 
 def person(request: HttpRequest) -> AbstractUser:
-    """The user who is signed in. Only in views behind `page`."""
-    assert request.user.is_authenticated  # noqa: S101 - login_required made sure
+    """The person who is signed in. Only behind `page`."""
+    assert request.user.is_authenticated  # noqa: S101 - login_required saw to it
     return request.user
 
 

@@ -80,7 +80,7 @@ def _start_pulse(sender: Any, **_: Any) -> None:
 
 
 def _measure(pool: Any) -> None:
-    """Where jobs have processes of their own their use is sampled; where not even threads, nobody can say anything."""
+    """Sample the use of pool processes, if there are any; without processes and threads nothing can be measured."""
     if _running.board is not None and can_stop(pool):
         sampler.begin(_running.board)
         return
@@ -90,7 +90,7 @@ def _measure(pool: Any) -> None:
 
 
 def _report_unknown(message: Any, **_: Any) -> None:
-    """A doorbell for a task that this worker has not imported; another may know it, after the next ring."""
+    """A message for a task that this worker has not imported. Another worker may know it: the job is released."""
     news.put(News(pairs_in(message.headers or {})))
 
 

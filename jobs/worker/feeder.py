@@ -1,8 +1,8 @@
 """The feeder: a process beside a worker that admits and publishes as slots become free, and stands for steward.
 
 Forked from the worker's main process before that has threads or a pool: no import to pay for, no lock to inherit, and
-Celery's event loop, which is the bottleneck of a worker, never waits for the database. Whoever finishes a job in this
-worker writes a byte into its pipe; whoever submits one elsewhere notifies it through the database.
+Celery's event loop, which is the bottleneck of a worker, never waits for the database. The process that finishes a
+job in this worker writes a byte into its pipe; a submit elsewhere notifies it through the database.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _rung(pipe: int, ear: Ear, patience: Patience, seconds: float) -> bool:
 
 
 def _wait_for_more(pipe: int) -> None:
-    """Let the next slot become free, too: what was looked ahead for runs meanwhile, and each pass costs."""
+    """Let the next slot become free, too: jobs admitted ahead run until then, and each pass costs."""
     time.sleep(limits.lookahead.pause())
     with suppress(BlockingIOError):
         os.read(pipe, 65536)

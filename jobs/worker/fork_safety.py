@@ -1,6 +1,6 @@
 """Keeps the statements of a worker's own threads and the forks of its pool apart.
 
-A child that is forked in the middle of a statement would inherit a lock that nobody opens, or half a message on a
+A child that is forked in the middle of a statement would inherit a lock that is never released, or half a message on a
 connection. Celery forks whenever it replaces a child.
 """
 
@@ -19,19 +19,19 @@ _FORK_WAIT = 1.0  # seconds that a fork waits for a statement
 
 
 class Statements:
-    """Those of one thread."""
+    """The statements of one thread."""
 
     def __init__(self) -> None:
         self._running = threading.Lock()
         self._forking = threading.local()  # two threads may fork at once
 
-    def heed_forks(self) -> None:
+    def watch_forks(self) -> None:
         """From now on a fork waits for the statement that is under way."""
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork)
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """No fork happens meanwhile, and none hands down an open SQLite connection."""
+        """No fork happens inside, and none inherits an open SQLite connection."""
         with self._running:
             try:
                 yield

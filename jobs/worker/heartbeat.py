@@ -56,7 +56,7 @@ class Pulse:
 
     def start(self) -> None:
         """Begin to beat."""
-        self._statements.heed_forks()
+        self._statements.watch_forks()
         os.register_at_fork(after_in_child=_forget_news)
         self._thread.start()
 
@@ -96,7 +96,7 @@ class Pulse:
             logger.exception("pulse: went wrong, and goes on")
 
     def _declare(self) -> None:
-        """Before the first beat, for with that its slots are there for whoever waits already."""
+        """Called before the first beat: from that on its slots count, and waiting jobs are admitted into them."""
         if not self._has_declared:
             with self._statements.own():
                 limits.declare_registered()
@@ -154,14 +154,14 @@ class Pulse:
         """Have Celery bury a dead child now.
 
         It hears of a death by the end of a pipe, which the kernel closes shortly before the process can be waited for:
-        looking that early Celery finds nobody dead, and looks again only after five seconds.
+        looking that early Celery finds no dead child, and looks again only after five seconds.
         """
         hub = getattr(self._controller, "hub", None)
         if hub is not None and any(map(_is_dead, children(self._controller.pool))):
             hub.call_soon(_bury, self._controller.pool)
 
     def _leave(self, boot_id: UUID) -> None:
-        """Take no new work, and give back what was fetched and not begun: Celery hands that back at its very end."""
+        """Stop taking jobs, and return at once the messages that were not started: Celery does so only at its exit."""
         heartbeats.drain(boot_id)
         if release(sorted(self._not_begun), "its worker is shutting down", str(self._controller.hostname)):
             self._feeder.ring()
@@ -199,7 +199,7 @@ class Pulse:
 
     def _die_and_begin_anew(self) -> None:
         """This worker was declared dead and its jobs given to others: what still runs here must stop."""
-        logger.error("pulse: this worker was declared dead; its jobs are stopped and it begins anew")
+        logger.error("heartbeat: this worker was declared dead; its jobs are stopped, and it registers again")
         JobTask.worker_id = uuid4()
         self._identity = None
         for pid in children(self._controller.pool):
@@ -216,7 +216,7 @@ def _held(*collections: Iterable[Any]) -> set[Pair] | None:
     for _ in range(5):
         try:
             requests = {request for held in collections for request in held}
-        except RuntimeError:  # the event loop added one meanwhile
+        except RuntimeError:  # the event loop has just added one
             continue
         return {pair for request in requests for pair in pairs_of(request)}
     return None

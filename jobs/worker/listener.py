@@ -13,7 +13,7 @@ from jobs.core.db.dialects import dialect
 
 
 class Ear:
-    """Listens on whatever connection this thread has at the moment; on a database without notifications it is deaf."""
+    """Listens on whatever connection this thread has at the moment; a database without notifications gives nothing."""
 
     def __init__(self, boot_id: UUID | None) -> None:
         self._boot_id = boot_id
@@ -22,7 +22,7 @@ class Ear:
         self._pools: set[str] = set()
 
     def attend(self) -> bool:
-        """Listen, and have the worker's row say so; True when that has just begun: nobody was told of earlier jobs.
+        """Listen, and note it in the worker's row; True when that has just begun: earlier jobs sent no notification.
 
         After a lost connection the new one listens from the next call on.
         """
@@ -37,7 +37,7 @@ class Ear:
 
     @property
     def socket(self) -> int | None:
-        """What becomes readable when there is something to hear; None while it is deaf."""
+        """The socket that becomes readable with a notification; None while it does not listen."""
         return int(self._raw.fileno()) if self._is_open() else None
 
     @property
@@ -67,6 +67,6 @@ class Ear:
 
 
 def _can_listen() -> bool:
-    """Behind a pooler in transaction mode a session is somebody else's after each statement."""
+    """Behind a pooler in transaction mode a session belongs to another client after each statement."""
     connection = connections[settings.DATABASE]
     return dialect(settings.DATABASE).notifies and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")

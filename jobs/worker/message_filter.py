@@ -1,9 +1,9 @@
-"""What a worker does not take from its queues: messages that are none, over which Celery ends or goes round for ever.
+"""Rejects malformed messages before Celery sees them: Celery 5.7 crashes on some and fetches others for ever.
 
 A missing id raises KeyError in Celery's handler, which counts as a lost connection: the message is put back and fetched
-again. A body that is no list, or a task's name that is no text, ends the worker. A task that nobody here knows is
-written down as failed by Celery, in the event loop, and a database that is away then ends the worker. Whether a message
-is ours and may run is not decided here.
+again. A body that is no list, or a task's name that is no text, ends the worker. Celery records a task that this worker
+does not know as failed, in the event loop, and a database that is away then ends the worker. Whether a message is a
+job's and may run is not decided here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _screened(consumer: Any, receive: Receive) -> Receive:
 
 
 def _unknown_task(consumer: Any, celerys: Unknown) -> Unknown:
-    """In place of Celery's: a doorbell is only announced, and no database ends the worker over any other message."""
+    """In place of Celery's handler: a job message is only noted, and a database error ends no worker."""
 
     def on_unknown_task(body: Any, message: Any, error: KeyError) -> None:
         headers = message.headers or {}

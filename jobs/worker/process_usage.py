@@ -1,4 +1,4 @@
-"""What a process and its descendants use, as the kernel tells it from outside. One that ends meanwhile uses nothing."""
+"""What a process and its descendants use, as the kernel reports it. A process that ends in between uses nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Tree(NamedTuple):
     """A process with its descendants: their CPU seconds since each of them began, and how many descendants there are.
 
     `memory_kb` is what the process holds in memory of its own or shared with others, files aside; and what its
-    descendants hold that nobody else does: what they share with it since a fork is there only once.
+    descendants hold alone: what they share with it since a fork counts once.
     """
 
     memory_kb: int

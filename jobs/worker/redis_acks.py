@@ -1,9 +1,9 @@
-"""How a worker keeps doorbells that it has taken from Redis and not yet begun: in memory, without Redis's own copy.
+"""Keeps job messages that were fetched from Redis and not started in memory only, without a copy in Redis.
 
 kombu emulates acknowledgements on Redis: a copy of each message in a hash and its time in a sorted set, two
-transactions for each message, more than half of what a worker's main process does for a job; the copies ring an hour
-later. A doorbell needs none of that: the row is the job, and the steward rings again where nobody came. Every other
-message is kept as kombu keeps it.
+transactions for each message, more than half of what a worker's main process does for a job; the copies are
+delivered again an hour later. A job message needs none of that: the row is the job, and the steward sends the message
+again when no worker answered. Every other message is kept as kombu keeps it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _in_memory: Any = virtual.QoS
 
 
 def install() -> None:
-    """Have this process's consumers on Redis keep doorbells so. Called by the worker, before it connects."""
+    """Use this for the process's consumers on Redis. The worker calls it before it connects."""
     if redis.Channel.QoS is redis.QoS:
-        redis.Channel.QoS = DoorbellQoS
+        redis.Channel.QoS = JobMessageQoS
 
 
-class DoorbellQoS(_RedisQoS):  # type: ignore[misc]  # kombu's stubs leave half of it out
-    """What kombu's channel keeps unacknowledged messages in, with an exception for doorbells."""
+class JobMessageQoS(_RedisQoS):  # type: ignore[misc]  # kombu's stubs leave half of it out
+    """What kombu's channel keeps unacknowledged messages in, with an exception for job messages."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._light: set[str] = set()

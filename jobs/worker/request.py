@@ -23,7 +23,7 @@ from jobs.worker.guard.guard import children
 
 @dataclass(frozen=True)
 class News:
-    """What the event loop has learned of some doorbells: their process died, or nobody here knows their task."""
+    """What the event loop has learned of some messages: their process died, or this worker does not know their task."""
 
     pairs: Sequence[Pair] = ()
     are_lost: bool = False
@@ -63,12 +63,12 @@ class JobRequest(Request):
             descendants.remember(pid)
         try:
             super().cancel(pool, signal, emit_retry=False)
-        except NotImplementedError:  # threads, solo: nobody can stop the code, but it may ask
+        except NotImplementedError:  # threads, solo: the code cannot be stopped, but it can check
             flusher.interrupt()
 
 
 def pairs_of(request: Any) -> list[Pair]:
-    """The (job id, attempt id) pairs on a request's doorbell; [] for any other task."""
+    """The (job id, attempt id) pairs of a request's job message; [] for any other task."""
     return pairs_in(getattr(request, "_request_dict", {}))
 
 

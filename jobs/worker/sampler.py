@@ -22,7 +22,7 @@ from jobs.worker.process_usage import Tree, look_at
 
 logger = logging.getLogger(__name__)
 
-KEPT = 60.0  # seconds that a reading outlives its attempt: whoever names the end of one whose process died asks for it
+KEPT = 60.0  # seconds that a reading outlives its attempt: the end of one whose process died is recorded with it
 DISK_SHARE = 0.05  # of the time, at most, goes into adding up the files of one directory
 
 

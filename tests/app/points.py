@@ -100,6 +100,6 @@ _POINTS: dict[str, Callable[[], None]] = {
     "before_claim": _before("claim"),
     "after_claim": _before("run"),
     "after_body": _before("complete"),
-    "after_finish": _after("perform"),
+    "after_finish": _after("run"),
     "before_blow": _before_blow,
 }

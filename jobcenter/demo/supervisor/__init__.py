@@ -32,7 +32,7 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
 
 
 class ChildDied(Exception):  # noqa: N818 - says what happened
-    """A child ended though nobody asked it to; the text says which, how, and what it wrote last."""
+    """A child ended unexpectedly; the text says which one, how, and what it wrote last."""
 
 
 class TookTooLong(Exception):  # noqa: N818 - says what happened

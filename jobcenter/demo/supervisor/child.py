@@ -55,7 +55,7 @@ class Child:
         return self._process is not None and self._process.poll() is not None
 
     def last_words(self) -> str:
-        """Who ended, how, and what it wrote last."""
+        """Which process ended, how, and what it wrote last."""
         assert self._process is not None  # noqa: S101 - asked of an ended one only
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         wrote = "\n".join(f"    {line}" for line in lines) or "    (nothing)"

@@ -114,7 +114,7 @@ class JobsSettings:
     ERRORS: Mapping[str, ErrorRule] = key(MappingProxyType({}), by_error)  # what exceptions mean, before our own rules
     TIMEOUT: Timeout = field(default_factory=Timeout, metadata=group(Timeout))
     GRACE: float = key(10, wait)  # between the request to stop and the kill
-    HOOK_TIMEOUT: float = key(60, span)  # whoever runs a job's hooks for longer is taken for dead: they run again
+    HOOK_TIMEOUT: float = key(60, span)  # a process that runs a job's hooks for longer counts as dead: they run again
     MEMORY_TOLERANCE: float = key(1.2, factor)  # times its declared memory that a job may use before it is stopped
     DISK_TOLERANCE: float = key(1.2, factor)  # the same of the disk that its directory takes
     SAMPLE_EVERY: float = key(0.5, span)  # a worker looks at what its jobs use

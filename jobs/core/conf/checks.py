@@ -125,7 +125,7 @@ def _check_transaction_mode(alias: str, options: Mapping[str, Any]) -> list[Chec
     return [
         Error(
             f"DATABASES[{alias!r}]['OPTIONS']['transaction_mode'] is {mode!r}: a transaction that reads, then writes, "
-            'fails with "database is locked" when another wrote meanwhile, at once, whatever the timeout.',
+            'fails with "database is locked" when another connection wrote in between: at once, whatever the timeout.',
             hint="Set it to 'IMMEDIATE'.",
             id="jobs.E002",
         )
@@ -150,7 +150,7 @@ def _isolation_levels(options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     level = options.get("isolation_level", _READ_COMMITTED)
     if level is not None:
         yield "isolation_level", _ISOLATION_LEVELS.get(level, str(level))
-    elif conf.connection().vendor == "mysql":  # type: ignore[union-attr]  # it is there, or nobody would ask
+    elif conf.connection().vendor == "mysql":  # type: ignore[union-attr]  # check_settings reports a missing one
         yield "isolation_level", "repeatable read"  # MariaDB's own default; Django's is the right one
     for found in _ISOLATION_OPTION.finditer(str(options.get("options") or "")):
         yield "options", found[1].replace("\\", "").strip("'\"").lower()
@@ -180,7 +180,7 @@ _ADVICE = (
         "jobs.W003",
         "accept_content",
         lambda celery: set(celery.accept_content or ["*"]) <= {"json", "application/json"},
-        "whoever can write to the broker can make workers load other formats, and pickle runs code.",
+        "a process that can write to the broker can make workers load other formats, and pickle runs code.",
         'Set CELERY_ACCEPT_CONTENT = ["json"].',
     ),
     _Advice(

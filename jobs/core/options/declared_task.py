@@ -23,5 +23,5 @@ class JobLike(Protocol):
 
 
 def unwrapped(task: JobLike) -> JobLike:
-    """The task behind Celery's proxy, which looks it up anew at each attribute."""
+    """The task behind Celery's proxy, which looks the task up at each access of an attribute."""
     return task._get_current_object() if isinstance(task, Proxy) else task

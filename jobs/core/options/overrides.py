@@ -29,8 +29,8 @@ def _never(*_: object) -> bool:
     return False
 
 
-# Memory and disk are looked at while a job runs, and beyond what it said it is stopped: less is a tighter bound. What
-# nobody looks at must not be said to be less than it is, or the pool gives away more than it has.
+# Memory and disk are measured while a job runs, and a job beyond its declaration is stopped: less is a tighter bound.
+# What is not measured must not be declared smaller than it is, or the pool gives away more than it has.
 _IS_TIGHTER: dict[str, Callable[[Any, Any], bool]] = {
     "max_concurrent": lambda given, declared: given <= declared,
     "rate": lambda given, declared: spacing(given).is_within(spacing(declared)),

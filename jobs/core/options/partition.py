@@ -35,7 +35,7 @@ def value_of(
     kwargs: Mapping[str, Any],
     metadata: Mapping[str, Any],
 ) -> str:
-    """The partition of a call; "" without partitions. InvalidOption where it cannot be told, or is no short text.
+    """The partition of a call; "" without partitions. InvalidOption if it cannot be found, or is no short text.
 
     A name is first looked for among the parameters, with their defaults, then among the keys of the metadata. Where the
     code is not imported it is looked for among the keyword arguments, and a call that does not name it has none.
@@ -73,7 +73,7 @@ def _called(partition_by: Callable[..., Any], args: Sequence[Any], kwargs: Mappi
 def _text(value: Any) -> str:
     if value is not None and not isinstance(value, _PLAIN):
         said = f"{shown(value)} is no text, number, date or UUID"
-        raise InvalidOption(f"partition_by: {said}; partitions are told apart by one", option="partition_by")
+        raise InvalidOption(f"partition_by: {said}; a partition is named by one", option="partition_by")
     text = "" if value is None else str(value)
     if len(text) > LONGEST or clean_text(text, LONGEST) != text:
         problem = f"must be at most {LONGEST} characters, without NUL and lone surrogates"

@@ -52,7 +52,7 @@ def resources(value: object) -> str:
 
 
 def pool_name(value: object) -> str:
-    """A name that a worker can be told: `-Q` separates names by commas."""
+    """A name that a worker can take: `-Q` separates names by commas."""
     problem = words(value, 100)
     if not problem and (not value or value != str(value).strip() or "," in str(value)):
         problem = f"{value!r:.60} must be a name without commas, and without spaces at its ends"

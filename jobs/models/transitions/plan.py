@@ -143,7 +143,7 @@ class Plan:
         return [self._moved(row, before.get(row[0], self.sources[0])) for row in rows]
 
     def _read_back(self) -> list[Moved]:
-        """Compare and set, then read what was set: nobody else can change it before the commit.
+        """Compare and set, then read what was set: no other transaction can change it before the commit.
 
         Of many, those that stand at a source are locked first, so that it is known which ones moved and from where.
         """
@@ -210,7 +210,7 @@ class Plan:
 
 
 def listened_to(edge_name: str) -> list[Signal]:
-    """The signals of an edge that somebody has connected to, which is rare: so that is asked first."""
+    """The signals of an edge that have receivers. Few have: so this is checked first."""
     both = (signals.BY_EDGE.get(edge_name), signals.job_transitioned)
     return [signal for signal in both if signal is not None and signal.receivers and signal.has_listeners(Job)]
 

@@ -71,8 +71,9 @@ class Reason:
 class Why:
     """Why a job is where it is.
 
-    `position` counts the jobs of its lane that are ahead of it (None: it is not pending), `lanes_before` the other
-    lanes that have room and are ahead (None: its own has no room). `is_next`: the next admission takes it.
+    `position` counts the jobs of its lane that come before it (None: it waits for no admission), `lanes_before` the
+    other lanes with room that come first (None: its own has no room), `is_next` says that the next admission takes
+    it.
     """
 
     job_id: UUID
@@ -97,7 +98,7 @@ class Why:
         return f"{first.sentence.removesuffix('.')}; and {more} in the way."
 
     def seen_by(self, visible: Collection[UUID]) -> Why:
-        """The same for a person who may see these jobs only: other holders are counted, not named."""
+        """The same for a person who may see only these jobs: the other holders are counted, not named."""
         return replace(self, reasons=tuple(_without_others(reason, visible) for reason in self.reasons))
 
     @property

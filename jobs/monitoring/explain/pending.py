@@ -1,4 +1,4 @@
-"""Why a pending job is not admitted: every blocker that admission would find, and whose turn comes first."""
+"""Why a pending job is not admitted: every blocker that admission would find, and the jobs ahead of it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class OurAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable
 
 
 class ReadOnlyAdmin(OurAdmin):
-    """No one can add, change or delete a row. The view permission shows everything."""
+    """No one adds, changes or deletes rows here; with the view permission everything can be read."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

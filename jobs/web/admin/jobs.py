@@ -155,19 +155,19 @@ class JobAdmin(BigTableAdmin):
         return (search.matching(jobs, word) if word else jobs), False
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Whether the user sees the action."""
+        """Whether this person is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.cancel_job")
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
-        """Whether the user sees the action."""
+        """Whether this person is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.retry_job")
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Whether the user sees both actions."""
+        """Whether this person is offered both actions."""
         return request.user.has_perm(f"{self.opts.app_label}.pause_job")
 
     def has_prioritise_permission(self, request: HttpRequest) -> bool:
-        """Whether the user sees the action."""
+        """Whether this person is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.change_job")
 
     def view_on_site(self, job: Job) -> str | None:  # Django allows a method here

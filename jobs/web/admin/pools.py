@@ -103,7 +103,7 @@ class PoolAdmin(OurAdmin):
         return pool
 
     def save_model(self, request: HttpRequest, obj: Pool, form: ModelForm[Pool], change: bool) -> None:
-        """Save only the changed fields: running code or another user may change the other columns at the same time."""
+        """Only what was changed: the other columns belong to running code, and to a person who pauses it now."""
         if change:
             pools.change(obj, [name for name in form.changed_data if name in SIZES + RETRIES])
         else:
@@ -126,7 +126,7 @@ class PoolAdmin(OurAdmin):
             self.delete_model(request, pool)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Whether the user sees the actions."""
+        """Whether this person is offered the actions."""
         return request.user.has_perm(f"{self.opts.app_label}.pause_pool")
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Priorities: their names come from the setting; their head starts are changed here, and waiting jobs re-ranked."""
+"""Priorities: the setting gives the words; head starts are changed here, and waiting jobs get their new rank."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         fields = ("task", "pause_reason")
 
     def clean_task(self) -> str:
-        """Refuse the name of an unknown task: it is mistyped."""
+        """A name that no worker and no job knows is mistyped."""
         task: str = self.cleaned_data["task"]
         try:
             tasks.must_exist(task)
@@ -60,7 +60,7 @@ class TaskPauseAdmin(OurAdmin):
         obj.refresh_from_db()
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
-        """Who may pause, and is offered the action."""
+        """Whether this person may pause, and is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.pause_task")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -217,7 +217,7 @@ def _facts(job: Job) -> list[tuple[str, Any]]:
 
 
 def _why(request: HttpRequest, job: Job, now: datetime) -> Why | None:
-    """Why an unfinished job does not run. Jobs that this user may not see are only counted."""
+    """Why an unfinished job does not run. Holders that this person may not see are only counted."""
     if job.is_final or (job.state == JobState.RUNNING and job.pause_requested_at is None):
         return None
     why = explain(job, now)

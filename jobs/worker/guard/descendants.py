@@ -1,7 +1,7 @@
-"""What processes that are told to end had started themselves: it dies with them.
+"""Child processes that a job started: they are killed with it.
 
-Once they are dead it is nobody's, and cannot be found; so it is noted before each signal. Used by Celery's event loop,
-the pulse and the guard: every step is one operation on a dict.
+They are listed before the signal is sent, because orphans cannot be found by their parent. Used by Celery's event loop,
+the heartbeat and the guard: every step is one operation on a dict.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _families: dict[psutil.Process, set[psutil.Process]] = {}  # psutil knows a proc
 
 
 def remember(pid: int) -> None:
-    """Note what a process has started, before it is told to end. What it starts meanwhile is its own affair."""
+    """List what a process has started, before it gets a signal. What it starts later is not listed."""
     with suppress(psutil.NoSuchProcess):
         _families.setdefault(psutil.Process(pid), set()).update(descendants(pid))
 

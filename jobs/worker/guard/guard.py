@@ -28,7 +28,7 @@ from jobs.worker.guard.running import Holder, holders
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5  # seconds
-TERM = signal.Signals(TERM_SIGNAL)  # what a child takes for it: under REMAP_SIGTERM it is deaf to the real one
+TERM = signal.Signals(TERM_SIGNAL)  # under REMAP_SIGTERM a child ignores the real one
 TERM_WITHIN = 2.0  # seconds between TERM, which lets `finally` run, and KILL; a shutdown leaves the job's grace
 
 
@@ -56,7 +56,7 @@ class Guard:
     def start(self) -> None:
         """Begin to look, where there is anything that can be stopped."""
         if can_stop(self._controller.pool):
-            self._statements.heed_forks()
+            self._statements.watch_forks()
             self._thread.start()
 
     def stop(self) -> None:

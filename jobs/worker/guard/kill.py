@@ -1,8 +1,8 @@
 """Sends a signal to the process that holds an attempt: to exactly that one, or to none.
 
-Whoever was chosen may have begun another job before the signal arrives. So it is frozen first, then the rows are read
-once more, and only a process that still holds the attempt is touched; any other goes on. Frozen between claim and end
-it holds no lock of the pool either: a child writes into the pool's pipes before the one and after the other.
+The chosen process may have started another job before the signal arrives. So it is frozen first, then the rows are read
+once more, and only a process that still holds the attempt gets the signal; any other goes on. A process frozen between
+claim and end holds no lock of Celery's pool: it writes into the pool's pipes before the claim and after the end.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _is_it(process: psutil.Process, holder: Holder) -> bool:
 
 
 def _is_old_enough(process: psutil.Process, holder: Holder) -> bool:
-    """One that began after the attempt is another one with the same number."""
+    """A process that started after the attempt is another one with the same number."""
     return time.time() - process.create_time() >= holder.elapsed * (1 - _DRIFT) - _SLACK
 
 

@@ -26,7 +26,7 @@ def verdict_on(holder: Holder) -> Termination | None:
 
 
 def cancelled(holder: Holder) -> Termination | None:
-    """Somebody asked it to stop, and its grace is over, or he did not want to wait."""
+    """A person asked it to stop, and its grace is over, or the stop was forced."""
     if holder.asked is None or not (holder.is_forced or holder.asked >= holder.grace):
         return None
     if holder.is_forced:
@@ -35,7 +35,7 @@ def cancelled(holder: Holder) -> Termination | None:
 
 
 def overdue(holder: Holder) -> Termination | None:
-    """It is over its time-out, which the body was told of, and over the grace that it had to clean up."""
+    """It is over its time-out, which the body saw as an exception, and over the grace for its clean-up."""
     if holder.timeout is None or holder.elapsed < holder.timeout + holder.grace:
         return None
     return timed_out(holder.elapsed, holder.timeout, holder.grace)

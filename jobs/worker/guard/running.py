@@ -23,7 +23,7 @@ class Holder:
     elapsed: float
     timeout: float | None
     grace: float
-    asked: float | None  # since somebody asked it to stop
+    asked: float | None  # since it was asked to stop
     is_forced: bool
     memory_mb: int | None
     disk_mb: int | None

@@ -1,6 +1,6 @@
-"""The verdicts that this worker has pronounced, until the dead are named: whoever hears of a death finds them here.
+"""Why this worker is terminating which attempt. Kept until the attempt's end is recorded, with the right reason.
 
-Used by Celery's event loop, the pulse and the guard: every step is one operation on a dict.
+Used by Celery's event loop, the heartbeat and the guard: every step is one operation on a dict.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KEPT = 60.0  # seconds; Celery's own news of a death comes within ten
 
 @dataclass(frozen=True)
 class Entry:
-    """A verdict, and since when its process knows that it must end; None while it has been told nothing."""
+    """A termination, and since when its process knows that it must end; None while it got no signal."""
 
     verdict: Termination
     told_at: float | None
@@ -61,7 +61,7 @@ def is_empty() -> bool:
 
 
 def forget_old(held: Collection[UUID]) -> None:
-    """Drop what nobody will ask for any more: of what is held still, a long grace may not be over yet."""
+    """Drop what will not be asked for any more. An attempt that is still held may have a long grace: it stays."""
     oldest = time.monotonic() - _KEPT
     for attempt_id, found in list(_entries.items()):
         if found.written_at < oldest and attempt_id not in held:

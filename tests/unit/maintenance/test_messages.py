@@ -87,7 +87,7 @@ def test_a_doorbell_that_nobody_answers_is_taken_for_lost(row: Job, clock: Clock
     assert _release_after(clock, 0.001) == 1
     now = stages.fresh(row)
     assert (now.state, now.release_count, now.published_at) == ("pending", 1, None)
-    assert now.events.get(name="release").data == {"why": "nobody answered the doorbell"}
+    assert now.events.get(name="release").data == {"why": "no worker answered the message"}
     _queued(row)
     assert stages.fresh(row).attempt_id != first
 

@@ -99,7 +99,7 @@ def _work(supervisor: Supervisor, line: LiveLine) -> None:
 
     def is_over() -> bool:
         line.show()
-        for job in endless.all():  # asked anew each time
+        for job in endless.all():  # a new query each time
             job_manager.cancel_job(job.id, reason="seen enough", actor=plan.OWNER)
         return not unfinished.exists()
 

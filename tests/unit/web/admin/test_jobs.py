@@ -270,7 +270,7 @@ def test_pause_and_resume_ask_once_more_and_count(admin_client: Client) -> None:
     rows = [job_manager.submit(nothing) for _ in range(3)]
     stages.put(rows[1], "running")
     stages.put(rows[2], "failed")
-    assert "held at once" in act(admin_client, "pause_selected", rows).content.decode()
+    assert "pause at once" in act(admin_client, "pause_selected", rows).content.decode()
     response = act(admin_client, "pause_selected", rows, confirmed="yes", reason="maintenance")
     refused = "1 not paused: they have ended, are about to be cancelled, or run at most once"
     assert told(response) == [f"{refused}, 1 paused, 1 running: paused at their next checkpoint."]
