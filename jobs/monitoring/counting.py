@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 
 from jobs.core.conf import settings
 from jobs.core.db.dialects import dialect
 from jobs.core.db.statements import query
+from jobs.models import Pool
+from jobs.models.querysets import JobQuerySet
 from jobs.states import JobState
-
-if TYPE_CHECKING:
-    from jobs.models.querysets import JobQuerySet
 
 CEILING = 10_000
 AT_ONCE = 100  # pools; SQLite takes 500 parts of a UNION
@@ -54,7 +53,7 @@ def waiting() -> dict[str, Waiting]:
     MariaDB does not let a subquery with LIMIT refer to the pool outside of it, so each pool is a parameter.
     """
     using = settings.DATABASE
-    pools = [pool for (pool,) in query(using, "SELECT name FROM jobs_pool ORDER BY name")]
+    pools = list(Pool.objects.using(using).order_by("name").values_list("name", flat=True))
     window = f"SELECT eligible_at FROM jobs_job WHERE pool = %s AND state = 'pending' LIMIT {CEILING + 1}"
     part = f"SELECT %s, count(*), {dialect(using).epoch('min(eligible_at)')} FROM ({window}) w"
     counts: dict[str, Waiting] = {}

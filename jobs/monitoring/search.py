@@ -1,21 +1,16 @@
-"""Finding jobs among millions of rows: every lookup here has an index, or looks at a bounded number of rows.
-
-It must not import models: the models bring their querysets.
-"""
+"""Finding jobs among millions of rows: every lookup here has an index, or looks at a bounded number of rows."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import connections
 from django.db.models import F
 
-if TYPE_CHECKING:
-    from jobs.models.querysets import JobQuerySet
-
 from jobs.models.expressions import KEY_HEAD, KeyHead, KeyTail
+from jobs.models.querysets import JobQuerySet
 
 WINDOW = 100_000
 FOUND = 500
