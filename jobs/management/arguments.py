@@ -1,7 +1,6 @@
-"""Options that several commands share, and how they are read.
+"""Options that several commands share, and their parsers.
 
-A value that cannot be read is wrong usage (exit code 2); what is read and then refused is exit code 1. Data goes to
-stdout, progress to stderr.
+Exit code 2: a value cannot be parsed. Exit code 1: the command was refused. Data goes to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -34,22 +33,20 @@ _STATUSES = tuple(dict.fromkeys(states.status(state) for state in JobState))
 
 
 def add_filters(parser: CommandParser) -> None:
-    """Options that choose jobs; together they narrow."""
+    """Options that select jobs; a job must match all of them."""
     group = parser.add_argument_group("filters")
     group.add_argument(
         "--state", type=state, action="append", metavar="STATE", help=f"one of {', '.join(JobState)}; may be repeated"
     )
     group.add_argument(
-        "--status", type=status, metavar="STATUS", help=f"the coarse word: one of {', '.join(_STATUSES)}"
+        "--status", type=status, metavar="STATUS", help=f"a group of states: one of {', '.join(_STATUSES)}"
     )
     group.add_argument("--task", help="the task's whole name")
     group.add_argument("--key", help="the run key, as text")
-    group.add_argument("--owner", help="who submitted them")
+    group.add_argument("--owner", help="the user who owns them")
     group.add_argument("--pool", help="the pool they belong to")
-    group.add_argument(
-        "--category", help=f"of the error that they failed of: {', '.join(ErrorCategory)}, or one of your own"
-    )
-    group.add_argument("--fingerprint", help="of the error that they failed of: jobs_show and the job's page tell it")
+    group.add_argument("--category", help=f"category of the error: {', '.join(ErrorCategory)}, or one of your own")
+    group.add_argument("--fingerprint", help="fingerprint of the error, as jobs_show and the job's page show it")
 
 
 def add_json(parser: CommandParser) -> None:
@@ -59,11 +56,11 @@ def add_json(parser: CommandParser) -> None:
 
 def add_person(parser: CommandParser) -> None:
     """`--by`."""
-    parser.add_argument("--by", metavar="NAME", help="who asks for it, in the history; else this system's user")
+    parser.add_argument("--by", metavar="NAME", help="your name, for the history (default: the system user)")
 
 
 def person(options: Mapping[str, Any], command: str) -> str:
-    """Whom the history names: "ada (jobs_cancel)". Not by the environment, which anybody may set."""
+    """The actor in the history: "ada (jobs_cancel)". Not read from the environment, which any process may set."""
     return f"{options['by'] or _user()} ({command})"
 
 
@@ -79,7 +76,7 @@ def has_filters(options: Mapping[str, Any]) -> bool:
 
 
 def filtered(options: Mapping[str, Any]) -> JobQuerySet:
-    """The jobs that the filters choose, in no order."""
+    """The jobs that match the filters, unordered."""
     jobs = Job.objects.using(settings.DATABASE).all()
     if options["state"] is not None:
         jobs = jobs.filter(state__in=options["state"])
@@ -102,22 +99,22 @@ def usage(message: str) -> CommandError:
 
 def state(text: str) -> str:
     """A lifecycle state."""
-    return _one_of(text, [str(known) for known in JobState], "state")
+    return _one_of(text, [str(state) for state in JobState], "state")
 
 
 def final_state(text: str) -> str:
-    """A state that jobs end at."""
+    """A state of jobs that have ended."""
     return _one_of(text, sorted(FINAL), "final state")
 
 
 def status(text: str) -> str:
-    """A coarse word for states."""
+    """A group of states, as `states.status` names it."""
     return _one_of(text, list(_STATUSES), "status")
 
 
-def one_of(known: Sequence[str], what: str) -> Callable[[str], str]:
-    """One of some words, in any letter case."""
-    return lambda text: _one_of(text, list(known), what)
+def one_of(choices: Sequence[str], what: str) -> Callable[[str], str]:
+    """A parser that accepts these words, in any letter case."""
+    return lambda text: _one_of(text, list(choices), what)
 
 
 def job_id(text: str) -> UUID:
@@ -132,8 +129,8 @@ def job_id(text: str) -> UUID:
 
 def duration(text: str) -> float:
     """ "30d", "12h", "45m", "90s", "2w", "1.5h" as seconds."""
-    found = _DURATION.fullmatch(text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else -1.0
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else -1.0
     if not 0 <= seconds <= _LONGEST:
         raise argparse.ArgumentTypeError(
             f"{shown(text)} is no duration; write 30d, 12h, 45m or 90s (at most 100 years)"
@@ -175,9 +172,9 @@ def _json(text: str, kind: type, what: str) -> Any:
     return value
 
 
-def _one_of(text: str, known: list[str], what: str) -> str:
+def _one_of(text: str, choices: list[str], what: str) -> str:
     word = text.strip().lower()
-    if word not in known:
-        hint = did_you_mean(word, known) or f" Known: {', '.join(known)}."
+    if word not in choices:
+        hint = did_you_mean(word, choices) or f" Known: {', '.join(choices)}."
         raise argparse.ArgumentTypeError(f"{shown(text)} is no {what}.{hint}")
     return word

@@ -1,4 +1,4 @@
-"""What the commands that act on many jobs have in common: by id or by filter, in batches, every answer counted."""
+"""Base of the commands that act on many jobs: by id or by filter, in batches, with a count of each answer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Act = Callable[[Sequence[UUID]], Answers]
 
 
 class BulkCommand(BaseCommand):
-    """Exit code 1 when a job that was named by its id refused, or is not there."""
+    """Exit code 1 when a job given by its id is missing, or its state does not allow the request."""
 
     verb: ClassVar[str]
-    words: ClassVar[Mapping[str, str]] = bulk.WORDS  # the text of each answer
+    labels: ClassVar[Mapping[str, str]] = bulk.WORDS  # of its answers, for people
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -34,38 +34,38 @@ class BulkCommand(BaseCommand):
         arguments.add_json(parser)
 
     def person(self, options: dict[str, Any]) -> str:
-        """Whom the history names."""
+        """The actor in the history."""
         return arguments.person(options, f"jobs_{self.verb}")
 
     @abstractmethod
     def act(self, options: dict[str, Any]) -> Act:
-        """What is done with each batch of ids."""
+        """The request that each batch of ids gets."""
 
     @abstractmethod
     def forecast(self, forecast: Forecast) -> Act:
-        """What a dry run does with it."""
+        """What a dry run calls instead."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         if bool(options["ids"]) == arguments.has_filters(options):
             raise arguments.usage(
-                f"Say which jobs to {self.verb}: by id, or by filter (--state, --task, …), and not both."
+                f"Give either the ids of the jobs to {self.verb}, or filters (--state, --task, …), and not both."
             )
         act = self.forecast(Forecast()) if options["dry_run"] else self.act(options)
         counts: Counter[str] = Counter()
         answers: Answers = {}
         try:
             for batch in self._batches(options):
-                found = act(batch)
-                counts += bulk.counted(found)
-                answers |= found if options["ids"] else {}
+                batch_answers = act(batch)
+                counts += bulk.counted(batch_answers)
+                answers |= batch_answers if options["ids"] else {}
                 self._progress(counts, options)
         except KeyboardInterrupt:
             self._print(counts, answers, options)
-            raise CommandError("Interrupted. What is counted above has been done.") from None
+            raise CommandError("Interrupted. The jobs counted above are done.") from None
         self._print(counts, answers, options)
         refused = [str(job_id) for job_id, answer in answers.items() if answer in bulk.REFUSED]
         if refused:
-            raise CommandError(f"Not done: {', '.join(refused)}.")
+            raise CommandError(f"Refused or not found: {', '.join(refused)}.")
 
     def _batches(self, options: dict[str, Any]) -> Iterator[list[UUID]]:
         if not options["ids"]:
@@ -82,12 +82,12 @@ class BulkCommand(BaseCommand):
     def _print(self, counts: Counter[str], answers: Answers, options: dict[str, Any]) -> None:
         if options["as_json"]:
             jobs = {str(job_id): str(answer) for job_id, answer in answers.items()}
-            told = {"dry_run": options["dry_run"], "counts": dict(sorted(counts.items()))}
-            self.stdout.write(output.as_json({**told, "jobs": jobs} if jobs else told))
+            data = {"dry_run": options["dry_run"], "counts": dict(sorted(counts.items()))}
+            self.stdout.write(output.as_json({**data, "jobs": jobs} if jobs else data))
             return
         if options["dry_run"]:
-            self.stdout.write("Dry run: nothing is changed. It would be:")
+            self.stdout.write("Dry run: nothing was changed. It would be:")
         for answer, number in sorted(counts.items()):
-            self.stdout.write(f"{number:,} {self.words[answer]}")
+            self.stdout.write(f"{number:,} {self.labels[answer]}")
         if not counts:
             self.stdout.write(output.jobs(0))

@@ -1,4 +1,4 @@
-"""What `jobs_pause` and `jobs_resume` have in common: jobs as every bulk command has them, or a task or a pool."""
+"""Base of `jobs_pause` and `jobs_resume`: they act on jobs, or on a task or a pool itself."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from jobs.models import Pool, TaskPause
 
 
 class HoldCommand(BulkCommand):
-    """`--task` or `--pool` alone means the task or the pool, and not the jobs that it has at the moment."""
+    """`--task` or `--pool` alone means the task or the pool itself, not the jobs it has now."""
 
-    words: ClassVar = bulk.PAUSE_WORDS
+    labels: ClassVar = bulk.PAUSE_WORDS
 
     @abstractmethod
     def hold_task(self, name: str, options: dict[str, Any]) -> bool:
-        """Do it to a task; whether that changed something."""
+        """Pause or resume a task; whether that changed anything."""
 
     @abstractmethod
     def hold_pool(self, name: str, options: dict[str, Any]) -> bool:
-        """Do it to a pool; whether that changed something."""
+        """Pause or resume a pool; whether that changed anything."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = [name for name in arguments.FILTERS if options[name] is not None]
@@ -39,23 +39,23 @@ class HoldCommand(BulkCommand):
             changed = self._do(kind, options[kind], options)
         except (UnknownTask, UnknownPool) as error:
             raise CommandError(str(error)) from error
-        self._tell(kind, options[kind], changed, options)
+        self._print_hold(kind, options[kind], changed, options)
 
     def _do(self, kind: str, name: str, options: dict[str, Any]) -> bool:
         if options["dry_run"]:
             return _is_paused(kind, name) == (self.verb == "resume")
         return self.hold_task(name, options) if kind == "task" else self.hold_pool(name, options)
 
-    def _tell(self, kind: str, name: str, changed: bool, options: dict[str, Any]) -> None:
+    def _print_hold(self, kind: str, name: str, changed: bool, options: dict[str, Any]) -> None:
         if options["as_json"]:
-            told = {"dry_run": options["dry_run"], kind: name, "changed": changed, "paused": _is_paused(kind, name)}
-            self.stdout.write(output.as_json(told))
+            data = {"dry_run": options["dry_run"], kind: name, "changed": changed, "paused": _is_paused(kind, name)}
+            self.stdout.write(output.as_json(data))
             return
         if options["dry_run"]:
-            self.stdout.write("Dry run: nothing is changed. It would be:")
-        is_done = "paused: nothing of it starts until it is resumed" if self.verb == "pause" else "resumed"
-        so = "" if changed else " (already so)" if self.verb == "pause" else " (was not paused)"
-        self.stdout.write(output.printable(f"{kind} {name}: {is_done}{so}"))
+            self.stdout.write("Dry run: nothing was changed. It would be:")
+        state = "paused: none of its jobs start until it is resumed" if self.verb == "pause" else "resumed"
+        note = "" if changed else " (was paused already)" if self.verb == "pause" else " (was not paused)"
+        self.stdout.write(output.printable(f"{kind} {name}: {state}{note}"))
 
 
 def _is_paused(kind: str, name: str) -> bool:
@@ -64,5 +64,5 @@ def _is_paused(kind: str, name: str) -> bool:
         tasks.must_exist(name)
         return TaskPause.objects.using(using).filter(task=name).exists()
     pools.must_exist(name)
-    open_one = Pool.objects.using(using).filter(name=name, paused_at=None, draining_at=None)
-    return not open_one.exists()
+    open_pool = Pool.objects.using(using).filter(name=name, paused_at=None, draining_at=None)
+    return not open_pool.exists()

@@ -27,7 +27,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def printable(text: str) -> str:
-    """Text without control characters: what a job says must not steer the terminal that shows it."""
+    """Text without control characters: the output of a job must not control the terminal."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text.expandtabs(4))
 
 

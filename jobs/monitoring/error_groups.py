@@ -1,4 +1,4 @@
-"""Error patterns: failed jobs that failed alike, counted. Read-only, and bounded: it looks at the newest failures."""
+"""Failed jobs counted by the fingerprint of their error. Read-only; looks at the newest failures only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.states import JobState
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Failures with one fingerprint: how many of the failures looked at, and the newest job among them."""
+    """Failed jobs with one fingerprint: how many of the jobs looked at, and the newest of them."""
 
     fingerprint: str
     count: int
@@ -26,10 +26,10 @@ class ErrorGroup:
 
 
 def error_groups(jobs: JobQuerySet, limit: int) -> list[ErrorGroup]:
-    """The most frequent patterns among the newest 10,000 failures of these jobs, at most `limit`."""
+    """The most frequent errors among the newest 10,000 failures of these jobs, at most `limit`."""
     failed = jobs.filter(state=JobState.FAILED).exclude(error_fingerprint="")
     window = within_newest(failed, CEILING)
     counted = window.order_by().values_list("error_fingerprint").annotate(count=Count("pk"))
-    found = list(counted.order_by("-count", "error_fingerprint")[:limit])
-    shown = ((mark, count, failed.alike(mark).newest().first()) for mark, count in found)
-    return [ErrorGroup(mark, count, newest) for mark, count, newest in shown if newest is not None]
+    groups = list(counted.order_by("-count", "error_fingerprint")[:limit])
+    with_newest = ((fingerprint, count, failed.alike(fingerprint).newest().first()) for fingerprint, count in groups)
+    return [ErrorGroup(fingerprint, count, newest) for fingerprint, count, newest in with_newest if newest is not None]

@@ -1,4 +1,4 @@
-"""What `list_jobs`, pages and commands may filter by: public columns, ranges, metadata keys, the coarse status."""
+"""What `list_jobs` may filter by: public columns, ranges, metadata keys, the status (a group of states)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOKUPS = frozenset({"gt", "gte", "lt", "lte", "in", "contains", "startswith", "
 
 
 def narrowed(queryset: Rows, filters: Mapping[str, Any], columns: frozenset[str]) -> Rows:
-    """The queryset with every filter applied; UnknownFilter for a name, or a value, that makes no sense.
+    """The queryset with every filter applied; UnknownFilter for a name or a value that is not allowed.
 
     A name is a public column of Job, alone or with a range (`created_at__gte`), `status`, or `metadata__<key>`.
     """
@@ -62,7 +62,7 @@ def _condition(name: str, value: Any, columns: frozenset[str]) -> Q:
 
 
 def _check_value(name: str, value: object) -> None:
-    """PostgreSQL is not asked for what it could not hold: it would abort the caller's transaction."""
+    """Refuse text that PostgreSQL cannot hold: the query would abort the caller's transaction."""
     if name.endswith("__isnull") and not isinstance(value, bool):
         raise ValueError("isnull is True or False")
     if isinstance(value, str) and clean_text(value, len(value)) != value:
@@ -70,7 +70,7 @@ def _check_value(name: str, value: object) -> None:
 
 
 def _states_of(word: object) -> list[str]:
-    found = [state.value for state in states.JobState if states.status(state) == word]
-    if not found:
+    names = [state.value for state in states.JobState if states.status(state) == word]
+    if not names:
         raise UnknownFilter(f"status={word}", sorted({f"status={states.status(state)}" for state in states.JobState}))
-    return found
+    return names

@@ -1,6 +1,6 @@
-"""Values as people read them: durations, ages, JSON without secrets. Plain text only; escaping is the template's work.
+"""Values as text for people: durations, ages, JSON without secrets. Templates escape it.
 
-It reads no clock and no database, and must not change what is stored.
+Reads no clock and no database, and changes no value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.core.options import rate
 from jobs.models import Attempt, Job, Limit, LimitKind, Pool
 
 MAX_SHOWN = 20_000  # characters of one value on a page
-MAX_TOLD = 200  # characters of each thing that an event says
+MAX_DETAIL = 200  # characters of each detail of an event
 MAX_EXCERPT = 60  # characters of all arguments in a list
 _PICTURES = ("base64", "image_png")
 
@@ -27,17 +27,17 @@ def as_json(value: Any, *, limit: int | None = MAX_SHOWN) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for, as people write it; bytes only by their size."""
+    """A value that JSON cannot hold, as text; of bytes the size."""
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
     return value.isoformat() if isinstance(value, (date, datetime, time)) else str(value)
 
 
-def figures(kept: Mapping[str, Any]) -> list[str]:
-    """What `steward.tally.figures` gives, in two sentences."""
-    deleted = {name: number for name, number in kept["pruned"].items() if name != "at"}
-    last = f"Last pruned: {_counts(deleted)}, {kept['pruned']['at']}." if deleted else "Nothing was pruned so far."
-    repaired = kept["repaired"]
+def figures(figures: Mapping[str, Any]) -> list[str]:
+    """The answer of `maintenance.counters.figures`, in two sentences."""
+    deleted = {name: number for name, number in figures["pruned"].items() if name != "at"}
+    last = f"Last pruned: {_counts(deleted)}, {figures['pruned']['at']}." if deleted else "Nothing was pruned so far."
+    repaired = figures["repaired"]
     return [last, f"Repaired so far: {_counts(repaired)}." if repaired else "Nothing was repaired so far."]
 
 
@@ -46,7 +46,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 
 
 def excerpt(args: str, kwargs: str) -> str:
-    """The arguments in at most `MAX_EXCERPT` characters, masked, from the beginnings of their stored texts.
+    """The arguments in at most `MAX_EXCERPT` characters, masked, read from the beginnings of their stored texts.
 
     `["json", 79]` and `{"deep": true}` give "json, 79, deep=true".
     """
@@ -121,7 +121,7 @@ def size(limit: Limit, holds: float | None) -> str:
 
 
 def closed(pool: Pool, now: float) -> str:
-    """ "paused by ada 5 min ago: disk full"; "" for a pool that admits. `now` is the database's, in epoch seconds."""
+    """ "paused by ada 5 min ago: disk full"; "" for an open pool. `now` is the database's, in epoch seconds."""
     since = pool.draining_at or pool.paused_at
     if since is None:
         return ""
@@ -132,23 +132,23 @@ def closed(pool: Pool, now: float) -> str:
 
 
 def ran_for(job: Job, now: datetime | None) -> str:
-    """How long the newest attempt has run, or ran; "" when it has not begun. `now` is the database's."""
+    """How long the newest attempt has run, or ran; "" if none has begun. `now` is the database's."""
     if job.started_at is None:
         return ""
     end = job.finished_at or now
     return "" if end is None else duration((end - job.started_at).total_seconds())
 
 
-def told(data: Mapping[str, Any]) -> str:
-    """What an event says beside its name: a person's reason in quotes, why it came, what failed, in whose place."""
-    said = [f"“{data['reason']}”"] if data.get("reason") else []
-    said += [str(data[name]) for name in ("why", "error") if data.get(name)]
-    said += [f"in place of {data['instead_of']}"] if data.get("instead_of") else []
-    return " · ".join(clipped(" ".join(text.split()), MAX_TOLD) for text in said)
+def event_details(data: Mapping[str, Any]) -> str:
+    """The data of an event as text: a person's reason in quotes, why it happened, the error, what it replaces."""
+    details = [f"“{data['reason']}”"] if data.get("reason") else []
+    details += [str(data[name]) for name in ("why", "error") if data.get(name)]
+    details += [f"in place of {data['instead_of']}"] if data.get("instead_of") else []
+    return " · ".join(clipped(" ".join(text.split()), MAX_DETAIL) for text in details)
 
 
 def bounds(job: Job) -> list[tuple[str, str]]:
-    """What an attempt may take, by its title: time, and what was declared."""
+    """The bounds of an attempt, with titles: its time-out and the resources it declared."""
     seconds = (("Time-out", job.timeout), ("Grace", job.grace))
     megabytes = (("Memory declared", job.memory_mb), ("Disk declared", job.disk_mb))
     return [
@@ -165,7 +165,7 @@ def attempts(job: Job) -> str:
 
 
 def used(attempt: Attempt) -> list[str]:
-    """What an attempt has used, in a few words each: "1.2 s of CPU, 85 % of a core", "212 MB of memory", "score 92"."""
+    """The resources that an attempt used: "1.2 s of CPU, 85 % of a core", "212 MB of memory", "score 92"."""
     facts = []
     if attempt.cpu_seconds is not None:
         share = "" if attempt.average_cpu is None else f", {attempt.average_cpu:.0f} % of a core"

@@ -20,7 +20,7 @@ class JobFilter(logging.Filter):
     """Adds `job` and `attempt` to every record; both are "" outside a body. Put it on a handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not hasattr(record, "job"):  # the log of transitions brings its own
+        if not hasattr(record, "job"):  # the log of transitions sets its own
             job = context.current()
             record.job = str(job.id) if job is not None and job.id else ""
             record.attempt = job.attempt if job is not None else ""
@@ -36,32 +36,32 @@ def connect() -> None:
 
 
 def log_transitions(moved: Sequence[Moved]) -> None:
-    """The hook: INFO for a move, WARNING for a retry or rescue, ERROR for a failure."""
-    for one in moved:
-        level = _LEVELS.get(one.edge, logging.INFO)
+    """A subscriber to transitions. INFO for a move, WARNING for a retry or rescue, ERROR for a failure."""
+    for move in moved:
+        level = _LEVELS.get(move.edge, logging.INFO)
         if logger.isEnabledFor(level):
             logger.log(
                 level,
                 "%s %s %s -> %s",
-                one.row["task"],
-                one.id,
-                one.from_state or "new",
-                one.to_state,
-                extra=_extra(one),
+                move.row["task"],
+                move.id,
+                move.from_state or "new",
+                move.to_state,
+                extra=_extra(move),
             )
 
 
-def _extra(one: Moved) -> dict[str, Any]:
-    started = one.row["started_at"]
+def _extra(move: Moved) -> dict[str, Any]:
+    started = move.row["started_at"]
     return {
-        "job": str(one.id),
-        "attempt": one.row["attempt"],
-        "key": one.row["key"],
-        "task": one.row["task"],
-        "pool": one.row["pool"],
-        "from_state": one.from_state,
-        "to_state": one.to_state,
-        "seconds": (one.at - started).total_seconds() if started else None,
+        "job": str(move.id),
+        "attempt": move.row["attempt"],
+        "key": move.row["key"],
+        "task": move.row["task"],
+        "pool": move.row["pool"],
+        "from_state": move.from_state,
+        "to_state": move.to_state,
+        "seconds": (move.at - started).total_seconds() if started else None,
     }
 
 

@@ -1,39 +1,34 @@
-"""Finding jobs among millions of rows: every lookup here has an index, or looks at a bounded number of rows.
-
-It must not import models: the models bring their querysets.
-"""
+"""Finding jobs among millions of rows: every lookup here has an index, or looks at a bounded number of rows."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import connections
 from django.db.models import F
 
-if TYPE_CHECKING:
-    from jobs.models.querysets import JobQuerySet
-
 from jobs.models.expressions import KEY_HEAD, KeyHead, KeyTail
+from jobs.models.querysets import JobQuerySet
 
 WINDOW = 100_000
 FOUND = 500
 
 
 def with_key_text(jobs: JobQuerySet, key: str) -> JobQuerySet:
-    """Jobs whose key reads exactly so, finished ones too, whatever the manager.
+    """Jobs with exactly this key, finished ones too, of any manager.
 
-    Head and tail are compared, not the key: SQLite would put an equal key's value into the head, and then see no index.
+    Head and tail are compared instead of the key: given `key = …`, SQLite would not use the index on the head.
     """
     if not connections[jobs.db].features.supports_expression_indexes:
-        return jobs.filter(key=key)  # MariaDB has an index on the head of a column, and takes it by itself
+        return jobs.filter(key=key)  # MariaDB indexes a prefix of the column, and uses it by itself
     parts = jobs.alias(key_head=KeyHead(F("key")), key_tail=KeyTail(F("key")))
     return parts.filter(key__isnull=False, key_head=key[:KEY_HEAD], key_tail=key[KEY_HEAD:])
 
 
 def matching(jobs: JobQuerySet, word: str) -> JobQuerySet:
-    """Jobs that a word names exactly: by id, key or external id; the newest of each where there are very many."""
+    """Jobs whose id, key or external id is exactly this word; of very many, the newest of each."""
     ids = [*_newest(with_key_text(jobs, word)), *_newest(jobs.filter(external_id=word).exclude(external_id=""))]
     with contextlib.suppress(ValueError):
         ids.append(UUID(word))

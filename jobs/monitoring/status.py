@@ -1,4 +1,4 @@
-"""The status answer: where a job stands, as plain data. Read-only."""
+"""The status of a job as plain data. Read-only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ from jobs.exceptions import JobCancelled, JobFailed, JobNotFinished, ResultUnava
 from jobs.models import Job
 from jobs.states import JobState
 
+_COLUMNS = (
+    "task",
+    "key",
+    "status",
+    "state",
+    "message",
+    "progress",
+    "stage",
+    "sub_progress",
+    "diagnostics",
+    "metadata",
+    "attempt",
+    "run",
+    "max_retries",
+    "retry_count",
+    "priority",
+    "reason",
+)
+_CHUNKS = {"current_step": None, "total_chunks": 0, "completed_chunks": 0, "failed_chunks": 0}  # not built yet
 _TIMES = (
     "created_at",
     "updated_at",
@@ -29,26 +48,8 @@ def status_of(job: Job) -> dict[str, Any]:
     """
     return {
         "job_id": str(job.id),
-        "task": job.task,
-        "key": job.key,
-        "status": job.status,
-        "state": job.state,
-        "message": job.message,
-        "progress": job.progress,
-        "stage": job.stage,
-        "sub_progress": job.sub_progress,
-        "diagnostics": job.diagnostics,
-        "metadata": job.metadata,
-        "attempt": job.attempt,
-        "run": job.run,
-        "max_retries": job.max_retries,
-        "retry_count": job.retry_count,
-        "priority": job.priority,
-        "reason": job.reason,
-        "current_step": None,
-        "total_chunks": 0,
-        "completed_chunks": 0,
-        "failed_chunks": 0,
+        **{name: getattr(job, name) for name in _COLUMNS},
+        **_CHUNKS,
         **{name: getattr(job, name) for name in _TIMES},
         "polling_recommendation": _polling(job),
         "error": _error(job),
@@ -56,7 +57,7 @@ def status_of(job: Job) -> dict[str, Any]:
 
 
 def result_of(job: Job) -> Any:
-    """What a completed job has returned; any other raises what became of it: see `JobManager.get_job_results`."""
+    """The result of a completed job; raises an exception for any other, see `JobManager.get_job_results`."""
     if job.state == JobState.FAILED:
         raise JobFailed(job.error_message, result=job.result, category=job.error_category, errors=job.errors)
     if job.state == JobState.CANCELLED:

@@ -1,6 +1,6 @@
-"""How much of each pool and each limit is taken: what admission counts, to be shown. Reads, and decides nothing.
+"""How much of each pool and each limit is in use. Read-only.
 
-Everything in flight is counted by `limits.Tally`, as admission does it, so that a page cannot say another number.
+Jobs in flight are counted by `limits.Tally`, as admission counts them, so a page cannot show another number.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jobs.monitoring import counting
 from jobs.monitoring.counting import Bounded, Waiting
 
 TITLES = {MEMORY: "Memory (MB)", CPU: "CPU weight", DISK: "Disk (MB)"}
-FULLEST = 5  # partitions told of a limit
+FULLEST = 5  # partitions shown of a limit
 
 
 @dataclass(frozen=True)
 class Gauge:
-    """What is taken of a size; None is no limit. `key` is how programs call it, `name` how people do."""
+    """How much of a size is in use; None is no limit. `key` is its name for programs, `name` for people."""
 
     key: str
     name: str
@@ -32,7 +32,7 @@ class Gauge:
 
     @property
     def percent(self) -> int:
-        """0 to 100; all of nothing is all. 0 without a limit."""
+        """0 to 100; 100 for a size of 0, and 0 without a limit."""
         if self.size is None:
             return 0
         return min(100, round(100 * self.used / self.size)) if self.size else 100
@@ -42,7 +42,7 @@ class Gauge:
 class PoolUse:
     """A pool at one moment (`now`, epoch seconds).
 
-    Without a maximum of its own `in_flight` stands beside the live slots and their look-ahead.
+    Without a maximum of its own, the size of `in_flight` is the live slots with their look-ahead.
     """
 
     pool: Pool
@@ -54,7 +54,7 @@ class PoolUse:
 
     @property
     def oldest_wait(self) -> float | None:
-        """Seconds that the oldest waiting job has waited; of more than can be counted, at least so many."""
+        """Seconds that the oldest waiting job has waited; a lower bound if more jobs wait than are counted."""
         return None if self.waiting.since is None else max(0.0, self.now - self.waiting.since)
 
     @property
@@ -70,7 +70,7 @@ class PoolUse:
 
 @dataclass(frozen=True)
 class Share:
-    """One partition of a limit: what it has in flight, or from when on (epoch seconds) its next start may come."""
+    """One partition of a limit: its jobs in flight, or when (epoch seconds) its next job may start."""
 
     partition: str
     used: int = 0
@@ -79,9 +79,10 @@ class Share:
 
 @dataclass(frozen=True)
 class LimitUse:
-    """A limit at one moment (`now`, epoch seconds). `shares` are the fullest, or the longest closed, partitions first.
+    """A limit at one moment (`now`, epoch seconds).
 
-    `size` is what holds, which for the system-wide limit may be the setting's.
+    `shares` begin with the fullest partition; of a rate, with the one that waits longest. `size` is the size in
+    force, which for the system-wide limit may come from the setting.
     """
 
     limit: Limit
@@ -91,7 +92,7 @@ class LimitUse:
 
     @property
     def used(self) -> int:
-        """What is in flight under it, all partitions together."""
+        """Jobs in flight under it, in all partitions."""
         return sum(share.used for share in self.shares)
 
     @property
@@ -105,7 +106,7 @@ class LimitUse:
 
     @property
     def more(self) -> int:
-        """How many partitions are not told."""
+        """How many partitions are not shown."""
         return max(0, len(self.shares) - FULLEST)
 
     def gauge(self, share: Share) -> Gauge:
@@ -113,41 +114,45 @@ class LimitUse:
         return Gauge(share.partition, share.partition, share.used, self.size)
 
     def seconds_until_open(self, share: Share) -> float:
-        """How long until a rate lets the next job of a partition start."""
+        """Seconds until a rate lets the next job of a partition start."""
         return max(0.0, (share.opens_at or 0.0) - self.now)
 
 
 def of_pools(pools: Iterable[Pool]) -> list[PoolUse]:
     """These pools, each looked at once; one that is deleted in between is left out."""
     waiting = counting.waiting()
-    found = ((pool, limits.take_snapshot(pool.name)) for pool in pools)
+    snapshots = ((pool, limits.take_snapshot(pool.name)) for pool in pools)
     nothing = Waiting(Bounded(0), None)
-    return [_pool_use(pool, Tally(look), waiting.get(pool.name, nothing)) for pool, look in found if look is not None]
+    return [
+        _pool_use(pool, Tally(snapshot), waiting.get(pool.name, nothing))
+        for pool, snapshot in snapshots
+        if snapshot is not None
+    ]
 
 
 def of_limits(rows: Iterable[Limit]) -> list[LimitUse]:
-    """These limits. One that spans pools is read with any of them, one of a pool with that pool."""
+    """How full these limits are. A limit of one pool is read with that pool, any other with any pool."""
     tallies = _Tallies()
     return [_limit_use(limit, tallies.of(limit.pool)) for limit in rows]
 
 
 class _Tallies:
-    """One look at each pool that is asked for."""
+    """One snapshot of each pool, taken when it is first needed."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Tally | None] = {}
+        self._by_pool: dict[str, Tally | None] = {}
 
     @cached_property
     def _any(self) -> str:
         return Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True).first() or ""
 
     def of(self, pool: str) -> Tally | None:
-        """The tally of a pool, or of any where none is said; None where there is none of that name."""
+        """The tally of a pool, or of any pool for ""; None if there is no pool of that name."""
         name = pool or self._any
-        if name not in self._known:
-            look = limits.take_snapshot(name)
-            self._known[name] = None if look is None else Tally(look)
-        return self._known[name]
+        if name not in self._by_pool:
+            snapshot = limits.take_snapshot(name)
+            self._by_pool[name] = None if snapshot is None else Tally(snapshot)
+        return self._by_pool[name]
 
 
 def _pool_use(pool: Pool, tally: Tally, waiting: Waiting) -> PoolUse:

@@ -27,9 +27,9 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def page(view: View[P]) -> View[P]:
-    """Every view of ours goes through this: signed in, CSRF checked, outside ATOMIC_REQUESTS, with a strict CSP.
+    """Decorates every view: signed in, CSRF checked, outside ATOMIC_REQUESTS, with a strict CSP.
 
-    Out of a transaction, because a reader must not hold one open, and what a request moves is admitted on its commit.
+    Outside a transaction, because a page must not hold one open, and jobs are admitted when a request commits.
     """
 
     @functools.wraps(view)
@@ -50,39 +50,39 @@ def person(request: HttpRequest) -> AbstractUser:
 
 
 def who_and_why(request: HttpRequest) -> tuple[str, str]:
-    """The name of who is signed in, and the reason that their form gives, which is kept with what they do."""
+    """The user's name, and the reason from the form; both are kept in the history."""
     reason = request.POST.get("reason", "").strip()
     return request.user.get_username(), clean_text(reason, MAX_REASON)
 
 
 def visible_jobs(request: HttpRequest) -> JobQuerySet:
-    """What this person may see: staff all jobs, others their own."""
+    """The jobs that this user may see: staff all, others their own."""
     return Job.objects.using(settings.DATABASE).visible_to(person(request))
 
 
 def visible_job(request: HttpRequest, job_id: UUID) -> Job:
-    """One job; a foreign one is as missing as one that does not exist (404)."""
+    """One job; 404 if it does not exist or this user may not see it."""
     job = visible_jobs(request).filter(pk=job_id).first()
     if job is None:
         raise Http404("There is no such job.")
     return job
 
 
-def may(request: HttpRequest, what: str, job: Job) -> bool:
-    """Whether this person may `cancel_job` or `retry_job` this job: its owner, or staff with that permission."""
+def may(request: HttpRequest, permission: str, job: Job) -> bool:
+    """Whether this user may `cancel_job` or `retry_job`, say, this job: its owner, or staff with that permission."""
     user = person(request)
     if job.owner and job.owner == user.get_username():
         return True
-    return user.is_staff and user.has_perm(f"{Job._meta.app_label}.{what}")
+    return user.is_staff and user.has_perm(f"{Job._meta.app_label}.{permission}")
 
 
 def is_refresh(request: HttpRequest) -> bool:
-    """Whether the page's own script asks, to refresh what is shown: messages wait for the person."""
+    """Whether the page's script asks, to refresh the page. Messages are then kept for the user's next request."""
     return "X-Jobs-Refresh" in request.headers
 
 
 def _policy() -> str:
-    """Content-Security-Policy: everything from here, and style sheets and scripts from where the static files are."""
+    """Content-Security-Policy: everything from this host; scripts, styles and images also from the static host."""
     parts = urlsplit(static("jobs/jobs.css"))
     home = f"'self' {parts.scheme or 'https'}://{parts.netloc}" if parts.netloc else "'self'"
     rules: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""The beginnings of a job's arguments, for rows that have no key to be known by.
+"""The beginnings of a job's arguments: lists show them for jobs without a key.
 
-The database cuts them: arguments may be megabytes, and a list shows fifty rows.
+The database cuts them, because arguments may be megabytes and a list shows fifty rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Case, When
 from django.db.models.functions import Left
 
-HEAD = 300  # characters read of each, some more than are shown: JSON has quotes and escapes
+HEAD = 300  # characters read of each, more than are shown: JSON adds quotes and escapes
 HEADS: dict[str, Any] = {
     f"{name}_head": Case(When(key__isnull=True, then=Left(name, HEAD))) for name in ("args", "kwargs")
 }

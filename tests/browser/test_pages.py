@@ -56,7 +56,7 @@ def test_a_long_job_is_paused_and_goes_on(visit: Visit) -> None:
     expect(state).to_contain_text("new <b>disks</b>")
     _assert_accessible_and_fitting(page)
     page.get_by_text("Resume…").click()
-    page.get_by_role("button", name="Let this job go on").click()
+    page.get_by_role("button", name="Resume this job").click()
     expect(state.locator(".badge")).to_have_text("running")
     _assert_it_changes(page, page.get_by_role("region", name="Progress"))
 
@@ -70,7 +70,7 @@ def test_a_filter_shows_what_it_says(visit: Visit) -> None:
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(_row(page, BROKEN).locator(".args")).to_have_text("http, 79")
     page.get_by_role("navigation", name="State").get_by_role("link", name="completed").click()
-    expect(page.get_by_role("heading", name="No job matches.")).to_be_visible()
+    expect(page.get_by_role("heading", name="No job matches the filters.")).to_be_visible()
     page.get_by_role("link", name="remove this filter").click()
     expect(page.locator("tbody tr").first).to_be_visible()
     assert set(page.locator("tbody .badge").all_inner_texts()) == {"completed"}

@@ -13,13 +13,15 @@ from jobs.management.bulk_command import Act, BulkCommand
 
 
 class Command(BulkCommand):
-    help = "Cancel jobs: those that wait at once, running ones by request. By id, or by filter in batches."
+    help = "Cancel jobs, by id or by filter. Waiting jobs are cancelled at once; running jobs are asked to stop."
     verb = "cancel"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--reason", default="", help="why; kept in the history of each job")
-        parser.add_argument("--force", action="store_true", help="stop the processes of running ones without a grace")
+        parser.add_argument(
+            "--force", action="store_true", help="stop the processes of running jobs at once, without a grace period"
+        )
 
     def act(self, options: dict[str, Any]) -> Act:
         reason, actor = clean_text(options["reason"], 500), self.person(options)

@@ -13,9 +13,9 @@ from jobs.states import FINAL
 
 class Command(BaseCommand):
     help = (
-        "Delete finished jobs with their attempts, events and logs: what is older than JOBS['RETENTION'] keeps it, "
-        "or than --older-than. Unfinished jobs are never deleted, nor what belongs "
-        "to the tree of one. Can be stopped at any time: the next run goes on."
+        "Delete finished jobs that are older than JOBS['RETENTION'] or --older-than, with their attempts, events and "
+        "logs. A job is kept while another job of its tree is unfinished. Can be interrupted at any time: the next run "
+        "continues."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,7 +27,10 @@ class Command(BaseCommand):
             help=f"only {', '.join(sorted(FINAL))}; may be repeated",
         )
         parser.add_argument(
-            "--older-than", type=arguments.duration, metavar="30d", help="ended longer ago than 30d, 12h, 45m, 90s"
+            "--older-than",
+            type=arguments.duration,
+            metavar="30d",
+            help="only jobs that ended longer ago: 30d, 12h, 45m, 90s",
         )
         parser.add_argument("--manager", default="", metavar="NAME", help="only the jobs of this named manager")
         arguments.add_batch(parser, default=pruner.BATCH)
@@ -39,8 +42,8 @@ class Command(BaseCommand):
         counts = pruner.prune(retention, manager=manager, dry_run=dry_run, batch=options["batch"])
         number = counts.total()
         if options["as_json"]:
-            told = {"dry_run": dry_run, "deleted": number, "by_state": dict(counts), "older_than": retention}
-            self.stdout.write(output.as_json(told))
+            data = {"dry_run": dry_run, "deleted": number, "by_state": dict(counts), "older_than": retention}
+            self.stdout.write(output.as_json(data))
         elif dry_run:
             self.stdout.write(f"{output.jobs(number)} would be deleted (dry run: nothing was changed)")
         else:
@@ -48,9 +51,9 @@ class Command(BaseCommand):
 
 
 def _retention(options: dict[str, Any]) -> dict[str, float | None]:
-    """Seconds by state; a state that is not there is not touched."""
-    kept = pruner.configured()
-    wanted = options["state"] or list(kept)
+    """Seconds by state. Jobs in other states are kept."""
+    configured = pruner.configured()
+    wanted = options["state"] or list(configured)
     if options["older_than"] is None:
-        return {state: kept.get(state) for state in wanted}
+        return {state: configured.get(state) for state in wanted}
     return dict.fromkeys(wanted, options["older_than"])

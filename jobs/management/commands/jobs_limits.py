@@ -16,7 +16,7 @@ HEADS = ("name", "limits", "size", "now", "policy")
 
 
 class Command(BaseCommand):
-    help = "List the limits, with what is in flight under each, or when a rate lets the next job start."
+    help = "List the limits, with the jobs in flight under each; for a rate, when the next job may start."
 
     def add_arguments(self, parser: CommandParser) -> None:
         arguments.add_json(parser)
@@ -30,14 +30,14 @@ class Command(BaseCommand):
 
 
 def _data(use: LimitUse) -> dict[str, Any]:
-    """One limit as plain data; `partitions` are the fullest, or those that wait longest. Waits in seconds."""
+    """One limit as plain data; `partitions` are the fullest; of a rate, the longest to wait (seconds)."""
     limit = use.limit
-    told = {"name": limit.name, **limit.subject, "size": use.size, "weight": limit.weight, "policy": limit.policy}
+    data = {"name": limit.name, **limit.subject, "size": use.size, "weight": limit.weight, "policy": limit.policy}
     if not use.is_rate:
         shares = [{"partition": share.partition, "in_flight": share.used} for share in use.fullest]
-        return {**told, "in_flight": use.used, "partitions": shares}
+        return {**data, "in_flight": use.used, "partitions": shares}
     waits = [{"partition": share.partition, "opens_in": use.seconds_until_open(share)} for share in use.fullest]
-    return {**told, "period": limit.period, "burst": limit.burst, "partitions": waits}
+    return {**data, "period": limit.period, "burst": limit.burst, "partitions": waits}
 
 
 def _row(use: LimitUse) -> tuple[object, ...]:

@@ -19,13 +19,15 @@ GROUP_HEADS = ("count", "category", "last", "fingerprint", "newest job", "error"
 
 
 class Command(BaseCommand):
-    help = "List jobs, newest first; or with --groups, failures that are alike, the most frequent first."
+    help = (
+        "List jobs, newest first. With --groups: count the failed jobs that have the same error, most frequent first."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         arguments.add_filters(parser)
-        parser.add_argument("--limit", type=arguments.count, default=50, metavar="N", help="at most so many jobs (50)")
+        parser.add_argument("--limit", type=arguments.count, default=50, metavar="N", help="print at most N rows (50)")
         parser.add_argument(
-            "--groups", action="store_true", help=f"count failures that are alike, among the newest {CEILING:,}"
+            "--groups", action="store_true", help=f"count failed jobs by error, among the newest {CEILING:,}"
         )
         arguments.add_json(parser)
 
@@ -50,7 +52,7 @@ class Command(BaseCommand):
         if options["as_json"]:
             self.stdout.write(output.as_json([_group(group) for group in groups]))
         elif groups:
-            self.stdout.write(output.table(GROUP_HEADS, [_told(group) for group in groups]))
+            self.stdout.write(output.table(GROUP_HEADS, [_group_row(group) for group in groups]))
         else:
             self.stderr.write("No failures.", style_func=str)
 
@@ -68,7 +70,7 @@ def _group(group: ErrorGroup) -> dict[str, Any]:
     }
 
 
-def _told(group: ErrorGroup) -> tuple[object, ...]:
+def _group_row(group: ErrorGroup) -> tuple[object, ...]:
     job = group.newest
     error = f"{job.error_type}: {job.error_message}"
     return group.count, job.error_category, output.moment(job.finished_at), group.fingerprint, job.id, error

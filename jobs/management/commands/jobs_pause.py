@@ -16,14 +16,14 @@ from jobs.management.hold_command import HoldCommand
 
 class Command(HoldCommand):
     help = (
-        "Pause jobs: those that wait at once, running ones at their next checkpoint. By id, or by filter in batches. "
-        "--task or --pool alone pauses the task or the pool itself: nothing of it starts, what runs goes on."
+        "Pause jobs, by id or by filter. Waiting jobs pause at once; running jobs pause at their next checkpoint. "
+        "With --task or --pool alone: pause the task or the pool itself. None of its jobs start; running jobs go on."
     )
     verb = "pause"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--reason", default="", help="why; kept beside what is paused")
+        parser.add_argument("--reason", default="", help="why; shown while the job, the task or the pool is paused")
 
     def act(self, options: dict[str, Any]) -> Act:
         reason, actor = clean_text(options["reason"], 500), self.person(options)

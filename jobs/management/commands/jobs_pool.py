@@ -15,18 +15,19 @@ from jobs.monitoring import formatting, usage
 from jobs.monitoring.usage import PoolUse
 
 VERBS = ("pause", "drain", "resume", "show")
+OPEN = "open"  # the state of a pool that is not paused and does not drain
 
 
 class Command(BaseCommand):
     help = (
-        "Pause a pool (nothing more is admitted, what no worker has begun goes back to waiting), drain it (the same, "
-        "to let it run empty), resume it, or show what is taken of it."
+        "pause: start no more jobs of this pool; queued jobs go back to waiting, running jobs go on. "
+        "drain: the same, to let the pool run empty. resume: start jobs again. show: print how much of it is in use."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("verb", type=arguments.one_of(VERBS, "verb"), metavar="|".join(VERBS))
         parser.add_argument("name", metavar="NAME", help="the pool's name")
-        parser.add_argument("--reason", help="why; shown beside the pool, with resume in the log")
+        parser.add_argument("--reason", help="why; shown with the pool; for resume it is only logged")
         arguments.add_person(parser)
         arguments.add_json(parser)
 
@@ -44,12 +45,12 @@ class Command(BaseCommand):
         elif verb == "show":
             self.stdout.write(output.printable("\n".join(_lines(use))))
         else:
-            said = formatting.closed(use.pool, use.now) or "admits"
-            self.stdout.write(output.printable(f"{name}: {said}{'' if changed else ' (already so)'}"))
+            state = formatting.closed(use.pool, use.now) or OPEN
+            self.stdout.write(output.printable(f"{name}: {state}{'' if changed else ' (no change)'}"))
 
 
 def _do(verb: str, name: str, reason: str, actor: str) -> bool:
-    """Whether something was changed."""
+    """Do what the verb says; whether that changed anything."""
     if verb == "pause":
         return pools.pause(name, reason=reason, actor=actor)
     if verb == "drain":
@@ -59,10 +60,10 @@ def _do(verb: str, name: str, reason: str, actor: str) -> bool:
 
 def _use(name: str) -> PoolUse:
     rows = Pool.objects.using(settings.DATABASE)
-    found = usage.of_pools(rows.filter(name=name))
-    if not found:
+    uses = usage.of_pools(rows.filter(name=name))
+    if not uses:
         raise UnknownPool(name, rows.values_list("name", flat=True))
-    return found[0]
+    return uses[0]
 
 
 def _data(use: PoolUse) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _data(use: PoolUse) -> dict[str, Any]:
 
 
 def _lines(use: PoolUse) -> list[str]:
-    """Everything, to read."""
+    """Everything, as lines of text."""
     maximum = "no maximum" if use.pool.max_concurrent is None else f"of {formatting.number(use.pool.max_concurrent)}"
     wait = "" if use.oldest_wait is None else f", the oldest for {formatting.duration(use.oldest_wait)}"
     facts = [
@@ -97,5 +98,5 @@ def _lines(use: PoolUse) -> list[str]:
     for gauge in use.budgets:
         size = "no limit" if gauge.size is None else f"of {formatting.number(gauge.size)}"
         facts.append((gauge.name, f"{formatting.number(gauge.used)}, {size}"))
-    facts.append(("state", formatting.closed(use.pool, use.now) or "admits"))
+    facts.append(("state", formatting.closed(use.pool, use.now) or OPEN))
     return [f"{name + ':':18}{value}" for name, value in facts]

@@ -15,8 +15,8 @@ from jobs.management.hold_command import HoldCommand
 
 class Command(HoldCommand):
     help = (
-        "Let paused jobs go on, and withdraw what was asked of running ones. By id, or by filter in batches, oldest "
-        "first. --task or --pool alone resumes the task or the pool itself."
+        "Resume paused jobs, by id or by filter, oldest first. Running jobs that were asked to pause go on. "
+        "With --task or --pool alone: resume the task or the pool itself."
     )
     verb = "resume"
 

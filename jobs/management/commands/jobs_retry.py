@@ -13,7 +13,7 @@ from jobs.management.bulk_command import Act, BulkCommand
 
 
 class Command(BulkCommand):
-    help = "Run failed and cancelled jobs again, as a new run. By id, or by filter in batches, oldest first."
+    help = "Run failed and cancelled jobs again, each as a new run. By id or by filter, oldest first."
     verb = "retry"
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -38,12 +38,32 @@ MOMENTS = (
     "cancel_requested_at",
 )
 BOUNDS = ("timeout", "grace", "memory_mb", "disk_mb", "expires_at", "paused_by", "cancel_force")
+ATTEMPT_COLUMNS = (
+    "id",
+    "run",
+    "number",
+    "started_at",
+    "finished_at",
+    "outcome",
+    "hostname",
+    "pid",
+    "error_category",
+    "error_type",
+    "error_message",
+    "error_traceback",
+    "cpu_seconds",
+    "average_cpu",
+    "peak_memory_mb",
+    "peak_disk_mb",
+    "performance_score",
+    "metrics",
+)
 VALUES = ("args", "kwargs", "metadata", "live_state", "diagnostics", "result")
 EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
 
 
 class Command(BaseCommand):
-    help = "Show one job: where it stands, how it got there, what went in and what came out."
+    help = "Show one job: its state, history, arguments, result and log."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", type=arguments.job_id, metavar="ID", help="the job's id")
@@ -68,28 +88,7 @@ def _data(job: Job) -> dict[str, Any]:
         "events": list(
             _newest(job.events, "-seq", EVENTS).values("seq", "name", "from_state", "to_state", "at", "actor", "data")
         )[::-1],
-        "attempts": list(
-            _newest(job.attempts, "-started_at", ATTEMPTS).values(
-                "id",
-                "run",
-                "number",
-                "started_at",
-                "finished_at",
-                "outcome",
-                "hostname",
-                "pid",
-                "error_category",
-                "error_type",
-                "error_message",
-                "error_traceback",
-                "cpu_seconds",
-                "average_cpu",
-                "peak_memory_mb",
-                "peak_disk_mb",
-                "performance_score",
-                "metrics",
-            )
-        )[::-1],
+        "attempts": list(_newest(job.attempts, "-started_at", ATTEMPTS).values(*ATTEMPT_COLUMNS))[::-1],
         "log": list(_newest(job.logs, "-id", LINES).values("at", "level", "text"))[::-1],
     }
 
@@ -99,7 +98,7 @@ def _newest(rows: Any, order: str, limit: int) -> Any:
 
 
 def _lines(job: Job) -> Iterator[str]:
-    """Everything, to read."""
+    """Everything, as lines of text."""
     facts = [(name, getattr(job, name)) for name in FACTS]
     facts += [("progress", f"{job.progress:.0f} %"), ("attempt", formatting.attempts(job)), ("run", job.run)]
     facts += [(title.lower(), value) for title, value in formatting.bounds(job)]
@@ -132,11 +131,11 @@ def _history(job: Job) -> Iterator[str]:
             event.from_state,
             event.to_state,
             event.actor,
-            formatting.told(event.data),
+            formatting.event_details(event.data),
         )
         for event in _newest(job.events, "-seq", EVENTS)
     ]
-    yield "\n" + output.table(("no.", "at", "event", "from", "to", "by", "said"), events[::-1])
+    yield "\n" + output.table(("no.", "at", "event", "from", "to", "by", "details"), events[::-1])
     for attempt in list(_newest(job.attempts, "-started_at", ATTEMPTS))[::-1]:
         where = f"on {attempt.hostname or '?'}, process {attempt.pid or '?'}"
         yield f"\nrun {attempt.run}, attempt {attempt.number}: {attempt.outcome or 'running'} {where}"

@@ -18,19 +18,21 @@ from jobs.monitoring import formatting
 
 class Command(BaseCommand):
     help = (
-        "Do what time and death cause: promote due jobs, publish what was not sent, rescue what dead workers held, "
-        "delete what is old. Only one steward acts at a time; the others stand by. Ends on SIGTERM or SIGINT."
+        "Run a steward: it makes due jobs pending, sends messages that were not sent, rescues jobs of dead workers, "
+        "and deletes old jobs. Only one steward acts at a time; the others stand by. Ends on SIGTERM or SIGINT."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="repair nothing; list where rows, broker and workers contradict each other (1 when they do), and what "
-            "was pruned and repaired so far",
+            help="repair nothing; list where database, broker and workers disagree (exit code 1 if they do), and "
+            "what was pruned and repaired so far",
         )
         arguments.add_json(parser)
-        parser.add_argument("--once", action="store_true", help="one round, then exit; 1 when nothing could be done")
+        parser.add_argument(
+            "--once", action="store_true", help="run one round, then exit; exit code 1 if this process could not act"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         label = f"jobs_steward@{socket.gethostname()}:{os.getpid()}"
@@ -48,18 +50,18 @@ class Command(BaseCommand):
         self._say(f"{label}: ended", options)
 
     def _check(self, *, as_json: bool) -> None:
-        found, kept = drift.check(), counters.figures()
+        problems, figures = drift.check(), counters.figures()
         if as_json:
-            self.stdout.write(output.as_json({"drift": [one._asdict() for one in found], **kept}))
-        elif found:
-            rows = [(one.kind, one.job_id, one.attempt_id, drift.MEANINGS[one.kind]) for one in found]
+            self.stdout.write(output.as_json({"drift": [problem._asdict() for problem in problems], **figures}))
+        elif problems:
+            rows = [(row.kind, row.job_id, row.attempt_id, drift.MEANINGS[row.kind]) for row in problems]
             self.stdout.write(output.table(("drift", "job", "attempt", "meaning"), rows))
         else:
-            self.stdout.write("No drift: rows, broker and workers agree.")
+            self.stdout.write("No drift: database, broker and workers agree.")
         if not as_json:
-            self.stdout.write("\n".join(formatting.figures(kept)))
-        if found:
-            raise CommandError(f"{len(found)} found. The steward repairs them; what stays is worth a look.")
+            self.stdout.write("\n".join(formatting.figures(figures)))
+        if problems:
+            raise CommandError(f"{len(problems)} found. The steward repairs them; look into any that stay.")
 
     def _tick_once(self, label: str) -> None:
         steward = Steward(label)

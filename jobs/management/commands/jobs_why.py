@@ -12,7 +12,7 @@ from jobs.management import arguments, output
 
 
 class Command(BaseCommand):
-    help = "Say why a job does not run yet: every reason, who holds what it waits for, and until when."
+    help = "Say why a job does not run yet: every reason, which jobs hold what it waits for, and until when."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", type=arguments.job_id, metavar="ID", help="the job's id")

@@ -1,6 +1,6 @@
-"""Why a job waits, in words and as data. Read-only: a side view that asks the code which decides, and decides nothing.
+"""Why a job waits, as sentences and as data. Read-only.
 
-What keeps a pending job is what `limits` says to admission, so the answer cannot be another one than the decision.
+The reasons of a pending job come from `limits`, as in an admission, so the answer cannot differ from the decision.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from jobs.states import FINAL, JobState
 
 __all__ = ["Holder", "Reason", "Why", "explain", "why", "worker_command"]
 
-# To add a thing that a job may wait for (other jobs, a person's pause), yield its Reason in the function of its state.
-_ELSEWHERE: dict[str, Callable[[Job, datetime], Iterator[Reason]]] = {
+# A new thing to wait for (other jobs, say) yields its Reason in the function of the state the job waits in.
+_BY_STATE: dict[str, Callable[[Job, datetime], Iterator[Reason]]] = {
     JobState.SCHEDULED: other_states.scheduled,
     JobState.BLOCKED: other_states.blocked,
     JobState.QUEUED: other_states.queued,
@@ -41,10 +41,10 @@ def why(job_id: UUID) -> Why:
 
 
 def explain(job: Job, now: datetime) -> Why:
-    """The same for a row that was read just now, at `now` by the database's clock."""
-    told = pending.explain(job, now) if job.state == JobState.PENDING else _elsewhere(job, now)
-    return replace(told, reasons=(*told.reasons, *other_states.expiring(job, now)))
+    """The same for a row read at `now` by the database's clock."""
+    answer = pending.explain(job, now) if job.state == JobState.PENDING else _not_pending(job, now)
+    return replace(answer, reasons=(*answer.reasons, *other_states.expiring(job, now)))
 
 
-def _elsewhere(job: Job, now: datetime) -> Why:
-    return Why(job.id, job.state, tuple(_ELSEWHERE[job.state](job, now)))
+def _not_pending(job: Job, now: datetime) -> Why:
+    return Why(job.id, job.state, tuple(_BY_STATE[job.state](job, now)))

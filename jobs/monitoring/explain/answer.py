@@ -1,4 +1,4 @@
-"""The answer to "why": plain data that prints itself. Reads nothing."""
+"""The answer to "why": plain data with `str()`. Reads no database."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Holder:
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that keeps a job (`blocks`), or a remark about it. What is None or empty has nothing to say.
+    """One reason that keeps a job from running (`blocks`), or a remark about it. Fields that do not apply are empty.
 
-    `limit` names the limit, budget or resource, `size` is what it allows, `used` what of it is taken, `need` the job's
-    own part. `until` is when this ends by itself, `since` when it began. `holders` are some of the jobs that hold it,
+    `limit` names the limit, budget or resource, `size` is what it allows, `used` what is in use, `need` what the job
+    needs. `until` is when this ends by itself, `since` when it began. `holders` are some of the jobs that hold it,
     `more_holders` counts the others.
     """
 
@@ -54,17 +54,17 @@ class Reason:
 
     @property
     def short_by(self) -> float | None:
-        """How much too little there is for this job."""
+        """How much more this job needs than is free."""
         if self.size is None or self.used is None or self.need is None:
             return None
         return max(0.0, self.used + self.need - self.size)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain data, without what has nothing to say."""
-        told = {**vars(self), "short_by": self.short_by, "more_holders": self.more_holders or None}
-        told["holders"] = [{**vars(one), "id": str(one.id)} for one in self.holders]
-        said = {name: value for name, value in told.items() if value is not None and value not in ("", [])}
-        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in said.items()}
+        """As plain data, without empty fields."""
+        fields = {**vars(self), "short_by": self.short_by, "more_holders": self.more_holders or None}
+        fields["holders"] = [{**vars(holder), "id": str(holder.id)} for holder in self.holders]
+        given = {name: value for name, value in fields.items() if value is not None and value not in ("", [])}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Why:
 
     @property
     def blockers(self) -> tuple[Reason, ...]:
-        """The reasons that keep it; the others are remarks."""
+        """The reasons that keep it from running; the others are remarks."""
         return tuple(reason for reason in self.reasons if reason.blocks)
 
     @property
@@ -103,7 +103,7 @@ class Why:
 
     @property
     def holder_ids(self) -> set[UUID]:
-        """Everybody whom it names."""
+        """The ids of all jobs it names."""
         return {holder.id for reason in self.reasons for holder in reason.holders}
 
     def as_dict(self) -> dict[str, Any]:

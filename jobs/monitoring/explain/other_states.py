@@ -20,19 +20,19 @@ def scheduled(job: Job, now: datetime) -> Iterator[Reason]:
     """Not before a moment: a delay, a retry's back-off or a snooze."""
     due = job.run_after or now
     if due <= now:
-        said = f"It was due {when(due, now)}: the steward makes it pending in its next round."
-        yield Reason("due", said, blocks=False, until=due)
+        sentence = f"It was due {when(due, now)}: the steward makes it pending in its next round."
+        yield Reason("due", sentence, blocks=False, until=due)
         return
     last = _last_event(job)
     edge = last.name if last is not None else ""
     if edge == "retry":
         number = f"attempt {job.retry_count + 1} of {job.max_retries + 1}"
-        said = f"The last attempt failed{_error(job)}: {number} comes {when(due, now)}."
+        sentence = f"The last attempt failed{_error(job)}: {number} comes {when(due, now)}."
     elif edge == "snooze":
-        said = f"Snoozed by its own code: it runs again {when(due, now)}. This uses no retry."
+        sentence = f"Snoozed by its own code: it runs again {when(due, now)}. This uses no retry."
     else:
-        edge, said = "delay", f"It was submitted to run later: {when(due, now)}."
-    yield Reason(edge, said, until=due, since=last.at if last is not None else None)
+        edge, sentence = "delay", f"It was submitted to run later: {when(due, now)}."
+    yield Reason(edge, sentence, until=due, since=last.at if last is not None else None)
 
 
 def blocked(job: Job, _: datetime) -> Iterator[Reason]:
@@ -44,13 +44,13 @@ def queued(job: Job, now: datetime) -> Iterator[Reason]:
     """Admitted: its message waits for a worker, or was not sent."""
     is_served = queries.live_slots(job.pool) > 0
     if not is_served:
-        said = f"No worker serves pool {name(job.pool)} just now."
-        yield Reason(NO_WORKER, said, pool=job.pool, command=worker_command([job.pool]))
+        sentence = f"No worker serves pool {name(job.pool)} just now."
+        yield Reason(NO_WORKER, sentence, pool=job.pool, command=worker_command([job.pool]))
     if job.published_at is None:
         yield _unsent(job, now)
     else:
-        said = f"Its message was sent {when(job.published_at, now)}: it waits for a free process of a worker."
-        yield Reason("sent", said, is_served, job.pool, since=job.published_at)
+        sentence = f"Its message was sent {when(job.published_at, now)}: it waits for a free process of a worker."
+        yield Reason("sent", sentence, is_served, job.pool, since=job.published_at)
     if job.release_count:
         times = "once" if job.release_count == 1 else f"{job.release_count} times"
         yield Reason("unanswered", f"No worker answered its message, {times} in a row: it is sent again.", blocks=False)
@@ -75,12 +75,14 @@ def running(job: Job, now: datetime) -> Iterator[Reason]:
         yield _asked_to_stop(job, worker, job.cancel_requested_at, now)
     elif job.pause_requested_at is not None:
         who, asked = job.paused_by, when(job.pause_requested_at, now)
-        said = f"It was asked to pause{by(who)} {asked}{because(job.reason)}, which it does at its next checkpoint."
-        yield Reason("pause_requested", said, blocks=False, since=job.pause_requested_at, person=who, text=job.reason)
+        sentence = f"It was asked to pause{by(who)} {asked}{because(job.reason)}, which it does at its next checkpoint."
+        yield Reason(
+            "pause_requested", sentence, blocks=False, since=job.pause_requested_at, person=who, text=job.reason
+        )
     if worker is not None and worker.beat_at < now - timedelta(seconds=settings.STALE_AFTER):
         last_beat = when(worker.beat_at, now)
-        said = f"The last heartbeat of its worker came {last_beat}: if it is dead, the steward rescues the job."
-        yield Reason("worker_silent", said, blocks=False, since=worker.beat_at)
+        sentence = f"The last heartbeat of its worker came {last_beat}: if it is dead, the steward rescues the job."
+        yield Reason("worker_silent", sentence, blocks=False, since=worker.beat_at)
 
 
 def paused(job: Job, now: datetime) -> Iterator[Reason]:
@@ -89,12 +91,12 @@ def paused(job: Job, now: datetime) -> Iterator[Reason]:
     since = last.at if last is not None else None
     ago = "" if since is None else f" {when(since, now)}"
     if job.reason == NOT_STARTED:
-        said = f"It was submitted{ago} with start=False, and was not started: call `job_manager.start_job`."
-        yield Reason("not_started", said, since=since)
+        sentence = f"It was submitted{ago} with start=False, and was not started: call `job_manager.start_job`."
+        yield Reason("not_started", sentence, since=since)
         return
     who = job.paused_by or (last.actor if last is not None else "")
-    said = f"It was paused{by(who)}{ago}{because(job.reason)}."
-    yield Reason("paused", said, since=since, person=who, text=job.reason)
+    sentence = f"It was paused{by(who)}{ago}{because(job.reason)}."
+    yield Reason("paused", sentence, since=since, person=who, text=job.reason)
 
 
 def final(job: Job, now: datetime) -> Iterator[Reason]:
@@ -107,15 +109,17 @@ def final(job: Job, now: datetime) -> Iterator[Reason]:
 def _asked_to_stop(job: Job, worker: Worker | None, at: datetime, now: datetime) -> Reason:
     """The person who asked, and what happens when the body does not stop by itself."""
     who, until = job.cancel_requested_by, None
-    said = f"It was asked to stop{by(who)} {when(at, now)}{because(job.reason)}, and has not stopped yet"
+    sentence = f"It was asked to stop{by(who)} {when(at, now)}{because(job.reason)}, and has not stopped yet"
     if worker is None or not worker.can_stop:
-        said += ": its worker cannot stop the code from outside. It stops at its next `check()`, or ends by itself."
+        sentence += ": its worker cannot stop the code from outside. It stops at its next `check()`, or ends by itself."
     elif job.cancel_force:
-        said += ": its worker stops its process now."
+        sentence += ": its worker stops its process now."
     else:
         until = at + timedelta(seconds=settings.GRACE if job.grace is None else job.grace)
-        said += f": its worker stops its process {when(until, now)}." if until > now else ": its worker stops it now."
-    return Reason("cancel_requested", said, since=at, until=until, person=who, text=job.reason)
+        sentence += (
+            f": its worker stops its process {when(until, now)}." if until > now else ": its worker stops it now."
+        )
+    return Reason("cancel_requested", sentence, since=at, until=until, person=who, text=job.reason)
 
 
 def expiring(job: Job, now: datetime) -> Iterator[Reason]:
@@ -126,25 +130,25 @@ def expiring(job: Job, now: datetime) -> Iterator[Reason]:
     if end > now:
         yield Reason("expires", f"Unless it starts before, it fails {when(end, now)}.", blocks=False, until=end)
     else:
-        said = f"It expired {when(end, now)}: it does not start any more, and the steward fails it."
-        yield Reason("expired", said, since=end)
+        sentence = f"It expired {when(end, now)}: it does not start any more, and the steward fails it."
+        yield Reason("expired", sentence, since=end)
 
 
 def _unsent(job: Job, now: datetime) -> Reason:
     since = "" if job.queued_at is None else f" {when(job.queued_at, now)}"
     if publishing.breaker.is_open:
-        said = f"It was admitted{since}, but the broker does not answer this process: its message is sent later."
-        return Reason("broker_away", said, since=job.queued_at)
-    said = f"It was admitted{since}, but its message is not sent yet: the steward sends it again."
-    return Reason("unsent", said, since=job.queued_at)
+        sentence = f"It was admitted{since}, but the broker does not answer this process: its message is sent later."
+        return Reason("broker_away", sentence, since=job.queued_at)
+    sentence = f"It was admitted{since}, but its message is not sent yet: the steward sends it again."
+    return Reason("unsent", sentence, since=job.queued_at)
 
 
 def _unknown(job: Job, since: datetime, now: datetime) -> Reason:
     end = since + timedelta(seconds=settings.UNKNOWN_TASK_AFTER)
-    said = f"A worker reported {when(since, now)} that it does not know task {name(job.task)}"
+    sentence = f"A worker reported {when(since, now)} that it does not know task {name(job.task)}"
     return Reason(
         "unknown_task",
-        f"{said}: unless another worker knows it, the job fails {when(end, now)}.",
+        f"{sentence}: unless another worker knows it, the job fails {when(end, now)}.",
         since=since,
         until=end,
     )

@@ -1,4 +1,4 @@
-"""What admission calls a blocker, as a sentence. One function per kind, in the order in which they are found."""
+"""Each blocker of admission as a sentence: one function a kind, in the order in which admission checks them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobs.admission.limits import SYSTEM_LIMIT, Blocker, QueuePosition, lookahead
-from jobs.admission.limits import blockers as kinds
+from jobs.admission.limits import blockers as blocker_kinds
 from jobs.admission.limits.lanes import EXCLUSIVE
 from jobs.core.conf import settings
 from jobs.models import Pool, TaskPause
@@ -28,16 +28,16 @@ class Closed:
     task: TaskPause | None = None
 
     def who(self, moment: datetime | None) -> tuple[str, str]:
-        """Person and reason of what was done at that moment: of a pause and a drain the first one's are kept."""
+        """Person and reason of the pause or drain at that moment; of two, only the first one's are stored."""
         is_first = moment == min((at for at in (self.paused_at, self.draining_at) if at), default=None)
         return (self.person, self.text) if is_first else ("", "")
 
 
 def closed_by(pool: str, blockers: Iterable[Blocker]) -> Closed:
     """The pause or drain among these blockers; asks the database only if there is one."""
-    found = {blocker.kind: blocker for blocker in blockers}
-    task = _pause_of(found[kinds.TASK_PAUSED].limit) if kinds.TASK_PAUSED in found else None
-    if not {kinds.PAUSED, kinds.DRAINING} & found.keys():
+    by_kind = {blocker.kind: blocker for blocker in blockers}
+    task = _pause_of(by_kind[blocker_kinds.TASK_PAUSED].limit) if blocker_kinds.TASK_PAUSED in by_kind else None
+    if not {blocker_kinds.PAUSED, blocker_kinds.DRAINING} & by_kind.keys():
         return Closed(task=task)
     columns = ("paused_by", "pause_reason", "paused_at", "draining_at")
     row = Pool.objects.using(settings.DATABASE).filter(name=pool).values_list(*columns).first()
@@ -50,9 +50,9 @@ def _pause_of(task: str) -> TaskPause | None:
 
 def reason(blocker: Blocker, stand: QueuePosition, closed: Closed, now: datetime) -> Reason:
     """A blocker as a reason with its sentence."""
-    found = _KINDS[blocker.kind](blocker, stand, closed, now)
+    written = _SENTENCES[blocker.kind](blocker, stand, closed, now)
     return replace(
-        found,
+        written,
         pool=stand.tally.snapshot.pool.name,
         limit=blocker.limit,
         partition=blocker.partition,
@@ -65,26 +65,26 @@ def reason(blocker: Blocker, stand: QueuePosition, closed: Closed, now: datetime
 
 def _paused(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     person, text = closed.who(closed.paused_at)
-    said = f"Pool {name(blocker.limit)} was paused{by(person)}{_ago(closed.paused_at, now)}{because(text)}."
-    return Reason(blocker.kind, said, person=person, text=text, since=closed.paused_at)
+    sentence = f"Pool {name(blocker.limit)} was paused{by(person)}{_ago(closed.paused_at, now)}{because(text)}."
+    return Reason(blocker.kind, sentence, person=person, text=text, since=closed.paused_at)
 
 
 def _draining(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     (person, text), since = closed.who(closed.draining_at), _ago(closed.draining_at, now)
-    said = f"Pool {name(blocker.limit)} was set to drain{by(person)}{since}{because(text)}."
-    return Reason(blocker.kind, said, person=person, text=text, since=closed.draining_at)
+    sentence = f"Pool {name(blocker.limit)} was set to drain{by(person)}{since}{because(text)}."
+    return Reason(blocker.kind, sentence, person=person, text=text, since=closed.draining_at)
 
 
 def _task_paused(blocker: Blocker, _: QueuePosition, closed: Closed, now: datetime) -> Reason:
     row = closed.task or TaskPause(task=blocker.limit)
     since = _ago(row.paused_at, now)
-    said = f"Task {name(blocker.limit)} was paused{by(row.paused_by)}{since}{because(row.pause_reason)}."
-    return Reason(blocker.kind, said, person=row.paused_by, text=row.pause_reason, since=row.paused_at)
+    sentence = f"Task {name(blocker.limit)} was paused{by(row.paused_by)}{since}{because(row.pause_reason)}."
+    return Reason(blocker.kind, sentence, person=row.paused_by, text=row.pause_reason, since=row.paused_at)
 
 
 def _no_worker(blocker: Blocker, *_: object) -> Reason:
-    said = f"No worker serves pool {name(blocker.limit)} just now."
-    return Reason(blocker.kind, said, command=worker_command([blocker.limit]))
+    sentence = f"No worker serves pool {name(blocker.limit)} just now."
+    return Reason(blocker.kind, sentence, command=worker_command([blocker.limit]))
 
 
 def _no_slot(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
@@ -128,12 +128,14 @@ def _own_limit(blocker: Blocker, *_: object) -> Reason:
 def _access(blocker: Blocker, stand: QueuePosition, *_: object) -> Reason:
     partition, used = name(blocker.partition), blocker.used or 0
     if not used:
-        said = f"Jobs ahead of it wait for partition {partition}: readers do not overtake writers, nor writers readers."
+        sentence = (
+            f"Jobs ahead of it wait for partition {partition}: readers do not overtake writers, nor writers readers."
+        )
     elif stand.head.facts.access == EXCLUSIVE:
-        said = f"It needs partition {partition} for itself, and {jobs(used)} of it {_are(used)} in flight."
+        sentence = f"It needs partition {partition} for itself, and {jobs(used)} of it {_are(used)} in flight."
     else:
-        said = f"A job that needs partition {partition} for itself is in flight."
-    return Reason(blocker.kind, said)
+        sentence = f"A job that needs partition {partition} for itself is in flight."
+    return Reason(blocker.kind, sentence)
 
 
 def _budget(blocker: Blocker, *_: object) -> Reason:
@@ -159,19 +161,19 @@ def _rate(blocker: Blocker, _: QueuePosition, __: Closed, now: datetime) -> Reas
     return Reason(blocker.kind, f"Rate {name(blocker.limit)} limits starts: the next one{where} may come {opens}.")
 
 
-_KINDS: dict[str, Callable[[Blocker, QueuePosition, Closed, datetime], Reason]] = {
-    kinds.PAUSED: _paused,
-    kinds.DRAINING: _draining,
-    kinds.NO_WORKER: _no_worker,
-    kinds.NO_SLOT: _no_slot,
-    kinds.POOL_FULL: _pool_full,
-    kinds.LIMIT: _limit,
-    kinds.OWN_LIMIT: _own_limit,
-    kinds.ACCESS: _access,
-    kinds.TASK_PAUSED: _task_paused,
-    kinds.BUDGET: _budget,
-    kinds.RESERVED: _reserved,
-    kinds.RATE: _rate,
+_SENTENCES: dict[str, Callable[[Blocker, QueuePosition, Closed, datetime], Reason]] = {
+    blocker_kinds.PAUSED: _paused,
+    blocker_kinds.DRAINING: _draining,
+    blocker_kinds.NO_WORKER: _no_worker,
+    blocker_kinds.NO_SLOT: _no_slot,
+    blocker_kinds.POOL_FULL: _pool_full,
+    blocker_kinds.LIMIT: _limit,
+    blocker_kinds.OWN_LIMIT: _own_limit,
+    blocker_kinds.ACCESS: _access,
+    blocker_kinds.TASK_PAUSED: _task_paused,
+    blocker_kinds.BUDGET: _budget,
+    blocker_kinds.RESERVED: _reserved,
+    blocker_kinds.RATE: _rate,
 }
 
 

@@ -1,4 +1,4 @@
-"""The admin: everything can be read, limits and sizes can be changed, and the rest moves by what people ask for."""
+"""The admin: rows can be read, limits and sizes can be changed, and jobs are changed by actions only."""
 
 from jobs.web.admin.attempts import AttemptAdmin
 from jobs.web.admin.jobs import JobAdmin

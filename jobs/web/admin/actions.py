@@ -1,4 +1,4 @@
-"""Cancel, retry, another priority for the jobs that are selected: asked once more, answered with exact counts."""
+"""Actions on the selected jobs: cancel, pause, resume, retry, priority. Each asks first, then reports exact counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.exceptions import shown
 from jobs.models import Job, Priority
 from jobs.web.access import who_and_why
 
-MOST = 500  # jobs of one action: their ids stand in a form, and Django reads at most 1,000 fields
+MOST = 500  # jobs per action: the form holds their ids, and Django accepts at most 1,000 fields
 LISTED = 20
 ADVICE = {
     verb: f"Narrow the filter, or use the command jobs_{verb}, which works in batches."
@@ -29,13 +29,13 @@ ADVICE = {
 
 @admin.action(description="Cancel selected jobs", permissions=["cancel"])
 def cancel_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
-    """Cancel: at once what waits, by request what runs."""
+    """Cancel: waiting jobs at once; running jobs are asked to stop."""
     (actor, reason), force = who_and_why(request), "force" in request.POST
 
     def act(ids: Sequence[UUID]) -> Answers:
         return cancellation.cancel(ids, reason=reason, actor=actor, force=force)
 
-    # Newest first: the slots of what runs, the oldest, must not go to what is about to be cancelled.
+    # Newest first: a cancelled running (old) job frees a slot, which a job that is cancelled next must not get.
     return _confirmed(model_admin, request, queryset.order_by("-id"), "cancel", act)
 
 
@@ -52,7 +52,7 @@ def retry_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
 
 @admin.action(description="Pause selected jobs", permissions=["pause"])
 def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
-    """Pause: at once what waits, at its next checkpoint what runs."""
+    """Pause: waiting jobs at once, running jobs at their next checkpoint."""
     actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
@@ -63,7 +63,7 @@ def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Jo
 
 @admin.action(description="Resume selected jobs", permissions=["pause"])
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]) -> TemplateResponse | None:
-    """Let paused jobs go on, oldest first."""
+    """Resume paused jobs, oldest first."""
     actor, reason = who_and_why(request)
 
     def act(ids: Sequence[UUID]) -> Answers:
@@ -76,7 +76,7 @@ def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[J
 def change_priority_of_selected(
     model_admin: Any, request: HttpRequest, queryset: QuerySet[Job]
 ) -> TemplateResponse | None:
-    """Give what waits among them another priority; asks for it first."""
+    """Change the priority of the waiting jobs; asks for it first."""
     priority = request.POST.get("priority", "")
     actor = request.user.get_username()
 
@@ -92,7 +92,7 @@ def change_priority_of_selected(
 def _confirmed(
     model_admin: Any, request: HttpRequest, jobs: QuerySet[Job], verb: str, act: Callable[[Sequence[UUID]], Answers]
 ) -> TemplateResponse | None:
-    """Ask once more; on the second post act, and say what became of each job."""
+    """Ask for confirmation; on the second post act, and report the answers."""
     ids = list(jobs.values_list("pk", flat=True)[: MOST + 1])
     if len(ids) > MOST:
         advice = ADVICE.get(verb, "Narrow the filter.")
@@ -101,7 +101,7 @@ def _confirmed(
     if request.POST.get("confirmed") != "yes":
         return _question(model_admin, request, verb, ids)
     answers = act(ids)
-    _tell(model_admin, request, answers, bulk.PAUSE_WORDS if verb in ("pause", "resume") else bulk.WORDS)
+    _report(model_admin, request, answers, bulk.PAUSE_WORDS if verb in ("pause", "resume") else bulk.WORDS)
     return None
 
 
@@ -123,8 +123,8 @@ def _question(model_admin: Any, request: HttpRequest, verb: str, ids: Sequence[U
     return TemplateResponse(request, "admin/jobs/job/confirm.html", context)
 
 
-def _tell(model_admin: Any, request: HttpRequest, answers: Answers, words: Mapping[str, str]) -> None:
+def _report(model_admin: Any, request: HttpRequest, answers: Answers, labels: Mapping[str, str]) -> None:
     counts = bulk.counted(answers)
-    told = ", ".join(f"{count:,} {words[answer]}" for answer, count in sorted(counts.items()))
+    text = ", ".join(f"{count:,} {labels[answer]}" for answer, count in sorted(counts.items()))
     level = messages.WARNING if bulk.REFUSED & counts.keys() else messages.SUCCESS
-    model_admin.message_user(request, f"{told}." if told else "No jobs.", level)
+    model_admin.message_user(request, f"{text}." if text else "No jobs.", level)

@@ -1,4 +1,4 @@
-"""Attempts, to read: who ran what, and how it ended."""
+"""Attempts, read-only: which process ran which job, and how the attempt ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.web.admin.base import BigTableAdmin
 
 @admin.register(Attempt)
 class AttemptAdmin(BigTableAdmin):
-    """The attempts of the newest jobs first: that is the order of the table's index."""
+    """Attempts of the newest jobs first, in the order of the table's index."""
 
     list_display = (
         "job_id",
@@ -74,5 +74,5 @@ class AttemptAdmin(BigTableAdmin):
 
     @admin.display(description="score")
     def score(self, attempt: Attempt) -> str:
-        """How it did beside what was expected, 0-100."""
+        """How well it did, compared with the expectation: 0-100."""
         return "–" if attempt.performance_score is None else f"{attempt.performance_score:.0f}"

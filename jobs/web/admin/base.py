@@ -1,4 +1,4 @@
-"""What our admin classes share: rows made by machines are read-only, and big tables are never counted or sorted."""
+"""Base classes of the admin. Rows that code writes are read-only; big tables are never counted or sorted as a whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.monitoring.counting import CEILING
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Counts no further than the ceiling, so the last page it offers costs little more than the first."""
+    """Counts no further than the ceiling, so its last page costs little more than its first."""
 
     @functools.cached_property
     def count(self) -> int:
@@ -58,14 +58,14 @@ class ReadOnlyAdmin(OurAdmin):
 
 
 class OneOrderList(ChangeList):
-    """A list in the order of an index; what the address asks for (`?o=`) would sort the whole table."""
+    """A list in the order of an index. Ignores `?o=`, which would sort the whole table."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return list(self.model_admin.get_ordering(request))
 
 
 class BigTableAdmin(ReadOnlyAdmin):
-    """For tables of millions of rows: one order, that of an index; no totals, no facets, no conditions of one's own."""
+    """For tables of millions of rows: the order of an index, no totals, no facets, no other conditions."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -78,5 +78,5 @@ class BigTableAdmin(ReadOnlyAdmin):
         return OneOrderList
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Only what the filters offer: any other condition in the address may read the whole table."""
-        return any(getattr(offered, "parameter_name", None) == lookup for offered in self.list_filter)
+        """Only the filters: any other condition in the address might read the whole table."""
+        return any(getattr(filter_class, "parameter_name", None) == lookup for filter_class in self.list_filter)

@@ -1,4 +1,4 @@
-"""Filters of the job list. Choices are few and known; none is gathered by reading the whole table of jobs."""
+"""Filters of the job list. None of them reads the whole table of jobs to find its choices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ByName(admin.SimpleListFilter):
     parameter_name: str
 
     def queryset(self, request: HttpRequest, queryset: Any) -> JobQuerySet:
-        """Only names that are offered: anything else finds nothing, and costs nothing."""
+        """Only names from the choices: any other name finds nothing, without a query."""
         jobs: JobQuerySet = queryset
         name = self.value()
         if name is None:
@@ -58,14 +58,14 @@ class TaskFilter(ByName):
 
 
 class RecentByName(ByName):
-    """On a column without an index of its own: looks through the newest jobs only, and says so."""
+    """On a column without an index: looks at the newest jobs only, and its title says so."""
 
     def narrowed(self, jobs: JobQuerySet, name: str) -> JobQuerySet:
         return super().narrowed(search.within_newest(jobs), name)
 
 
 class CategoryFilter(ByName):
-    """Of what has failed."""
+    """The category of the error."""
 
     title = "category"
     parameter_name = "error_category"

@@ -1,4 +1,4 @@
-"""How the admin shows what is taken of a size: numbers, and a bar where there is a size."""
+"""How the admin shows usage: numbers, and a bar if there is a limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def budgets(gauges: list[Gauge]) -> SafeString:
 
 
 def limit(use: LimitUse) -> SafeString:
-    """What is in flight, or when the next may start; of partitions the fullest ones."""
+    """Jobs in flight, or when the next job may start; for the fullest partitions."""
     if use.is_rate:
         return _rate(use)
     if not use.limit.partition_by:
@@ -37,7 +37,7 @@ def _rate(use: LimitUse) -> SafeString:
     if use.size is None:
         return SafeString("no limit")
     if not use.size:
-        return SafeString("never: 0 may start")
+        return SafeString("never: the rate is 0")
     lines = ((formatting.duration(use.seconds_until_open(share)), share.partition) for share in use.fullest)
     return _lines(use, format_html_join("", '<span class="jobs-line">next in {} {}</span>', lines))
 

@@ -28,7 +28,7 @@ EVENTS, ATTEMPTS, LINES = 200, 50, 200  # shown of each, the newest
 
 
 class JobList(OneOrderList):
-    """The list without the large columns, and with the database's time for what is still running."""
+    """The list without the large columns, and with the database's time, for the duration of running jobs."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
@@ -149,7 +149,7 @@ class JobAdmin(BigTableAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """By id, whole key or external id: what an index finds."""
+        """By id, whole key or external id: each has an index."""
         jobs: JobQuerySet = queryset  # type: ignore[assignment]  # the model's own
         word = search_term.strip()
         return (search.matching(jobs, word) if word else jobs), False
@@ -170,8 +170,8 @@ class JobAdmin(BigTableAdmin):
         """Whether this person is offered the action."""
         return request.user.has_perm(f"{self.opts.app_label}.change_job")
 
-    def view_on_site(self, job: Job) -> str | None:  # a method is a documented form of it
-        """The job's own page, where the host has our pages."""
+    def view_on_site(self, job: Job) -> str | None:  # Django allows a method here
+        """The job's own page, if the project includes `jobs.urls`."""
         try:
             return reverse("jobs:job-detail", args=[job.pk])
         except NoReverseMatch:

@@ -1,4 +1,4 @@
-"""Limits: made, changed and deleted while jobs run, beside what is in flight under each."""
+"""Limits: add, change and delete them while jobs run; shows the jobs in flight under each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from jobs.web.admin.base import OurAdmin
 
 SUBJECT = ("kind", "pool", "task", "partition_by", "partition")
 DECLARED_AGAIN = (
-    "%s is declared by the code, and comes back when a process that has just started submits its task."
-    " To lift it for good, leave its size empty."
+    "%s is declared in code: it comes back when a newly started process submits its task."
+    " To remove it for good, leave its size empty."
 )
 
 
 class LimitList(ChangeList):
-    """Each limit with what is in flight under it."""
+    """Each limit with the jobs in flight under it."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -36,7 +36,7 @@ class LimitList(ChangeList):
 
 @admin.register(Limit)
 class LimitAdmin(OurAdmin):
-    """What is written here holds from the next admission on. What a declared limit is for stays the code's."""
+    """A change holds from the next admission on. The subject of a limit declared in code cannot be changed here."""
 
     list_display = ("name", "subject", "kind", "sizes", "now", "weight", "policy")
     list_filter = ("kind",)
@@ -45,7 +45,7 @@ class LimitAdmin(OurAdmin):
     ordering = ("name",)
     fieldsets = (
         (None, {"fields": ("name",)}),
-        ("What it limits", {"fields": SUBJECT, "description": "Empty matches everything."}),
+        ("What it limits", {"fields": SUBJECT, "description": "An empty field matches everything."}),
         ("How much", {"fields": ("size", "period", "burst", "weight", "policy")}),
     )
 
@@ -53,7 +53,7 @@ class LimitAdmin(OurAdmin):
         return LimitList
 
     def get_readonly_fields(self, request: HttpRequest, obj: Limit | None = None) -> tuple[str, ...]:
-        """A name stays; what the code declares, and the system-wide limit, stay what they are for."""
+        """The name; for limits declared in code and the system-wide limit, their subject too."""
         if obj is None:
             return ()
         if obj.is_system:
@@ -61,7 +61,7 @@ class LimitAdmin(OurAdmin):
         return ("name", *SUBJECT) if obj.declared is not None else ("name",)
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: Any, **kwargs: Any) -> Any:
-        """The pools that there are, to choose from."""
+        """A choice of the existing pools."""
         if db_field.name != "pool":
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         names = Pool.objects.using(settings.DATABASE).order_by("name").values_list("name", flat=True)
@@ -75,17 +75,19 @@ class LimitAdmin(OurAdmin):
             limits.create_limit(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Limit | None = None) -> bool:
-        """The system-wide limit is one that admission cannot do without."""
+        """The system-wide limit cannot be deleted: admission needs its row."""
         return (obj is None or not obj.is_system) and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """The system-wide limit is in the way of itself, which says more than a permission that is lacking."""
+        """Name the system-wide limit as protected, with the reason; Django would say that a permission is missing."""
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        kept = [
-            f"{row}: it stands for JOBS['MAX_CONCURRENT']. Empty its size instead." for row in objs if row.is_system
+        system = [
+            f"{row}: it holds JOBS['MAX_CONCURRENT']. To lift it, leave its size empty."
+            for row in objs
+            if row.is_system
         ]
-        lacking = set() if kept and self.has_delete_permission(request) else lacking
-        return deleted, counts, lacking, [*protected, *kept]
+        lacking = set() if system and self.has_delete_permission(request) else lacking
+        return deleted, counts, lacking, [*protected, *system]
 
     def delete_model(self, request: HttpRequest, obj: Limit) -> None:
         if obj.declared is not None:
@@ -110,6 +112,6 @@ class LimitAdmin(OurAdmin):
 
 
 def _attach(rows: list[Limit]) -> None:
-    """Look at each pool that these limits concern once, whatever is shown of them."""
+    """Read the usage of all these limits at once, one snapshot a pool."""
     for use in usage.of_limits(rows):
         use.limit.use = use  # type: ignore[attr-defined]  # for the columns above

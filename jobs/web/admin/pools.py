@@ -1,4 +1,4 @@
-"""Pools: their sizes, what is taken of them, and the requests to pause, drain and resume one, with who and why."""
+"""Pools: their sizes, how full they are, and the actions pause, drain and resume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DONE = {"pause": "paused", "drain": "draining", "resume": "resumed"}
 
 
 class PoolList(ChangeList):
-    """Each pool with what is taken of it just now."""
+    """Each pool with its usage now."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -40,39 +40,51 @@ class PoolList(ChangeList):
 
 @admin.action(description="Pause selected pools…", permissions=["pause"])
 def pause_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool]) -> HttpResponse | None:
-    """Admit nothing more there; asks for a reason first."""
+    """Pause the pools; asks for a reason first."""
     return _closed(model_admin, request, queryset, "pause")
 
 
 @admin.action(description="Drain selected pools…", permissions=["pause"])
 def drain_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool]) -> HttpResponse | None:
-    """Let them run empty; asks for a reason first."""
+    """Drain the pools; asks for a reason first."""
     return _closed(model_admin, request, queryset, "drain")
 
 
 @admin.action(description="Resume selected pools", permissions=["pause"])
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
-    """Admit again."""
+    """Resume the pools."""
     actor = request.user.get_username()
     _each(model_admin, request, queryset, "resume", lambda name: pools.resume(name, actor=actor))
 
 
 @admin.register(Pool)
 class PoolAdmin(OurAdmin):
-    """A size holds from the next admission on; whether a pool is closed is changed by its actions only."""
+    """A size holds from the next admission on. Only the actions pause, drain or resume a pool."""
 
     list_display = ("name", *NOW)
     sortable_by = ("name",)
     ordering = ("name",)
     actions = (pause_selected, drain_selected, resume_selected)
     fieldsets = (
-        (None, {"fields": ("name", "max_concurrent"), "description": "Empty is no limit. Changes hold at once."}),
-        ("Budgets, over all its workers", {"fields": ("max_memory_mb", "max_cpu_weight", "max_disk_mb", "resources")}),
+        (
+            None,
+            {
+                "fields": ("name", "max_concurrent"),
+                "description": "An empty field means no limit. Changes hold at once.",
+            },
+        ),
+        (
+            "Budgets for all its workers together",
+            {"fields": ("max_memory_mb", "max_cpu_weight", "max_disk_mb", "resources")},
+        ),
         (
             "Retries",
-            {"fields": RETRIES, "description": "Of jobs that say nothing themselves. Empty: as the settings say."},
+            {
+                "fields": RETRIES,
+                "description": "For jobs whose task sets no retries. An empty field takes the value from the settings.",
+            },
         ),
-        ("Just now", {"fields": NOW}),
+        ("Now", {"fields": NOW}),
     )
     change_form_template = "admin/jobs/pool/change_form.html"
 
@@ -98,16 +110,16 @@ class PoolAdmin(OurAdmin):
             obj.save(using=settings.DATABASE, force_insert=True)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What is in the way stands where Django names what it would take along, and keeps it from asking on."""
+        """Name what keeps a pool from being deleted as protected: Django then shows it and offers no deletion."""
         deleted, counts, perms_needed, protected = super().get_deleted_objects(objs, request)
         ours = [f"{pool}: {obstacle}" for pool in objs for obstacle in pools.obstacles(pool.name)]
         return deleted, counts, perms_needed, [*protected, *ours]
 
     def delete_model(self, request: HttpRequest, obj: Pool) -> None:
-        """Asked again under the pool's lock: a moment ago nothing stood against it."""
-        found = pools.delete(obj.name)
-        if found:
-            raise PermissionDenied(f"{obj.name}: {' '.join(found)}")
+        """Checked again under the pool's lock: an obstacle may be new."""
+        obstacles = pools.delete(obj.name)
+        if obstacles:
+            raise PermissionDenied(f"{obj.name}: {' '.join(obstacles)}")
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
         for pool in queryset:
@@ -142,20 +154,20 @@ class PoolAdmin(OurAdmin):
         seconds = _use(pool).oldest_wait
         return "–" if seconds is None else formatting.duration(seconds)
 
-    @admin.display(description="closed")
+    @admin.display(description="paused or draining")
     def closed(self, pool: Pool) -> str:
         return formatting.closed(pool, _use(pool).now) or "–"
 
 
 def _attach(rows: list[Pool]) -> None:
-    """Look at each of these pools once, whatever is shown of it."""
+    """Read the usage of each of these pools once, for all columns."""
     for use in usage.of_pools(rows):
         use.pool.use = use  # type: ignore[attr-defined]  # for the columns above
 
 
 def _use(pool: Pool) -> PoolUse:
-    found: PoolUse = pool.use  # type: ignore[attr-defined]  # attached above
-    return found
+    use: PoolUse = pool.use  # type: ignore[attr-defined]  # attached above
+    return use
 
 
 def _closed(model_admin: Any, request: HttpRequest, queryset: QuerySet[Pool], verb: str) -> HttpResponse | None:
@@ -186,15 +198,15 @@ def _each(
     act: Callable[[str], bool],
     reason: str = "",
 ) -> None:
-    """Do it to each, note it in the admin's log, and say what became of each."""
-    told: dict[bool, list[str]] = {True: [], False: []}
+    """Apply the action to each pool, write the admin's log, and report the result."""
+    by_change: dict[bool, list[str]] = {True: [], False: []}
     for pool in queryset.order_by("name"):
         changed = act(pool.name)
-        told[changed].append(pool.name)
+        by_change[changed].append(pool.name)
         if changed:
             model_admin.log_change(request, pool, f"{DONE[verb].capitalize()}{f': {reason}' if reason else '.'}")
-    if told[True]:
-        model_admin.message_user(request, f"{DONE[verb].capitalize()}: {', '.join(told[True])}.", messages.SUCCESS)
-    if told[False]:
-        already = "Not paused before" if verb == "resume" else f"Already {DONE[verb]}"
-        model_admin.message_user(request, f"{already}: {', '.join(told[False])}.", messages.WARNING)
+    if by_change[True]:
+        model_admin.message_user(request, f"{DONE[verb].capitalize()}: {', '.join(by_change[True])}.", messages.SUCCESS)
+    if by_change[False]:
+        already = "Not paused" if verb == "resume" else f"Already {DONE[verb]}"
+        model_admin.message_user(request, f"{already}: {', '.join(by_change[False])}.", messages.WARNING)

@@ -25,6 +25,6 @@ class PriorityAdmin(OurAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Priority, form: ModelForm[Priority], change: bool) -> None:
-        """Also where nothing was changed: to save again goes on with what was broken off."""
+        """Also without a change: saving again completes a re-ranking that was interrupted."""
         limits.set_head_start(obj)
-        self.message_user(request, f"What waits with priority {obj.name} is ranked by it.")
+        self.message_user(request, f"Waiting jobs of priority {obj.name} were re-ranked.")

@@ -1,4 +1,4 @@
-"""Workers and leases, to read: small tables that machines write."""
+"""Workers and leases, read-only: code writes these small tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paused tasks: which ones, by whom and why. One is paused by adding it here, and resumed by an action."""
+"""Paused tasks. Add a row to pause a task; resume it by the action."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.web.admin.base import OurAdmin
 
 
 class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The task's name and a reason; who and when is known."""
+    """The task's name and a reason."""
 
     class Meta:
         model = TaskPause
@@ -35,7 +35,7 @@ class TaskPauseForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
 
 @admin.action(description="Resume selected tasks", permissions=["pause"])
 def resume_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[TaskPause]) -> None:
-    """Admit them again."""
+    """Resume the tasks."""
     actor, resumed = request.user.get_username(), []
     for row in queryset.order_by("task"):
         if tasks.resume(row.task, actor=actor):

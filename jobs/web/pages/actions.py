@@ -1,4 +1,4 @@
-"""What a person may post: cancel, retry, pause and resume. The answer is a message on the job's page."""
+"""Requests by form: cancel, retry, pause and resume. The answer is a message on the job's page."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ANSWERS: dict[str, tuple[int, str]] = {
     Answer.CANCELLED: (messages.SUCCESS, "Cancelled."),
     Answer.REQUESTED: (
         messages.SUCCESS,
-        "Asked to stop: the job ends at its next progress report or check, or is stopped after its grace.",
+        "Asked to stop: the job ends at its next progress report or check, or is stopped after its grace period.",
     ),
     Answer.ALREADY_FINAL: (messages.INFO, "Nothing to cancel: the job had already ended."),
-    Answer.REQUEUED: (messages.SUCCESS, "Queued again: a new run, the history stays."),
+    Answer.REQUEUED: (messages.SUCCESS, "Queued again, as a new run. The history stays."),
     Answer.KEY_TAKEN: (messages.ERROR, "Not retried: another unfinished job holds the same key."),
     Answer.NOT_FINAL: (messages.ERROR, "Not retried: only a failed or cancelled job can run again."),
 }
 
 PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
     Answer.PAUSED: (messages.SUCCESS, "Paused."),
-    Answer.REQUESTED: (messages.SUCCESS, "Asked to pause: the job does at its next checkpoint, if it has one."),
+    Answer.REQUESTED: (messages.SUCCESS, "Asked to pause: the job pauses at its next checkpoint, if it has one."),
     Answer.NOT_POSSIBLE: (
         messages.ERROR,
         "Not paused: the job has ended, is about to be cancelled, or runs at most once.",
@@ -45,7 +45,7 @@ PAUSE_ANSWERS: dict[str, tuple[int, str]] = {
 @page
 @require_POST
 def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Cancel: at once what waits, by request what runs."""
+    """Cancel: a waiting job at once; a running job is asked to stop."""
     job = _allowed(request, "cancel_job", job_id)
     (actor, reason), force = who_and_why(request), "force" in request.POST
     return _answered(
@@ -56,7 +56,7 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @page
 @require_POST
 def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Pause: at once what waits, at its next checkpoint what runs."""
+    """Pause: a waiting job at once, a running job at its next checkpoint."""
     job = _allowed(request, "pause_job", job_id)
     actor, reason = who_and_why(request)
     return _answered(request, job, lambda: ask_one(pausing.pause, job.id, reason=reason, actor=actor), PAUSE_ANSWERS)
@@ -65,7 +65,7 @@ def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @page
 @require_POST
 def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Let a paused job go on."""
+    """Resume a paused job."""
     job = _allowed(request, "pause_job", job_id)
     actor, reason = who_and_why(request)
     return _answered(request, job, lambda: ask_one(pausing.resume, job.id, reason=reason, actor=actor), PAUSE_ANSWERS)
@@ -80,11 +80,11 @@ def job_retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     return _answered(request, job, lambda: ask_one(retries.retry, job.id, reason=reason, actor=actor))
 
 
-def _allowed(request: HttpRequest, what: str, job_id: UUID) -> Job:
-    """The job, if this person may do that to it: 404 when they may not see it, 403 when they may only see it."""
+def _allowed(request: HttpRequest, permission: str, job_id: UUID) -> Job:
+    """The job, if the user has this permission for it: 404 if they may not see it, 403 if they may only see it."""
     job = visible_job(request, job_id)
-    if not may(request, what, job):
-        raise PermissionDenied(f"You may see this job, but not {what.removesuffix('_job')} it.")
+    if not may(request, permission, job):
+        raise PermissionDenied(f"You may see this job, but not {permission.removesuffix('_job')} it.")
     return job
 
 

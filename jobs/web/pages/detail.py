@@ -1,4 +1,4 @@
-"""The page that shows one job: where it stands, how it got there, what went in and what came out."""
+"""The page of one job: its state, history, arguments and result."""
 
 from __future__ import annotations
 
@@ -35,33 +35,47 @@ def job_detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     if job is None:
         raise Http404("There is no such job.")
     read_at: datetime = job.read_at  # type: ignore[attr-defined]  # annotated above
-    events = list(job.events.order_by("-seq")[:EVENTS])[::-1]
-    attempts = list(job.attempts.order_by("-run", "-number")[:ATTEMPTS])
     context = {
         "job": job,
         "now": read_at,
         "meaning": MEANINGS[JobState(job.state)],
-        "steps": _steps(events),
-        "phases": _phases(events, job.finished_at or read_at),
-        "attempts": attempts,
-        "error": _last_error(job, attempts),
+        **_history(job, read_at),
+        **_permissions(request, job),
         "alike": _alike(request, job),
-        "fallback_job": _fallback_job(events),
         "fallback_of": _id(job.metadata.get(FALLBACK_OF)),
-        "lines": _lines(job),
-        "remarks": job.diagnostics[-REMARKS:],
         "values": _values(job),
         "facts": _facts(job),
         "picture_type": picture_type(job),
+        "why": _why(request, job, read_at),
+        "is_refresh": is_refresh(request),
+    }
+    return render(request, "jobs/job_detail.html", context)
+
+
+def _history(job: Job, now: datetime) -> dict[str, Any]:
+    """What happened to the job so far: events, attempts, errors, log."""
+    events = list(job.events.order_by("-seq")[:EVENTS])[::-1]
+    attempts = list(job.attempts.order_by("-run", "-number")[:ATTEMPTS])
+    return {
+        "steps": _steps(events),
+        "phases": _phases(events, job.finished_at or now),
+        "attempts": attempts,
+        "error": _last_error(job, attempts),
+        "fallback_job": _fallback_job(events),
+        "lines": _lines(job),
+        "remarks": job.diagnostics[-REMARKS:],
+    }
+
+
+def _permissions(request: HttpRequest, job: Job) -> dict[str, bool]:
+    """Which actions the page offers."""
+    return {
         "may_cancel": not job.is_final and may(request, "cancel_job", job),
         "may_retry": job.state in EDGES["requeue"].sources and may(request, "retry_job", job),
         "may_pause": _may_be_paused(job) and may(request, "pause_job", job),
         "may_resume": _may_be_resumed(job) and may(request, "pause_job", job),
-        "why": _why(request, job, read_at),
         "is_staff": person(request).is_staff,
-        "is_refresh": is_refresh(request),
     }
-    return render(request, "jobs/job_detail.html", context)
 
 
 def _may_be_paused(job: Job) -> bool:
@@ -84,7 +98,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stay at one state. `x` and `width` are in thousandths of the whole."""
+    """A time in one state. `x` and `width` are thousandths of the whole bar."""
 
     state: str
     seconds: float
@@ -98,7 +112,7 @@ def _steps(events: Sequence[JobEvent]) -> list[Step]:
 
 
 def _phases(events: Sequence[JobEvent], end: datetime) -> list[Phase]:
-    """How long the job stayed where, from its events; the last stay lasts until `end`, a final state has none."""
+    """How long the job was in each state, from its events. The last phase lasts until `end`."""
     moves = [event for event in events if event.from_state != event.to_state]
     ends = [*(event.at for event in moves[1:]), end]
     stays = [
@@ -116,7 +130,7 @@ def _phases(events: Sequence[JobEvent], end: datetime) -> list[Phase]:
 
 @dataclass(frozen=True)
 class LastError:
-    """What went wrong last, with the traceback where one was kept."""
+    """The newest error, with its traceback if one was stored."""
 
     category: str
     type: str
@@ -125,10 +139,10 @@ class LastError:
 
 
 def _last_error(job: Job, attempts: Sequence[Attempt]) -> LastError | None:
-    """What a failed job failed of, or why an unfinished one tries again; other errors stand by their attempts."""
+    """The error of a failed job, or of the last attempt of an unfinished one. Others are shown with their attempts."""
     if job.state in {JobState.COMPLETED, JobState.CANCELLED}:
         return None
-    failed = next((one for one in attempts if one.error_type and one.run == job.run), None)
+    failed = next((attempt for attempt in attempts if attempt.error_type and attempt.run == job.run), None)
     if job.error_type or job.error_message:
         return LastError(
             job.error_category, job.error_type, job.error_message, failed.error_traceback if failed else ""
@@ -139,20 +153,20 @@ def _last_error(job: Job, attempts: Sequence[Attempt]) -> LastError | None:
 
 
 def _alike(request: HttpRequest, job: Job) -> Bounded | None:
-    """How many jobs that this person may see failed with the same fingerprint, itself included."""
+    """How many jobs with the same error fingerprint this user may see, this one included."""
     if not job.error_fingerprint:
         return None
     return bounded(visible_jobs(request).alike(job.error_fingerprint)[: CEILING + 1].count())
 
 
 def _fallback_job(events: Sequence[JobEvent]) -> UUID | None:
-    """The job that was submitted last in its place."""
-    told = [event.data.get("job") for event in events if event.name == "fallback"]
-    return _id(told[-1]) if told else None
+    """The fallback that was submitted last in place of this job."""
+    fallbacks = [event.data.get("job") for event in events if event.name == "fallback"]
+    return _id(fallbacks[-1]) if fallbacks else None
 
 
 def _id(text: object) -> UUID | None:
-    """An id from what anybody may have written."""
+    """An id from text that may be malformed."""
     try:
         return UUID(str(text))
     except ValueError:
@@ -173,14 +187,14 @@ def _lines(job: Job) -> Lines:
 
 
 def _values(job: Job) -> list[tuple[str, Any]]:
-    """Titles and values of what went in and came out, where there is something to show."""
+    """Titles and values of arguments, metadata and live data, without empty ones."""
     shown: list[tuple[str, Any]] = [("Arguments", job.args), ("Keyword arguments", job.kwargs)]
     shown += [("Metadata", job.metadata), ("Live state", job.live_state), ("Checkpoint", job.checkpoint)]
     return [(title, value) for title, value in shown if value not in (None, [], {})]
 
 
 def _facts(job: Job) -> list[tuple[str, Any]]:
-    """Short facts beside the story; only those that say something."""
+    """Short facts for the side panel, without empty ones."""
     names = (
         "pool",
         "priority",

@@ -57,14 +57,14 @@ COLUMNS = (
 @page
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
-    """Jobs this person may see.
+    """The jobs that this user may see.
 
     `?state=&task=&key=&owner=&category=&fingerprint=&q=` filter, `?after=&before=` turn pages.
     """
     filters = Filters.read(request.GET)
-    mine = visible_jobs(request)
-    shown = turn_page(filters.of_state(filters.applied(mine)), _id(request, "after"), _id(request, "before"))
-    counts = count_states(mine, filters, everywhere=person(request).is_staff)
+    visible = visible_jobs(request)
+    shown = turn_page(filters.of_state(filters.applied(visible)), _id(request, "after"), _id(request, "before"))
+    counts = count_states(visible, filters, everywhere=person(request).is_staff)
     served = workers.served_pools()
     deserted = workers.deserted_pools(served)
     context = {
@@ -73,7 +73,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "newer": filters.with_also(before=str(shown.newer)) if shown.newer else "",
         "filters": filters,
         "tabs": list(_tabs(filters, counts)),
-        "tasks": search.recent_tasks(mine),
+        "tasks": search.recent_tasks(visible),
         "deserted": workers.described(deserted),
         "worker_command": worker_command(deserted or [workers.default_pool()]),
         "no_worker": not served,
@@ -85,7 +85,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Filters:
-    """What the address asks for; "" means not asked."""
+    """The filters in the address; "" means not set."""
 
     state: str = ""
     task: str = ""
@@ -97,11 +97,11 @@ class Filters:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Filters:
-        """From a query string; what no database can hold is replaced, so that it finds nothing."""
+        """From a query string. Characters that no database can hold are replaced, so they match nothing."""
         return cls(**{name: clean_text(given.get(name, "").strip(), 1100) for name in _NAMES})
 
     def applied(self, jobs: JobQuerySet) -> JobQuerySet:
-        """Everything but the state."""
+        """The jobs that match all filters but the state."""
         if self.task:
             jobs = jobs.filter(task=self.task)
         if self.key:
@@ -115,7 +115,7 @@ class Filters:
         return search.matching(jobs, self.q) if self.q else jobs
 
     def of_state(self, jobs: JobQuerySet) -> JobQuerySet:
-        """Only the state."""
+        """The jobs in the state."""
         return jobs.filter(state=self.state) if self.state else jobs
 
     @property
@@ -124,29 +124,29 @@ class Filters:
 
     @property
     def meaning(self) -> str:
-        """What the state means; for a word that is none, the nearest that is one."""
+        """The meaning of the state; for an unknown state, the most similar one."""
         if self.is_known_state:
             return MEANINGS[JobState(self.state)] if self.state else ""
         return f"There is no state {self.state!r}.{did_you_mean(self.state, map(str, JobState))}"
 
     @property
     def chips(self) -> list[tuple[str, str, str]]:
-        """(name, value, query string without it) of every filter that is set, but for the state, which has its tab."""
-        set_ones = [(name, getattr(self, name)) for name in _NAMES if name != "state" and getattr(self, name)]
-        return [(_TITLES[name], value, dataclasses.replace(self, **{name: ""}).query) for name, value in set_ones]
+        """(name, value, query string without it) of every filter that is set, without the state, which has a tab."""
+        active = [(name, getattr(self, name)) for name in _NAMES if name != "state" and getattr(self, name)]
+        return [(_TITLES[name], value, dataclasses.replace(self, **{name: ""}).query) for name, value in active]
 
     @property
     def is_known_state(self) -> bool:
-        """Whether the state is one, if one is asked for."""
+        """Whether the state is "" or a known one."""
         return not self.state or self.state in set(JobState)
 
     @property
     def query(self) -> str:
-        """As a query string with its "?"; "?" alone clears what was there."""
+        """As a query string with its "?"; "?" alone clears all filters."""
         return self.with_also()
 
     def with_also(self, **more: str) -> str:
-        """The query string with more in it."""
+        """The query string with more parameters."""
         return "?" + urlencode({**{name: getattr(self, name) for name in _NAMES if getattr(self, name)}, **more})
 
 
@@ -155,15 +155,15 @@ _TITLES = {
     "task": "Task",
     "key": "Key",
     "owner": "Owner",
-    "category": "Failed of",
-    "fingerprint": "Failed alike",
+    "category": "Error category",
+    "fingerprint": "Same error",
     "q": "Search",
 }
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs, and the ids to go on from in either direction, if there is more."""
+    """One page of jobs, and the ids where the next pages begin, if there are any."""
 
     jobs: list[Job]
     older: UUID | None
@@ -175,19 +175,19 @@ def turn_page(jobs: JobQuerySet, after: UUID | None, before: UUID | None) -> Pag
     """The newest jobs, or those that follow an id in either direction. Each has `read_at`, the database's time."""
     rows = jobs.only(*COLUMNS).annotate(read_at=DbNow(), **HEADS)
     if before is not None and after is None:
-        found = list(rows.filter(pk__gt=before).order_by("pk")[: PAGE + 1])
-        has_newer, has_older = len(found) > PAGE, True
-        found = found[:PAGE][::-1]
+        page = list(rows.filter(pk__gt=before).order_by("pk")[: PAGE + 1])
+        has_newer, has_older = len(page) > PAGE, True
+        page = page[:PAGE][::-1]
     else:
-        found = list((rows.filter(pk__lt=after) if after else rows).newest()[: PAGE + 1])
-        has_newer, has_older = after is not None, len(found) > PAGE
-        found = found[:PAGE]
-    older = found[-1].pk if found and has_older else None
-    return Page(found, older, found[0].pk if found and has_newer else None, is_first=not has_newer)
+        page = list((rows.filter(pk__lt=after) if after else rows).newest()[: PAGE + 1])
+        has_newer, has_older = after is not None, len(page) > PAGE
+        page = page[:PAGE]
+    older = page[-1].pk if page and has_older else None
+    return Page(page, older, page[0].pk if page and has_newer else None, is_first=not has_newer)
 
 
 def count_states(jobs: JobQuerySet, filters: Filters, *, everywhere: bool) -> dict[str, Bounded]:
-    """How many jobs each tab would show, at the price of at most some ten thousand index entries."""
+    """How many jobs each tab would show. Reads about ten thousand index entries at most."""
     if everywhere and filters.without_state == Filters():
         return counting.everywhere()
     return counting.within(filters.applied(jobs))
@@ -195,7 +195,7 @@ def count_states(jobs: JobQuerySet, filters: Filters, *, everywhere: bool) -> di
 
 @dataclass(frozen=True)
 class Tab:
-    """One state to choose; `state` is "" for all."""
+    """A tab of the list; `state` is "" for all jobs."""
 
     state: str
     count: Bounded
@@ -210,7 +210,7 @@ def _tabs(filters: Filters, counts: dict[str, Bounded]) -> Iterator[Tab]:
 
 
 def _id(request: HttpRequest, name: str) -> UUID | None:
-    """An id from the address; anything else counts as not given."""
+    """An id from the address; None if it is missing or malformed."""
     try:
         return UUID(request.GET.get(name, ""))
     except ValueError:

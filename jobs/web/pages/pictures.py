@@ -1,6 +1,6 @@
-"""A result that is a picture: `{"type": "image/png", "base64": "…"}`, or `{"image_png": "…"}` for short.
+"""Results that are pictures: `{"type": "image/png", "base64": "…"}`, or `{"image_png": "…"}` for short.
 
-Only raster formats that cannot carry a script, served under the type they are known by, never under one they name.
+Only raster formats, which cannot carry a script. The media type is checked against the first bytes of the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from jobs.models import Job
 from jobs.web.access import page, visible_job
 
-_BEGINNINGS = {  # what a file of the type begins with
+_BEGINNINGS = {  # the first bytes of a file of that type
     "image/png": b"\x89PNG\r\n\x1a\n",
     "image/jpeg": b"\xff\xd8\xff",
     "image/gif": b"GIF8",
@@ -36,7 +36,7 @@ class Picture:
 @page
 @require_safe
 def job_image(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """The picture that a job returned; 404 where its result is none."""
+    """The picture that a job returned; 404 if its result is not a picture."""
     picture = picture_of(visible_job(request, job_id))
     if picture is None:
         raise Http404("The result of this job is not a picture.")
@@ -50,21 +50,21 @@ def job_image(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 
 def picture_type(job: Job) -> str | None:
-    """The media type of the picture in a job's result, told from its beginning; None where there is none."""
+    """The media type of the picture in a job's result, checked by its first bytes; None if there is none."""
     kind, data = _declared(job.result)
     beginning = _BEGINNINGS.get(kind)
     return kind if beginning is not None and _decoded(data[:64]).startswith(beginning) else None
 
 
 def picture_of(job: Job) -> Picture | None:
-    """The picture in a job's result, or None: not there, of another type, or not what it says."""
+    """The picture in a job's result, or None: no picture, another type, or not of the type it claims."""
     kind = picture_type(job)
     content = b"" if kind is None else _decoded(_declared(job.result)[1])
     return Picture(kind, content) if kind is not None and content else None
 
 
 def _declared(result: Any) -> tuple[str, str | bytes]:
-    """What a result says of itself: media type and data, both empty where it says nothing of a picture."""
+    """The media type and the data that a result declares; both empty if it declares no picture."""
     if not isinstance(result, Mapping):
         return "", ""
     kind, data = (

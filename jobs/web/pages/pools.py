@@ -22,9 +22,9 @@ from jobs.web.pages import workers
 @page
 @require_safe
 def pool_list(request: HttpRequest) -> HttpResponse:
-    """Pools with what is in flight and waits, their budgets, and who has closed one and why."""
+    """Each pool: jobs in flight, waiting jobs, budgets, and by whom and why it was paused."""
     if not person(request).is_staff:
-        raise PermissionDenied("Only staff sees the pools.")
+        raise PermissionDenied("Only staff may see the pools.")
     rows = Pool.objects.using(settings.DATABASE).order_by("name")
     context = {
         "pools": [_shown(use) for use in usage.of_pools(rows)],

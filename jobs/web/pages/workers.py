@@ -1,4 +1,4 @@
-"""Whether anybody serves the pools where jobs wait."""
+"""Whether live workers serve the pools in which jobs wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def deserted_pools(served: set[str]) -> list[str]:
 
 
 def described(pools: Sequence[str]) -> str:
-    """What is wrong, as a sentence; "" where nothing is."""
+    """The problem as a sentence; "" if there is none."""
     if not pools:
         return ""
     if len(pools) == 1:
@@ -38,5 +38,5 @@ def described(pools: Sequence[str]) -> str:
 
 
 def default_pool() -> str:
-    """The pool that a job goes to when nothing is said."""
+    """The pool of jobs that name none."""
     return str(current_app.conf.task_default_queue)

@@ -1,4 +1,4 @@
-"""How the pages show values. Everything that comes from a job is escaped here or by the template."""
+"""Filters and tags that show values on the pages. All text from a job is escaped, here or by the template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.monitoring import formatting
 register = template.Library()
 
 _TOKEN = re.compile(
-    r'(?P<string>"(?:\\.|[^"\\])*"?)(?P<colon>\s*:)?'  # without an end where the text was cut: never search twice
+    r'(?P<string>"(?:\\.|[^"\\])*"?)(?P<colon>\s*:)?'  # optional end: the text may be cut
     r"|(?P<number>-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)"
     r"|(?P<word>\b(?:true|false|null)\b)"
 )
@@ -30,9 +30,9 @@ def json_block(value: Any) -> SafeString:
 
 
 @register.filter
-def told(data: dict[str, Any]) -> str:
-    """What an event says beside its name."""
-    return formatting.told(data)
+def event_details(data: dict[str, Any]) -> str:
+    """The data of an event as text."""
+    return formatting.event_details(data)
 
 
 @register.filter
@@ -90,14 +90,14 @@ def used(attempt: Attempt) -> str:
 
 @register.filter
 def excerpt(job: Job) -> str:
-    """What tells a job without a key from others of its task: the beginning of its arguments. Needs `HEADS`."""
+    """The beginning of the arguments of a job without a key. Needs `HEADS`."""
     args, kwargs = getattr(job, "args_head", None), getattr(job, "kwargs_head", None)
     return "" if args is None or kwargs is None else formatting.excerpt(args, kwargs)
 
 
 @register.filter
 def tail(identifier: object) -> str:
-    """The end of an id, which is what tells neighbours apart: the beginning is the time."""
+    """The end of an id. It differs between neighbours; the beginning is the time."""
     return str(identifier)[-8:]
 
 
@@ -114,13 +114,13 @@ def _exact(value: datetime) -> str:
 def _coloured(text: str) -> str:
     pieces: list[str] = []
     last = 0
-    for found in _TOKEN.finditer(text):
-        pieces += [escape(text[last : found.start()]), _piece(found)]
-        last = found.end()
+    for match in _TOKEN.finditer(text):
+        pieces += [escape(text[last : match.start()]), _piece(match)]
+        last = match.end()
     return "".join([*pieces, escape(text[last:])])
 
 
-def _piece(found: re.Match[str]) -> str:
-    kind = "key" if found["colon"] else found.lastgroup
-    body = escape(found["string"] or found[0])
-    return f'<span class="j-{kind}">{body}</span>{escape(found["colon"] or "")}'
+def _piece(match: re.Match[str]) -> str:
+    kind = "key" if match["colon"] else match.lastgroup
+    body = escape(match["string"] or match[0])
+    return f'<span class="j-{kind}">{body}</span>{escape(match["colon"] or "")}'

@@ -14,7 +14,7 @@ from django.test import override_settings
 from jobs import job, job_manager
 from jobs.models import Job, Pool
 from jobs.monitoring.explain.remarks import CROWDED, NO_RESERVATION, RESERVATION, TURN
-from jobs.monitoring.explain.sentences import _KINDS, IMPOSSIBLE
+from jobs.monitoring.explain.sentences import _SENTENCES, IMPOSSIBLE
 from tests.app import stages
 from tests.app.stages import Clock
 
@@ -124,7 +124,7 @@ def test_the_page_shows_what_the_command_prints(make: Callable[[Clock], Job], cl
     assert f"```\n{said}```" in ID.sub("(id)", PAGE.read_text())
 
 
-@pytest.mark.parametrize("kind", [*_KINDS, IMPOSSIBLE, TURN, CROWDED, RESERVATION, NO_RESERVATION])
+@pytest.mark.parametrize("kind", [*_SENTENCES, IMPOSSIBLE, TURN, CROWDED, RESERVATION, NO_RESERVATION])
 def test_every_kind_stands_in_the_table(kind: str) -> None:
     assert f"`{kind}`" in PAGE.read_text().partition("## Kinds")[2]
 

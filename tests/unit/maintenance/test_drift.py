@@ -212,7 +212,7 @@ def test_the_command_lists_and_repairs_nothing(row: Job) -> None:
     told = StringIO()
     call_command("jobs_steward", "--check", stdout=told)
     assert told.getvalue().splitlines() == [
-        "No drift: rows, broker and workers agree.",
+        "No drift: database, broker and workers agree.",
         "Nothing was pruned so far.",
         "Nothing was repaired so far.",
     ]

@@ -114,8 +114,8 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["jobs_show", "nonsense"], "is no job id"),
         (["jobs_show"], "required: ID"),
         (["jobs_why", "nonsense"], "is no job id"),
-        (["jobs_cancel"], "Say which jobs to cancel"),
-        (["jobs_retry"], "Say which jobs to retry"),
+        (["jobs_cancel"], "ids of the jobs to cancel"),
+        (["jobs_retry"], "ids of the jobs to retry"),
         (["jobs_cancel", str(uuid4()), "--state", "failed"], "and not both"),
         (["jobs_cancel", "--state", "pending", "--batch", "-1"], "from 1 to 100,000"),
         (["jobs_cleanup", "--state", "running"], "is no final state"),
@@ -480,8 +480,8 @@ def test_a_task_alone_is_paused_as_such() -> None:
     assert dry.data == {"dry_run": True, "task": "commands.nothing", "changed": True, "paused": False}
     assert not TaskPause.objects.exists()
     ended = run("jobs_pause", *FILTER, "--reason", "maintenance")
-    assert ended.out == "task commands.nothing: paused: nothing of it starts until it is resumed\n"
-    assert "already so" in run("jobs_pause", *FILTER).out
+    assert ended.out == "task commands.nothing: paused: none of its jobs start until it is resumed\n"
+    assert "was paused already" in run("jobs_pause", *FILTER).out
     assert run("jobs_pause", *FILTER, "--json").data == {
         "dry_run": False,
         "task": "commands.nothing",
@@ -574,7 +574,7 @@ def test_ids_that_refuse_end_with_1_and_the_rest_is_done() -> None:
     missing = uuid4()
     ended = run("jobs_cancel", rows[0].id, missing, rows[1].id, rows[1].id)
     assert ended.code == 1
-    assert f"Not done: {missing}." in ended.err
+    assert f"Refused or not found: {missing}." in ended.err
     assert ended.out == "2 cancelled\n1 not there\n"
     assert states(rows) == ["cancelled", "cancelled"]
     assert run("jobs_cancel", rows[0].id).code == 0  # repeating is harmless
@@ -707,11 +707,11 @@ def test_a_pool_is_paused_drained_and_resumed() -> None:
         in run("jobs_pool", "pause", "default", "--reason", "disk full").out
     )
     assert stages.fresh(row).state == "pending"
-    assert "disk full (already so)" in run("jobs_pool", "pause", "default", "--reason", "other").out
+    assert "disk full (no change)" in run("jobs_pool", "pause", "default", "--reason", "other").out
     assert run("jobs_pool", "DRAIN", "default", "--json").data["draining_at"]
     ended = run("jobs_pool", "resume", "default", "--json").data
     assert (ended["changed"], ended["paused_at"], ended["draining_at"], ended["paused_by"]) == (True, None, None, "")
-    assert run("jobs_pool", "resume", "default").out == "default: admits (already so)\n"
+    assert run("jobs_pool", "resume", "default").out == "default: open (no change)\n"
 
 
 @pytest.mark.parametrize("verb", ["pause", "drain", "resume", "show"])
@@ -728,7 +728,7 @@ def test_a_pool_is_shown(clock: stages.Clock) -> None:
     stages.claim(rows[0])
     clock.forward(90)
     shown = run("jobs_pool", "show", "default").out
-    for text in ("1, of 4", "512, of 2,048", "2, the oldest for 1 min 30 s", "admits"):
+    for text in ("1, of 4", "512, of 2,048", "2, the oldest for 1 min 30 s", "open"):
         assert text in shown
     data = run("jobs_pool", "show", "default", "--json").data
     assert (data["in_flight"], data["live_slots"], data["waiting"], round(data["oldest_wait"])) == (1, 0, 2, 90)

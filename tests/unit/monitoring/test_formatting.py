@@ -77,7 +77,7 @@ def test_how_long_a_job_ran() -> None:
     ],
 )
 def test_what_an_event_says(data: dict[str, Any], words: str) -> None:
-    assert formatting.told(data) == jobs_display.told(data) == words
+    assert formatting.event_details(data) == jobs_display.event_details(data) == words
 
 
 def test_the_bounds_of_an_attempt() -> None:

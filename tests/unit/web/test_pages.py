@@ -93,7 +93,7 @@ def test_failures_of_a_category_are_one_click_away(admin_client: Client) -> None
     link = "?category=transient"
     assert link in page(admin_client, url("detail", rows[0]))
     assert listed(admin_client, link) == [rows[2], rows[0]]
-    assert "Failed of" in page(admin_client, LIST + link)
+    assert "Error category" in page(admin_client, LIST + link)
     assert listed(admin_client, "?category=none") == []
 
 
@@ -233,7 +233,7 @@ def test_a_paused_job_says_by_whom_and_why(row: Job, admin_client: Client) -> No
     admin_client.post(url("pause", row), {"reason": "new <b>disks</b>"})
     asked = page(admin_client, url("detail", row))
     assert "asked to pause by superuser" in asked
-    assert "What is asked of it" in asked
+    assert "Requests to this job" in asked
     assert url("pause", row) not in asked
     assert "pausing" in page(admin_client, LIST)
     with pytest.raises(JobPaused):
@@ -547,7 +547,7 @@ def test_an_empty_list_teaches(admin_client: Client) -> None:
     assert "job_manager.submit(greet" in shown
     assert "manage.py jobs_submit" in shown
     assert "celery -A jobcenter worker -Q default -c 4" in shown
-    assert "No job matches." in page(admin_client, "/jobs/?state=failed")
+    assert "No job matches the filters." in page(admin_client, "/jobs/?state=failed")
     assert "Did you mean &#x27;failed&#x27;?" in page(admin_client, "/jobs/?state=faild")
 
 

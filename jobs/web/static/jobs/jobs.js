@@ -6,7 +6,7 @@
   const EVERY = 2000; // ms between two looks
   const SLOWEST = 30000; // ms, while the server does not answer
   const toggle = document.getElementById("live");
-  const told = document.getElementById("told");
+  const announcement = document.getElementById("announcement");
   const seen = new Map(); // region → what the server said of it last, before anything here touched it
   let pause = EVERY;
   let timer = 0;
@@ -33,7 +33,7 @@
     if (!old || seen.get(fresh.dataset.region) === said || isInUse(old)) return;
     seen.set(fresh.dataset.region, said);
     const kept = remember(old);
-    if (old.dataset.state && old.dataset.state !== fresh.dataset.state) told.textContent = `The job is now ${fresh.dataset.state}`;
+    if (old.dataset.state && old.dataset.state !== fresh.dataset.state) announcement.textContent = `The job is now ${fresh.dataset.state}`;
     old.replaceWith(fresh);
     recall(fresh, kept);
     offerCopies(fresh);

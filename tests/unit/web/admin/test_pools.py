@@ -197,7 +197,7 @@ def test_a_pool_that_goes_on_admits_at_once(admin_client: Client, sent: list[Any
     assert not sent
     assert told(act(admin_client, "resume", "default")) == ["Resumed: default."]
     assert len(sent) == 1
-    assert told(act(admin_client, "resume", "default"))[-1] == "Not paused before: default."
+    assert told(act(admin_client, "resume", "default"))[-1] == "Not paused: default."
     assert LogEntry.objects.count() == 1
 
 
