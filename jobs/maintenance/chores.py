@@ -53,16 +53,16 @@ class Chore:
         self._started_at = time.monotonic()
 
     def run(self) -> None:
-        """Start it if it is due, or go on with its steps."""
-        if self._steps is None:
-            if time.monotonic() - self._started_at < self.cadence():
-                return
-            self._started_at = time.monotonic()
-            started = self.function()
-            if self.time_box is None:
-                return
+        """Go on with its steps, or start it if it is due. Steps that end early leave their tick to a new start."""
+        until = time.monotonic() + (self.time_box or 0)
+        self._go_on(until)
+        if self._steps is not None or time.monotonic() - self._started_at < self.cadence():
+            return
+        self._started_at = time.monotonic()
+        started = self.function()
+        if self.time_box is not None:
             self._steps = started
-        self._go_on(self.time_box or 0)
+            self._go_on(until)
 
     def forget(self) -> None:
         """Break off: another steward does it from now on."""
@@ -70,9 +70,8 @@ class Chore:
             self._steps.close()
             self._steps = None
 
-    def _go_on(self, seconds: float) -> None:
-        until, steps = time.monotonic() + seconds, self._steps
-        self._steps = None  # a step that raises ends the run
+    def _go_on(self, until: float) -> None:
+        steps, self._steps = self._steps, None  # a step that raises ends the run
         for _ in steps or ():
             if time.monotonic() >= until:
                 self._steps = steps

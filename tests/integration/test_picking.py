@@ -20,7 +20,7 @@ def test_no_more_than_the_room_whatever_the_plan(stack: Stack) -> None:
     publishing.breaker.succeeded()
     _leave_only_nested_loops()
 
-    with override_settings(JOBS={**settings.JOBS, "STALE_AFTER": 60}):  # the plan takes seconds; nobody beats meanwhile
+    with override_settings(JOBS={**settings.JOBS, "STALE_AFTER": 60}):  # the plan takes seconds, without a heartbeat
         assert passes.admit("default") == 2  # one slot and the look-ahead of one
     assert Job.objects.filter(state="queued").count() == 2
 

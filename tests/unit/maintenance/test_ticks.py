@@ -10,6 +10,7 @@ from django.db import connection
 from jobs import job_manager
 from jobs.admission.publishing import JobMessage
 from jobs.maintenance import expiry, promoter
+from jobs.maintenance.chores import Chore
 from jobs.maintenance.steward import Steward
 from jobs.models import Job
 from tests.app import stages
@@ -66,3 +67,17 @@ def test_however_much_is_due_or_has_expired_the_other_chores_have_their_turn(
             ]
         )
     assert left == [[1, 1], [0, 0]]
+
+
+def test_steps_that_have_ended_do_not_cost_the_next_tick() -> None:
+    """The last batch came at the end of the time box: what has become due since is not left for a tick more."""
+    starts: list[int] = []
+
+    def one_step() -> Iterator[None]:
+        starts.append(1)
+        yield
+
+    chore = Chore("a chore", one_step, time_box=0)
+    chore.run()
+    chore.run()
+    assert len(starts) == 2
