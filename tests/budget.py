@@ -1,8 +1,8 @@
 """What a group of tests may cost: its CPU beside a recorded figure, so that a suite which grows slow says so at once.
 
 Seconds are of one machine. So they are divided by what this machine needs at the same time for a fixed piece of work, a
-*yard*: slow cores, and others who share them, make both longer. A group fails at twice its record, no earlier. Whoever
-means it to cost more writes the new figure into `budget.json`, where it is reviewed like any other change.
+*yard*: slow cores and other work on them make both longer. A group fails at twice its record, no earlier. A change that
+is meant to cost more writes the new figure into `budget.json`, where it is reviewed like any other change.
 """
 
 from __future__ import annotations
