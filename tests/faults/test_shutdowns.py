@@ -198,7 +198,7 @@ def test_who_cannot_be_stopped_is_honestly_requested(
     assert job_manager.cancel_job(job.id, force=True) == "REQUESTED"
     time.sleep(1.5)
     assert state_of(job) == "running"
-    assert "cannot be stopped" in str(job_manager.why(job.id))
+    assert "cannot stop the code from outside" in str(job_manager.why(job.id))
     gate.touch()
     wait_for_end([job], 10)
     assert state_of(job) == "completed"
